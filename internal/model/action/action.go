@@ -1,0 +1,43 @@
+// Package action holds what can be done: the plan that a decision returns.
+//
+// A plan is data. It is saved before anything of it is carried out, and
+// carrying it out twice has the effect of carrying it out once.
+package action
+
+import (
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Placement is the decision for one service: who runs it, then who follows.
+type Placement struct {
+	Service spec.ServiceName `json:"service"`
+	// Order is the succession list, the intended holder first. Empty: the
+	// service is to run nowhere.
+	Order []spec.NodeName `json:"order,omitempty"`
+	// Why says, in sentences, why this node and why not each other one.
+	Why []string `json:"why"`
+	// Refusals names, for every node that is not in Order, what forbids it.
+	Refusals []Refusal `json:"refusals,omitempty"`
+	// Changed is true if Order differs from the one in force.
+	Changed bool `json:"changed"`
+	// MoveDone is true if an operator's wish to move is fulfilled or void.
+	MoveDone bool `json:"move_done,omitempty"`
+}
+
+// Refusal says why a node cannot run a service.
+type Refusal struct {
+	Node spec.NodeName `json:"node"`
+	Why  string        `json:"why"`
+}
+
+// Plan is the whole outcome of a decision, one Placement a service, sorted by
+// service name.
+type Plan struct {
+	// ID is derived from the snapshot's content: the same snapshot gives the
+	// same id.
+	ID         string      `json:"id"`
+	Hold       string      `json:"hold,omitempty"` // not empty: nothing may change, and why
+	Placements []Placement `json:"placements,omitempty"`
+	// Forget lists services that were deleted and run nowhere any more.
+	Forget []spec.ServiceName `json:"forget,omitempty"`
+}

@@ -1,0 +1,69 @@
+// Package event holds what happened: one short record for each thing that an
+// operator would want in the story of a night.
+package event
+
+import (
+	"time"
+
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Kind says what happened. The word is stable: scripts match on it.
+type Kind string
+
+// The kinds of events.
+const (
+	NodeJoined    Kind = "node-joined"
+	NodeLeft      Kind = "node-left"
+	NodeSuspect   Kind = "node-suspect"
+	NodeLost      Kind = "node-lost"
+	NodeBack      Kind = "node-back"
+	NodeDrained   Kind = "node-drained"
+	NodeUndrained Kind = "node-undrained"
+	VoterAdded    Kind = "voter-added"
+	VoterRemoved  Kind = "voter-removed"
+	QuorumLost    Kind = "quorum-lost"
+	QuorumBack    Kind = "quorum-back"
+
+	LeaseWon      Kind = "lease-won"
+	LeaseLost     Kind = "lease-lost"
+	LeaseReleased Kind = "lease-released"
+	LeaseFree     Kind = "lease-free" // as seen by the claimant: a majority answered
+
+	ServiceApplied  Kind = "service-applied"
+	ServiceDeleted  Kind = "service-deleted"
+	ServicePlaced   Kind = "service-placed" // the succession list changed
+	ServiceStarting Kind = "service-starting"
+	ServiceRunning  Kind = "service-running"
+	ServiceReady    Kind = "service-ready"
+	ServiceUnready  Kind = "service-unready"
+	ServiceStopped  Kind = "service-stopped"
+	ServiceFailed   Kind = "service-failed" // one failure; a restart follows
+	ServiceGaveUp   Kind = "service-gave-up"
+	ServiceHomeless Kind = "service-homeless" // no node may run it
+	ServiceCut      Kind = "service-cut"      // the guard stopped it by force
+	ServiceMoving   Kind = "service-moving"   // an operator asked
+	PartStarted     Kind = "part-started"
+
+	AgentStarted  Kind = "agent-started"
+	GuardStarted  Kind = "guard-started"
+	GuardLost     Kind = "guard-lost"
+	ControllerNew Kind = "controller-elected"
+	CertRenewed   Kind = "certificate-renewed"
+	TokenCreated  Kind = "token-created"
+)
+
+// Event is one thing that happened.
+type Event struct {
+	Seq     uint64           `json:"seq"`  // grows within the cell; 0 until the cell has it
+	At      time.Time        `json:"at"`   // wall clock of the node that wrote it
+	Boot    time.Duration    `json:"boot"` // CLOCK_BOOTTIME of that node, for exact intervals on one node
+	Node    spec.NodeName    `json:"node"` // who wrote it
+	Kind    Kind             `json:"kind"`
+	Service spec.ServiceName `json:"service,omitempty"`
+	About   spec.NodeName    `json:"about,omitempty"` // the node it is about, if another
+	Part    string           `json:"part,omitempty"`
+	Epoch   uint64           `json:"epoch,omitempty"`
+	Text    string           `json:"text"`            // one plain sentence
+	Actor   string           `json:"actor,omitempty"` // who asked for it
+}

@@ -1,0 +1,105 @@
+// Package fact holds what is known: the state of nodes and instances, up to
+// Snapshot, which is the whole input of a decision.
+//
+// Facts are observations, not wishes (package spec) and not judgements. They
+// are plain values; a Snapshot can be saved and decided on again later with
+// the same result to the byte.
+package fact
+
+import (
+	"time"
+
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Phase is where an instance is in its life.
+type Phase string
+
+// The phases of an instance on one node.
+const (
+	Idle     Phase = "idle"     // nothing of it runs here
+	Waiting  Phase = "waiting"  // wants the lease and has not got it
+	Starting Phase = "starting" // parts are being started
+	Running  Phase = "running"  // all parts started
+	Stopping Phase = "stopping" // parts are being stopped
+	Backoff  Phase = "backoff"  // failed, waits for the next try on the spot
+	Failed   Phase = "failed"   // gave up on this node
+	Stuck    Phase = "stuck"    // a part would not stop, even by force
+)
+
+// Instance is one service on one node, as its agent sees it.
+type Instance struct {
+	Service    spec.ServiceName `json:"service"`
+	Generation uint64           `json:"generation"` // of the spec that runs
+	Phase      Phase            `json:"phase"`
+	Ready      bool             `json:"ready"`           // readiness checks pass
+	Epoch      uint64           `json:"epoch,omitempty"` // of the lease it runs under
+	Since      time.Time        `json:"since"`           // when Phase was entered
+	Parts      []Part           `json:"parts,omitempty"`
+	// Failures are the times of recent failures here, the newest last, at most 20.
+	Failures []Failure `json:"failures,omitempty"`
+	// FailedUntil bans the node for this service until then.
+	FailedUntil time.Time `json:"failed_until,omitzero"`
+	Restarts    int       `json:"restarts,omitempty"` // within the window
+}
+
+// Part is the state of one part of an instance.
+type Part struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	State  string `json:"state"`            // stopped, starting, running, failed
+	Detail string `json:"detail,omitempty"` // one sentence
+}
+
+// Failure is one failure of an instance.
+type Failure struct {
+	At   time.Time `json:"at"`
+	Part string    `json:"part"`
+	Why  string    `json:"why"`
+}
+
+// Liveness is what the cell holds of a node.
+type Liveness string
+
+// What the cell can hold of a node. Suspect: some observers miss it. Lost: a
+// majority does.
+const (
+	Alive   Liveness = "alive"
+	Suspect Liveness = "suspect"
+	Lost    Liveness = "lost"
+)
+
+// Node is one node at the time of a snapshot.
+type Node struct {
+	Name      spec.NodeName     `json:"name"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Liveness  Liveness          `json:"liveness"`
+	Drain     bool              `json:"drain,omitempty"`
+	Leaving   bool              `json:"leaving,omitempty"`
+	Witness   bool              `json:"witness,omitempty"`
+	Instances []Instance        `json:"instances,omitempty"` // sorted by service
+}
+
+// Service is one applied service at the time of a snapshot.
+type Service struct {
+	Spec       spec.Service `json:"spec"`
+	Generation uint64       `json:"generation"`
+	Deleting   bool         `json:"deleting,omitempty"`
+	// MoveTo and MoveFrom carry an operator's wish to move; both empty: none.
+	MoveTo   spec.NodeName `json:"move_to,omitempty"`
+	MoveFrom spec.NodeName `json:"move_from,omitempty"`
+	// Order is the succession list in force, the holder first.
+	Order []spec.NodeName `json:"order,omitempty"`
+	// Holder is who holds the lease now, or is known to run it; empty: nobody.
+	Holder spec.NodeName `json:"holder,omitempty"`
+}
+
+// Snapshot is the whole input of a decision. Nodes and Services are sorted by
+// name.
+type Snapshot struct {
+	Now      time.Time `json:"now"`
+	Revision int64     `json:"revision"` // of the store, when it was taken
+	Quorate  bool      `json:"quorate"`
+	Nodes    []Node    `json:"nodes"`
+	Services []Service `json:"services"`
+}

@@ -1,0 +1,175 @@
+// Package record holds what the cell keeps in its store: one type for each
+// kind of key, as JSON.
+//
+// It also names the keys. A record is written by exactly one kind of writer,
+// named beside its type; that is why a node's identity, an operator's wish
+// about it and its own report are three records and not one.
+package record
+
+import (
+	"time"
+
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Key prefixes. A key is the prefix and a name.
+const (
+	KeyCell        = "cell"            // Cell
+	KeyLease       = "lease"           // Lease
+	KeyNodes       = "nodes/"          // Node, by node name
+	KeySlots       = "slots/"          // node name, by slot: a slot has one owner
+	KeyWishes      = "wishes/"         // NodeWish, by node name
+	KeyServices    = "services/"       // Service, by service name
+	KeyPlacements  = "placements/"     // Placement, by service name
+	KeyReports     = "reports/"        // Report, by node name
+	KeyTokens      = "tokens/"         // Token, by token id
+	KeyEvents      = "events/"         // event.Event, by zero-padded sequence
+	KeyController  = "controller"      // node name of the elected controller, under a session
+	KeyRevoked     = "revoked/"        // certificate serials that are no longer valid
+	KeyServiceIDs  = "service-ids/"    // service name, by number
+	KeyAddressUses = "address-owners/" // service name, by address: an address has one owner
+)
+
+// Cell is what all nodes of a cell share. Written at init; the keys are
+// rotated by the controller.
+type Cell struct {
+	Name    string    `json:"name"`
+	ID      string    `json:"id"` // random, never reused
+	Created time.Time `json:"created"`
+
+	CACert []byte `json:"ca_cert"` // PEM
+	// CAKey signs node certificates. Every node of a cell may start any
+	// program on every other through a service, so a node that can read this
+	// gains nothing by it.
+	CAKey []byte `json:"ca_key"` // PEM
+
+	// LinkKeys authenticate the lease plane's datagrams, the newest first. The
+	// first seals; all open.
+	LinkKeys []LinkKey `json:"link_keys"`
+
+	// ReplaceVoterAfter is how long a voter may be lost until another node
+	// takes its vote. Zero means never.
+	ReplaceVoterAfter spec.Duration `json:"replace_voter_after"`
+
+	// External is true if the store is an etcd cluster of the operator's own.
+	External bool `json:"external,omitempty"`
+}
+
+// LinkKey is a 32-byte AEAD key and its number.
+type LinkKey struct {
+	ID  uint32 `json:"id"`
+	Key []byte `json:"key"`
+}
+
+// Lease is the configuration of the lease plane. Written by the controller.
+type Lease struct {
+	Version uint64 `json:"version"` // grows by one with every change of Voters or Prior
+	// Voters and Prior are bit sets of slots. While Prior is not 0 a lease
+	// needs a majority of both.
+	Voters uint32 `json:"voters"`
+	Prior  uint32 `json:"prior,omitempty"`
+	// Ceiling bounds the ballot numbers in use. It is raised before the cell
+	// reaches it, and at every start of a voter, which then promises only
+	// numbers above the ceiling it found.
+	Ceiling uint64 `json:"ceiling"`
+	// LongestTTL is the longest lease in use, or in use lately. A voter that
+	// starts stays silent for this long.
+	LongestTTL spec.Duration `json:"longest_ttl"`
+}
+
+// Node is a member's identity. Written when it joins, and by the member itself
+// when its addresses change.
+type Node struct {
+	Name        spec.NodeName     `json:"name"`
+	ID          string            `json:"id"`      // random; a cloned name with another id is refused
+	Slot        uint8             `json:"slot"`    // 0 to 31, unique in the cell
+	Address     string            `json:"address"` // IP or host other nodes reach it by
+	Ports       Ports             `json:"ports"`
+	Links       []string          `json:"links,omitempty"` // further addresses for heartbeats
+	Labels      map[string]string `json:"labels,omitempty"`
+	Witness     bool              `json:"witness,omitempty"` // votes, runs no services
+	Joined      time.Time         `json:"joined"`
+	Version     string            `json:"version"`
+	CertSerial  string            `json:"cert_serial"`
+	Incarnation uint64            `json:"incarnation"` // grows with each start of the agent
+	// Member is the node's etcd member id in hex, empty if it runs no etcd.
+	Member string `json:"member,omitempty"`
+}
+
+// Ports are where a node listens. Zero means the default.
+type Ports struct {
+	API    int `json:"api,omitempty"`    // TCP, default 7480
+	Link   int `json:"link,omitempty"`   // UDP, default 7481
+	Peer   int `json:"peer,omitempty"`   // TCP, etcd peers, default 7482
+	Client int `json:"client,omitempty"` // TCP, etcd clients, default 7483
+}
+
+// NodeWish is what an operator or the controller asks of a node.
+type NodeWish struct {
+	Drain     bool      `json:"drain,omitempty"`
+	DrainWhy  string    `json:"drain_why,omitempty"`
+	DrainTime time.Time `json:"drain_time,omitzero"`
+	// Voter asks the node to run a store voter. Leaving asks it to give up
+	// everything and forget the cell.
+	Voter   bool `json:"voter,omitempty"`
+	Leaving bool `json:"leaving,omitempty"`
+}
+
+// Service is a spec as it was applied. Written by apply and move.
+type Service struct {
+	Spec       spec.Service `json:"spec"`
+	ID         uint32       `json:"id"`         // number on the wire, never reused within the cell
+	Generation uint64       `json:"generation"` // grows with each change of Spec
+	Applied    time.Time    `json:"applied"`
+	By         string       `json:"by"`
+	// Move asks for another node; it is a wish of one time, not a rule.
+	Move *Move `json:"move,omitempty"`
+	// Deleting: stop everywhere, then forget.
+	Deleting bool `json:"deleting,omitempty"`
+}
+
+// Move asks that a service go to To, or away from where it is if To is empty.
+type Move struct {
+	To   spec.NodeName `json:"to,omitempty"`
+	From spec.NodeName `json:"from,omitempty"`
+	At   time.Time     `json:"at"`
+}
+
+// Placement is the controller's decision for one service.
+type Placement struct {
+	Service    spec.ServiceName `json:"service"`
+	Generation uint64           `json:"generation"` // of the spec it was made for
+	// Order lists who shall run it and, after it, who takes over: the first is
+	// the holder, each further one acts when all before it are lost.
+	// Empty: nobody can or should run it.
+	Order   []spec.NodeName `json:"order,omitempty"`
+	Reasons []string        `json:"reasons,omitempty"`
+	PlanID  string          `json:"plan_id"`
+	At      time.Time       `json:"at"`
+}
+
+// Report is what a node says of itself. Written by its agent when something
+// in it changes, and at least every 10 s.
+type Report struct {
+	Node      spec.NodeName   `json:"node"`
+	At        time.Time       `json:"at"`
+	Instances []fact.Instance `json:"instances,omitempty"`
+	// LeaseVersion is the lease configuration that the node's guard uses.
+	LeaseVersion uint64 `json:"lease_version"`
+	// Warnings are sentences for the operator: fallbacks in use, problems.
+	Warnings []string `json:"warnings,omitempty"`
+	GuardUp  bool     `json:"guard_up"`
+	// Stall is the longest pause the guard has measured in the last 10 min.
+	Stall spec.Duration `json:"stall"`
+}
+
+// Token is a join token's public half. Written by token create, deleted by
+// the join that uses it.
+type Token struct {
+	ID      string    `json:"id"`
+	Hash    []byte    `json:"hash"` // SHA-256 of the secret
+	Expires time.Time `json:"expires"`
+	Created time.Time `json:"created"`
+	By      string    `json:"by"`
+}

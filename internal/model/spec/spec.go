@@ -1,0 +1,207 @@
+// Package spec holds what the operator wants: services, their parts, and the
+// rules for placing and recovering them.
+//
+// The types are plain values. They are filled by package specfile, which reads
+// the operator's YAML, and they travel as JSON through the store and the API.
+// Validate is the only gate: a value that passed it is safe to act on. The
+// package does no I/O and knows nothing of what is running.
+package spec
+
+import (
+	"time"
+)
+
+// NodeName names a node within its cell. It is 1 to 63 characters of a-z, 0-9,
+// '-' and '.', and begins and ends with a letter or digit (RFC 1123).
+type NodeName string
+
+// ServiceName names a service within its cell. The rules are those of
+// [NodeName], without the dot.
+type ServiceName string
+
+// Duration is a [time.Duration] that is written as text such as "1.5s" in JSON
+// and YAML.
+type Duration time.Duration
+
+// Service is one thing to keep alive: an ordered stack of parts that start in
+// order on one node, stop in reverse order, and move together.
+type Service struct {
+	Name ServiceName `json:"name"`
+
+	// Exclusive services run on at most one node, under a lease. The default
+	// is true; nil means the default.
+	Exclusive *bool `json:"exclusive,omitempty"`
+
+	// Stopped keeps the service known but not running.
+	Stopped bool `json:"stopped,omitempty"`
+
+	// Priority decides who keeps its place when capacity is short: the higher
+	// number wins. Range -1000 to 1000, default 0.
+	Priority int `json:"priority,omitempty"`
+
+	Parts    []Part            `json:"parts"`
+	Place    Place             `json:"place,omitzero"`
+	Failover Failover          `json:"failover,omitzero"`
+	Labels   map[string]string `json:"labels,omitempty"`
+}
+
+// Part is one element of a service's stack. Exactly one of the kind fields
+// (Address, Exec) is set.
+type Part struct {
+	// Name tells the parts of one service apart. Default: the kind, with a
+	// number from the second of its kind on ("address", "exec", "exec-2").
+	Name string `json:"name,omitempty"`
+
+	Address *Address `json:"address,omitempty"`
+	Exec    *Exec    `json:"exec,omitempty"`
+
+	// Check is shorthand for a single liveness check that also serves as
+	// readiness. Checks lists them apart.
+	Check  *Check `json:"check,omitempty"`
+	Checks Checks `json:"checks,omitzero"`
+
+	// Start and Stop bound how long the part may take. Defaults 30 s and 10 s,
+	// range 100 ms to 1 h.
+	StartTimeout Duration `json:"start_timeout,omitempty"`
+	StopTimeout  Duration `json:"stop_timeout,omitempty"`
+}
+
+// Address is an IP address that moves with the service.
+type Address struct {
+	// Prefix is the address with its prefix length: "10.77.0.100/24".
+	Prefix string `json:"prefix"`
+
+	// Interface is the link to put it on. Default: the interface that already
+	// has an address of the same network.
+	Interface string `json:"interface,omitempty"`
+}
+
+// Exec is a program to run.
+type Exec struct {
+	// Command is the program's absolute path and its arguments; no shell.
+	Command []string `json:"command"`
+
+	User  string            `json:"user,omitempty"`  // name or number; default: the agent's
+	Group string            `json:"group,omitempty"` // name or number; default: the user's
+	Dir   string            `json:"dir,omitempty"`   // working directory, default "/"
+	Env   map[string]string `json:"env,omitempty"`
+
+	// StopSignal asks the program to end. Default "TERM". Grace is how long it
+	// may take until it is killed; default 5 s, range 0 to 1 h.
+	StopSignal string    `json:"stop_signal,omitempty"`
+	Grace      *Duration `json:"grace,omitempty"`
+
+	Limits Limits `json:"limits,omitzero"`
+
+	// Output bounds the kept output. Default 10 MiB, range 64 KiB to 1 GiB.
+	OutputBytes Size `json:"output,omitempty"`
+}
+
+// Size is a number of bytes, written as text such as "512MiB" in YAML and JSON.
+type Size int64
+
+// Limits bounds what a program may use. Zero means no limit.
+type Limits struct {
+	Memory    Size    `json:"memory,omitempty"`
+	CPU       float64 `json:"cpu,omitempty"` // cores, 0.01 to 1024
+	Processes int     `json:"processes,omitempty"`
+	OpenFiles int     `json:"open_files,omitempty"`
+}
+
+// Checks are the three questions asked about a part. A nil check is not asked.
+type Checks struct {
+	// Startup must pass once before the part counts as started and before the
+	// other two are asked.
+	Startup *Check `json:"startup,omitempty"`
+	// Liveness failing means: restart the service.
+	Liveness *Check `json:"liveness,omitempty"`
+	// Readiness failing means: running, but of no use right now. It is shown,
+	// and holds back what waits for the service; it restarts nothing.
+	Readiness *Check `json:"readiness,omitempty"`
+}
+
+// Check asks one question of a part. Exactly one of HTTP, TCP and Exec is set.
+type Check struct {
+	HTTP string   `json:"http,omitempty"` // URL; any status from 200 to 399 passes
+	TCP  string   `json:"tcp,omitempty"`  // host:port that must accept a connection
+	Exec []string `json:"exec,omitempty"` // program that must exit with 0
+
+	Every   Duration `json:"every,omitempty"`   // default 1 s, range 50 ms to 1 h
+	Timeout Duration `json:"timeout,omitempty"` // default 500 ms (exec: 5 s), range 10 ms to 10 m
+	After   Duration `json:"after,omitempty"`   // wait after the start, default 0, to 1 h
+
+	// Failures in a row that make the answer "no" (default 3; startup: until
+	// the start timeout ends), and Successes in a row that make it "yes" again
+	// (default 1). Range 1 to 100.
+	Failures  int `json:"failures,omitempty"`
+	Successes int `json:"successes,omitempty"`
+}
+
+// Place says where a service may and should run.
+type Place struct {
+	// On lists the only nodes allowed; empty means all.
+	On []NodeName `json:"on,omitempty"`
+	// Never lists nodes that are not allowed.
+	Never []NodeName `json:"never,omitempty"`
+	// Prefer adds scores for labels and nodes.
+	Prefer []Preference `json:"prefer,omitempty"`
+	// Apart lists services that must not share a node with this one; Together
+	// lists services that must be on the same node as this one.
+	Apart    []ServiceName `json:"apart,omitempty"`
+	Together []ServiceName `json:"together,omitempty"`
+	// Stickiness is the score of staying. Default 100, range 0 to 1,000,000.
+	Stickiness *int `json:"stickiness,omitempty"`
+}
+
+// Preference adds Score to nodes that match Label ("key=value") or are Node.
+// Exactly one of the two is set. Score range -1,000,000 to 1,000,000, not 0.
+type Preference struct {
+	Label string   `json:"label,omitempty"`
+	Node  NodeName `json:"node,omitempty"`
+	Score int      `json:"score"`
+}
+
+// Proof is how sure the cell must be that the old holder has let go.
+type Proof string
+
+// The kinds of proof, from cheap to certain.
+const (
+	ProofLease    Proof = "lease"
+	ProofWatchdog Proof = "watchdog"
+	ProofFence    Proof = "fence"
+)
+
+// Failover says how a service is recovered.
+type Failover struct {
+	// TTL is the lease's length. Zero means auto. Range 300 ms to 60 s.
+	TTL TTL `json:"ttl,omitempty"`
+
+	Proof Proof `json:"proof,omitempty"` // default lease
+
+	// Restarts is how many restarts on the spot are tried Within the window
+	// before the service moves. Defaults 3 (nil) and 10 m. 0 means move at once.
+	Restarts *int     `json:"restarts,omitempty"`
+	Within   Duration `json:"within,omitempty"`
+
+	// AgentLoss is how long a service may go on without its agent. Default
+	// 30 s, range 0 to 1 h.
+	AgentLoss *Duration `json:"agent_loss,omitempty"`
+}
+
+// TTL is a lease length. Zero is "auto": the cell chooses.
+type TTL time.Duration
+
+// Effective values of the optional fields.
+const (
+	DefaultTTL          = time.Second // stands in for auto until stalls are measured
+	MinTTL              = 300 * time.Millisecond
+	MaxTTL              = 60 * time.Second
+	DefaultRestarts     = 3
+	DefaultWithin       = 10 * time.Minute
+	DefaultAgentLoss    = 30 * time.Second
+	DefaultStickiness   = 100
+	DefaultStartTimeout = 30 * time.Second
+	DefaultStopTimeout  = 10 * time.Second
+	DefaultGrace        = 5 * time.Second
+	DefaultOutputBytes  = 10 << 20
+)
