@@ -1,0 +1,50 @@
+package detect
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/quorum"
+)
+
+// ErrMalformed means that bytes are no heartbeat. Drop them.
+var ErrMalformed = errors.New("malformed heartbeat")
+
+// beatSize is the length of an encoded heartbeat.
+const beatSize = 8 + 8 + 4 + 4 + 4 + 1
+
+// AppendBeat appends the encoding of b: sequence and send time in nanoseconds
+// (8 bytes each), heard and suspect sets (4 each), lateness in microseconds (4)
+// and flags (1), all big endian.
+func AppendBeat(buf []byte, b Beat) []byte {
+	buf = binary.BigEndian.AppendUint64(buf, b.Seq)
+	buf = binary.BigEndian.AppendUint64(buf, uint64(b.Sent))
+	buf = binary.BigEndian.AppendUint32(buf, uint32(b.Heard))
+	buf = binary.BigEndian.AppendUint32(buf, uint32(b.Suspect))
+	buf = binary.BigEndian.AppendUint32(buf, uint32(min(b.Late.Microseconds(), 1<<31)))
+	if b.Abstain {
+		return append(buf, 1)
+	}
+	return append(buf, 0)
+}
+
+// ParseBeat reads what AppendBeat wrote and returns the bytes after it. It
+// returns ErrMalformed for anything else.
+func ParseBeat(data []byte) (Beat, []byte, error) {
+	if len(data) < beatSize || data[beatSize-1] > 1 {
+		return Beat{}, nil, ErrMalformed
+	}
+	b := Beat{
+		Seq:     binary.BigEndian.Uint64(data),
+		Sent:    Boot(binary.BigEndian.Uint64(data[8:])),
+		Heard:   quorum.Set(binary.BigEndian.Uint32(data[16:])),
+		Suspect: quorum.Set(binary.BigEndian.Uint32(data[20:])),
+		Late:    time.Duration(binary.BigEndian.Uint32(data[24:])) * time.Microsecond,
+		Abstain: data[28] == 1,
+	}
+	if b.Sent < 0 || b.Late > time.Hour {
+		return Beat{}, nil, ErrMalformed
+	}
+	return b, data[beatSize:], nil
+}

@@ -1,0 +1,255 @@
+package lease
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/quorum"
+)
+
+// claimant tries to win leases that this node seeks and does not hold.
+type claimant struct {
+	admitted       bool
+	floor, ceiling uint64
+	highestSeen    uint64
+	claims         []claim // sorted by service
+}
+
+type phase uint8
+
+const (
+	resting phase = iota
+	preparing
+	proposing
+)
+
+// claim is the attempt to win one lease.
+type claim struct {
+	Seek
+	phase    phase
+	number   uint64
+	highest  uint64 // the highest number seen for this service
+	promises quorum.Set
+	accepts  quorum.Set
+	nacks    quorum.Set
+	waits    quorum.Set // voters at which the claim waits for a lease to end
+	sent     Boot       // when the proposal was sent
+	retry    Boot       // when to act again
+	attempt  int
+}
+
+// Timing of attempts.
+const (
+	duelStep      = 15 * time.Millisecond // times slot and attempt: who backs off less
+	maxDuel       = 8
+	exhaustedWait = time.Second
+)
+
+func (c *claimant) admit(floor, ceiling uint64) {
+	if !c.admitted {
+		c.admitted, c.floor = true, floor
+	}
+	c.ceiling = max(c.ceiling, ceiling)
+}
+
+func (c *claimant) find(id ID) (int, bool) {
+	return slices.BinarySearchFunc(c.claims, id, func(x claim, id ID) int { return cmp.Compare(x.ID, id) })
+}
+
+func (c *claimant) seek(n *Node, now Boot, seeks []Seek) {
+	next := make([]claim, 0, min(len(seeks), MaxServices))
+	for _, s := range seeks[:min(len(seeks), MaxServices)] {
+		var x claim
+		if i, ok := c.find(s.ID); ok {
+			x = c.claims[i]
+		} else {
+			x.retry = now
+		}
+		if s.Claim && !x.Claim {
+			x.retry = now
+		}
+		x.Seek = s
+		next = append(next, x)
+	}
+	slices.SortFunc(next, func(a, b claim) int { return cmp.Compare(a.ID, b.ID) })
+	next = slices.CompactFunc(next, func(a, b claim) bool { return a.ID == b.ID })
+	for i := range c.claims {
+		x := &c.claims[i]
+		j, ok := slices.BinarySearchFunc(next, x.ID, func(y claim, id ID) int { return cmp.Compare(y.ID, id) })
+		if ok && next[j].Claim {
+			continue
+		}
+		c.abandon(n, x)
+		if ok {
+			next[j].phase = resting
+		}
+	}
+	c.claims = next
+	c.renewTTLs(n)
+	c.tick(n, now)
+}
+
+// renewTTLs carries changed TTLs over to what is held. A longer one counts
+// from the next renewal on, a shorter one binds the voters only after it was
+// installed there.
+func (c *claimant) renewTTLs(n *Node) {
+	for i := range c.claims {
+		x := &c.claims[i]
+		j, ok := n.holder.find(x.ID)
+		if !ok {
+			continue
+		}
+		if e := &n.holder.entries[j]; e.TTL != x.TTL || e.Soft != x.Soft {
+			n.holder.set++
+			e.TTL, e.Soft, e.since = x.TTL, x.Soft, n.holder.set
+		}
+	}
+}
+
+// abandon ends an attempt. What voters may have accepted of it is given back.
+func (c *claimant) abandon(n *Node, x *claim) {
+	if x.phase == proposing {
+		n.sendVoters(Message{Kind: KindRelease, ID: x.ID, Number: x.number})
+	}
+	x.phase = resting
+}
+
+func (c *claimant) wants(n *Node, x *claim) bool {
+	return c.admitted && x.Claim && x.TTL > 0 && !n.holder.holds(x.ID)
+}
+
+func (c *claimant) tick(n *Node, now Boot) {
+	for i := range c.claims {
+		x := &c.claims[i]
+		if !c.wants(n, x) || now < x.retry {
+			continue
+		}
+		switch x.phase {
+		case resting:
+			c.start(n, now, x)
+		case preparing:
+			c.prepare(n, now, x)
+		case proposing:
+			if now >= x.sent+x.TTL/2 {
+				c.abandon(n, x)
+				c.start(n, now, x)
+				continue
+			}
+			c.propose(n, now, x)
+		}
+	}
+}
+
+func (c *claimant) start(n *Node, now Boot, x *claim) {
+	number := max(x.highest, c.floor) + 1
+	if number > c.ceiling {
+		n.note(Exhausted, now, x.ID, number)
+		x.retry = now + exhaustedWait
+		return
+	}
+	x.phase, x.number = preparing, number
+	x.promises, x.accepts, x.nacks, x.waits = 0, 0, 0, 0
+	c.see(x, number)
+	c.prepare(n, now, x)
+}
+
+func (c *claimant) see(x *claim, number uint64) {
+	x.highest = max(x.highest, number)
+	c.highestSeen = max(c.highestSeen, number)
+}
+
+func (c *claimant) prepare(n *Node, now Boot, x *claim) {
+	x.retry = now + Resend
+	if x.waits != 0 {
+		x.retry += Resend
+	}
+	for all, slot := n.config.All()&^x.promises, uint8(0); slot < 32; slot++ {
+		if all.Has(slot) {
+			n.send(slot, Message{Kind: KindPrepare, ID: x.ID, Number: x.number, Rank: x.Rank, Soft: x.Soft})
+		}
+	}
+}
+
+func (c *claimant) propose(n *Node, now Boot, x *claim) {
+	x.retry = now + Resend
+	for slot := uint8(0); slot < 32; slot++ {
+		if (x.promises &^ x.accepts).Has(slot) {
+			n.send(slot, Message{Kind: KindPropose, ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft, Sent: x.sent})
+		}
+	}
+}
+
+func (c *claimant) answered(n *Node, now Boot, from uint8, m *Message) {
+	i, ok := c.find(m.ID)
+	if !ok {
+		return
+	}
+	x := &c.claims[i]
+	c.see(x, m.Highest)
+	if x.phase == resting || m.Number != x.number || !c.wants(n, x) {
+		return
+	}
+	switch m.Kind {
+	case KindPromise:
+		c.promised(n, now, x, from)
+	case KindAccept:
+		c.accepted(n, now, x, from, m.Sent)
+	case KindNack:
+		if m.Highest == 0 {
+			x.waits |= 1 << from
+			return
+		}
+		x.nacks |= 1 << from
+		if n.config.Reached(n.config.All() &^ x.nacks) {
+			return
+		}
+		c.abandon(n, x)
+		x.attempt = min(x.attempt+1, maxDuel)
+		x.retry = now + time.Duration(int(n.self)+1)*time.Duration(x.attempt)*duelStep/2
+		if x.attempt == 1 {
+			// The first refusal only says that others are further ahead.
+			x.retry = now
+		}
+	default: // Receive passes on nothing else
+	}
+}
+
+func (c *claimant) promised(n *Node, now Boot, x *claim, from uint8) {
+	x.promises |= 1 << from
+	x.waits &^= 1 << from
+	switch {
+	case x.phase == proposing:
+		n.send(from, Message{Kind: KindPropose, ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft, Sent: x.sent})
+	case n.config.Reached(x.promises):
+		n.note(Free, now, x.ID, x.number)
+		x.phase, x.sent = proposing, now
+		c.propose(n, now, x)
+	}
+}
+
+func (c *claimant) accepted(n *Node, now Boot, x *claim, from uint8, sent Boot) {
+	if x.phase != proposing || sent != x.sent {
+		return
+	}
+	x.accepts |= 1 << from
+	until := x.sent + valid(x.TTL)
+	if !n.config.Reached(x.accepts) || now >= until {
+		return
+	}
+	x.phase, x.attempt = resting, 0
+	n.holder.add(Entry{ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft}, until)
+	n.note(Won, now, x.ID, x.number)
+	n.holder.beat(n, now)
+}
+
+func (c *claimant) next(n *Node) Boot {
+	next := Boot(-1)
+	for i := range c.claims {
+		x := &c.claims[i]
+		if c.wants(n, x) && (next < 0 || x.retry < next) {
+			next = x.retry
+		}
+	}
+	return next
+}

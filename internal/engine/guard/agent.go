@@ -1,0 +1,309 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/plane"
+	"github.com/keelson/keelson/internal/core/quorum"
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/guardwire"
+)
+
+// word is something that an agent's connection has to say.
+type word struct {
+	from *agentConn
+	msg  guardwire.Message
+	gone bool
+}
+
+// agentConn is one agent's connection.
+type agentConn struct {
+	conn net.Conn
+	out  chan guardwire.Message
+	drop func()
+}
+
+// outSize bounds what waits for a slow agent. One that does not read is cut off
+// and connects again.
+const outSize = 128
+
+// writeTimeout bounds one write to an agent.
+const writeTimeout = 2 * time.Second
+
+func (g *Guard) serveAgents(ctx context.Context, t *tasks) {
+	for {
+		conn, err := g.opts.Listener.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			g.opts.Log.Warn("agent not accepted", logkey.Err, err)
+			if g.opts.Clock.Sleep(ctx, 100*time.Millisecond) != nil {
+				return
+			}
+			continue
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		a := &agentConn{conn: conn, out: make(chan guardwire.Message, outSize), drop: cancel}
+		t.start(func() {
+			<-ctx.Done()
+			_ = conn.Close() // ends read and write below
+		})
+		t.start(func() { g.read(ctx, a) })
+		t.start(func() { a.write(ctx, g.opts.Clock) })
+	}
+}
+
+func (g *Guard) read(ctx context.Context, a *agentConn) {
+	defer a.drop()
+	put := func(w word) bool {
+		select {
+		case g.words <- w:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	if !put(word{from: a}) {
+		return
+	}
+	for {
+		m, err := guardwire.ReadFrame(a.conn)
+		if err != nil {
+			put(word{from: a, gone: true})
+			return
+		}
+		if !put(word{from: a, msg: m}) {
+			return
+		}
+	}
+}
+
+func (a *agentConn) write(ctx context.Context, clk clock.Clock) {
+	defer a.drop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-a.out:
+			if err := a.conn.SetWriteDeadline(clk.Now().Add(writeTimeout)); err != nil {
+				return
+			}
+			if err := guardwire.WriteFrame(a.conn, m); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// say queues a message; an agent that is too slow loses its connection.
+func (a *agentConn) say(m guardwire.Message) {
+	select {
+	case a.out <- m:
+	default:
+		a.drop()
+	}
+}
+
+// heard acts on a word of an agent. The newest connection is the agent.
+func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
+	now := g.opts.Clock.Boot()
+	switch {
+	case w.gone:
+		if g.agent == w.from {
+			g.agent = nil
+			g.opts.Log.Warn("agent went away")
+		}
+		return nil
+	case w.msg == (guardwire.Message{}):
+		if g.agent != nil {
+			g.agent.drop()
+		}
+		g.agent, g.lastBeat, g.sentAt = w.from, now, -guardwire.StateEvery
+		g.sent = guardwire.State{}
+		g.opts.Log.Info("agent connected")
+		return nil
+	case w.from != g.agent:
+		return nil
+	}
+	g.lastBeat = now
+	switch m := w.msg; {
+	case m.Duty != nil:
+		return g.setDuty(ctx, t, *m.Duty)
+	case m.Release != nil:
+		g.release(now, m.Release)
+	case m.Quit != nil:
+		return errQuit
+	}
+	return nil
+}
+
+func (g *Guard) release(now time.Duration, r *guardwire.Release) {
+	if g.node == nil {
+		return
+	}
+	for _, s := range g.duty.Seeks {
+		if s.Service == r.Service {
+			g.node.Release(now, s.ID, r.Epoch)
+		}
+	}
+}
+
+// setDuty takes a new duty. One for another cell or slot ends the guard: it
+// cannot be two nodes in one life.
+func (g *Guard) setDuty(ctx context.Context, t *tasks, d guardwire.Duty) error {
+	now := g.opts.Clock.Boot()
+	if g.node != nil && (d.Cell != g.duty.Cell || d.Slot != g.duty.Slot || !slices.Equal(d.Listen, g.duty.Listen)) {
+		g.opts.Log.Warn("the node's identity or its addresses changed, the guard starts anew")
+		return errQuit
+	}
+	if g.link == nil {
+		if err := g.open(ctx, t, d); err != nil {
+			// The agent hears of it by the state, and repeats the duty.
+			g.troubles["link"] = fmt.Sprintf("heartbeats cannot be sent or received: %v", err)
+			g.opts.Log.Error("heartbeat link not opened", logkey.Err, err)
+			return nil
+		}
+		delete(g.troubles, "link")
+	}
+	peers := map[uint8][]netip.AddrPort{}
+	g.slots = map[uint8]string{d.Slot: string(d.Node)}
+	for _, p := range d.Peers {
+		if p.Slot > 31 || p.Slot == d.Slot {
+			continue
+		}
+		g.slots[p.Slot] = string(p.Name)
+		peers[p.Slot] = parse(p.Addresses)
+	}
+	if err := g.link.Configure(peers, d.Keys); err != nil {
+		g.opts.Log.Error("peers not configured", logkey.Err, err)
+	}
+	g.manage(d)
+	if g.node == nil {
+		g.node = plane.New(d.Slot, g.opts.Incarnation)
+	}
+	g.duty = d
+	g.node.SetDuty(now, toPlane(d))
+	return nil
+}
+
+// manage tells the kernel which addresses pass only under a lease.
+func (g *Guard) manage(d guardwire.Duty) {
+	var addrs []netip.Addr
+	for _, s := range d.Seeks {
+		addrs = append(addrs, addresses(s.Addresses)...)
+	}
+	if err := g.opts.Fence.Manage(addrs); err != nil {
+		if g.troubles["kernel"] == "" {
+			g.opts.Log.Error("addresses not enforced by the kernel", logkey.Err, err)
+		}
+		g.troubles["kernel"] = fmt.Sprintf("the kernel does not enforce the leases of addresses here: %v", err)
+		return
+	}
+	delete(g.troubles, "kernel")
+}
+
+func (g *Guard) open(ctx context.Context, t *tasks, d guardwire.Duty) error {
+	link, err := g.opts.OpenLink(LinkOptions{
+		Cell: d.Cell, Slot: d.Slot, Incarnation: g.opts.Incarnation, Listen: parse(d.Listen), Keys: d.Keys,
+	})
+	if err != nil {
+		return err
+	}
+	g.link = link
+	t.start(func() {
+		err := link.Receive(ctx, func(dg Datagram) {
+			a := arrival{Datagram: dg, buf: slices.Clone(dg.Data)}
+			select {
+			case g.inbox <- a:
+			default: // the loop is far behind; heartbeats are repeated anyway
+			}
+		})
+		if ctx.Err() == nil {
+			g.links <- err
+		}
+	})
+	return nil
+}
+
+func parse(in []string) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range in {
+		if a, err := netip.ParseAddrPort(s); err == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// tasks are the goroutines of a guard.
+type tasks struct{ group sync.WaitGroup }
+
+func newTasks() *tasks { return &tasks{} }
+
+func (t *tasks) start(f func()) { t.group.Go(f) }
+func (t *tasks) wait()          { t.group.Wait() }
+
+// agentLoss gives up what the agent has not looked after for too long. The cut
+// comes first, then the release; what cannot be cut off keeps its lease.
+func (g *Guard) agentLoss(ctx context.Context, now time.Duration) {
+	alone := now - g.lastBeat
+	if alone < 2*guardwire.BeatEvery || now < g.retryLoss {
+		return
+	}
+	for _, h := range g.node.Holds(now, nil) {
+		i := slices.IndexFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
+		if i < 0 || alone <= g.duty.Seeks[i].AgentLoss {
+			continue
+		}
+		name := g.duty.Seeks[i].Service
+		orders := g.enforcement(now)
+		for j := range orders {
+			if orders[j].service == name {
+				orders[j].until = 0
+			}
+		}
+		if !g.enforcer.now(ctx, orders) {
+			g.retryLoss = now + retryCut
+			return
+		}
+		g.opts.Log.Error("agent was away for too long, the service was cut off", logkey.Service, name)
+		g.happen(guardwire.Happened{
+			Kind: string(event.ServiceCut), At: guardwire.Boot(now), Service: name, Epoch: h.Number,
+			Text: fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", alone.Round(time.Millisecond)),
+		})
+		g.node.Release(now, h.ID, h.Number)
+		g.duty.Seeks = slices.Delete(slices.Clone(g.duty.Seeks), i, i+1)
+		g.node.SetDuty(now, toPlane(g.duty))
+		return
+	}
+}
+
+// toPlane is the part of a duty that the lease plane needs.
+func toPlane(d guardwire.Duty) plane.Duty {
+	members := quorum.Of(d.Slot)
+	for _, p := range d.Peers {
+		if p.Slot < 32 {
+			members |= 1 << p.Slot
+		}
+	}
+	seeks := make([]plane.Seek, 0, len(d.Seeks))
+	for _, s := range d.Seeks {
+		seeks = append(seeks, plane.Seek{ID: s.ID, TTL: s.TTL, Soft: !s.Exclusive, Order: s.Order, Claim: true})
+	}
+	return plane.Duty{
+		Members: members,
+		Config:  quorum.Config{Version: d.Lease.Version, Voters: quorum.Set(d.Lease.Voters), Prior: quorum.Set(d.Lease.Prior)},
+		Floor:   d.Lease.Floor, Ceiling: d.Lease.Ceiling, Longest: d.Lease.LongestTTL,
+		Seeks: seeks,
+	}
+}
