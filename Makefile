@@ -1,0 +1,86 @@
+# make test       everything a fresh Debian machine can run; as root also the lab
+# make test-slow  the long ones: big simulations
+# make check      format, linters, vet, unit tests: what to run before a commit
+# make build      bin/keelson
+# make demo       three hosts on this machine
+# make bench      what the agents use at rest, printed
+# make sim SEED=7 one history of the simulator, with its trace
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+TOOLS     = $(CURDIR)/bin/tools
+LAB_PKGS  = nginx-light
+
+export CGO_ENABLED ?= 0
+
+.PHONY: build demo check format lint vet proto proto-check unit race lab test test-slow bench sim packages
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/keelson ./cmd/keelson
+
+demo: build
+	bin/keelson demo
+
+check: format vet lint proto-check unit
+
+# The tools are pinned in modules of their own, so that what they need does not
+# mix with what the product needs.
+$(TOOLS)/golangci-lint: tools/lint/go.sum
+	$(GO) build -C tools/lint -o $(TOOLS)/ github.com/golangci/golangci-lint/v2/cmd/golangci-lint mvdan.cc/gofumpt
+$(TOOLS)/buf: tools/proto/go.sum go.sum
+	$(GO) build -C tools/proto -o $(TOOLS)/ github.com/bufbuild/buf/cmd/buf
+	$(GO) build -o $(TOOLS)/ google.golang.org/protobuf/cmd/protoc-gen-go connectrpc.com/connect/cmd/protoc-gen-connect-go
+
+format: $(TOOLS)/golangci-lint
+	@bad=$$($(TOOLS)/gofumpt -l cmd internal api/client test); \
+	if [ -n "$$bad" ]; then echo "not formatted, run gofumpt -w:"; echo "$$bad"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+	$(GO) vet -tags integration ./test/...
+
+lint: $(TOOLS)/golangci-lint
+	$(TOOLS)/golangci-lint run ./...
+
+# proto writes the generated code; proto-check fails if that would change it, or
+# if the API breaks what the newest main promised.
+proto: $(TOOLS)/buf
+	PATH=$(TOOLS):$$PATH buf generate
+
+proto-check: $(TOOLS)/buf
+	PATH=$(TOOLS):$$PATH buf lint
+	@rm -rf bin/proto && mkdir -p bin/proto
+	@cp -r api buf.yaml buf.gen.yaml bin/proto/ && cd bin/proto && PATH=$(TOOLS):$$PATH buf generate && \
+	diff -r api/keelson ../../api/keelson || { echo "generated code is old, run make proto"; exit 1; }
+	@if git rev-parse -q --verify HEAD:api/keelson >/dev/null 2>&1; then \
+	  PATH=$(TOOLS):$$PATH buf breaking --against ".git#ref=HEAD"; \
+	fi
+
+unit:
+	$(GO) test ./...
+
+race:
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+# The lab needs root: it makes hosts out of namespaces.
+lab: build
+	@if [ "$$(id -u)" != 0 ]; then echo "SKIPPED: the lab tests need root"; exit 0; fi; \
+	KEELSON_BINARY=$(CURDIR)/bin/keelson $(GO) test -tags integration -count=1 -timeout 40m -p 1 ./test/...
+
+packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  dpkg -s $(LAB_PKGS) gcc libc6-dev >/dev/null 2>&1 || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(LAB_PKGS) gcc libc6-dev; }; \
+	else echo "SKIPPED: Debian packages are installed by root only; tests that need them say so"; fi
+
+test: packages format vet lint proto-check race lab
+
+test-slow: test
+	KEELSON_SIM_SEEDS=5000 $(GO) test -count=1 -timeout 3h -v -run Invariants ./internal/sim
+
+bench: build
+	KEELSON_BINARY=$(CURDIR)/bin/keelson $(GO) test -tags integration -count=1 -run '^$$' -bench AtRest -benchtime 1x ./test/...
+
+SEED ?= 1
+sim:
+	KEELSON_SIM_SEEDS=1 KEELSON_SIM_FROM=$(SEED) $(GO) test -count=1 -v -run Invariants ./internal/sim

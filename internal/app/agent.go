@@ -1,0 +1,348 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/driver/part/address"
+	partexec "github.com/keelson/keelson/internal/driver/part/exec"
+	"github.com/keelson/keelson/internal/engine/agent"
+	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/engine/pki"
+	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/front/rpc"
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/store/etcdstore"
+)
+
+// node is a running agent: what its organs share.
+type node struct {
+	*app
+
+	store     *etcdstore.Client
+	server    *etcdstore.Server // nil with an external store
+	trust     pki.Trust
+	revoked   *pki.Revocations
+	registrar *pki.Registrar
+	mirror    *cell.Mirror
+	recorder  *cell.Recorder
+	guard     *guardclient.Client
+	clerk     *cell.Clerk
+	observer  *cell.Observer
+	programs  *partexec.Driver
+	addresses *address.Driver
+	left      chan struct{} // closed when the node has left the cell
+}
+
+// app is what every part of a running agent needs.
+type app struct {
+	*App
+	folders folders
+	local   local
+	config  cli.Config
+	log     *slog.Logger
+}
+
+// Agent runs this node until ctx ends. What it runs goes on.
+func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
+	f := folders{data: o.Folders.Data, run: o.Folders.Run}
+	signal.Ignore(syscall.SIGPIPE)
+	l, err := readLocal(f)
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{f.run, f.logs(), f.parts()} {
+		if err := makeFolder(dir); err != nil {
+			return err
+		}
+	}
+	if ok, err := lock(filepath.Join(f.data, "agent.lock")); err != nil {
+		return err
+	} else if !ok {
+		return refused("already-running", "stop the other agent first", "an agent runs on %s already", f.data)
+	}
+	n := &node{app: &app{App: a, folders: f, local: l, config: o.Config, log: a.logger(o.Logging)}, left: make(chan struct{})}
+	n.log.Info("agent started", logkey.Node, l.Node, "cell", l.Cell, logkey.Version, a.version)
+	if err := n.openStore(ctx); err != nil {
+		return storeError(f.etcd(), err)
+	}
+	defer n.closeStore(ctx)
+	n.build(o.Logging)
+	organs, err := n.organs(ctx)
+	if err != nil {
+		return err
+	}
+	err = runAll(ctx, organs)
+	if errors.Is(err, errLeft) {
+		return n.forget()
+	}
+	return storeError(f.etcd(), err)
+}
+
+// startTimeout bounds the start of the store server; a voter whose peers are
+// away starts all the same and waits for them.
+const startTimeout = 30 * time.Second
+
+func (n *node) openStore(ctx context.Context) error {
+	if n.config.Store == nil {
+		n.server = n.storeServer(n.folders, n.local, n.log)
+		if n.server.HasData() {
+			if err := n.restartServer(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	n.store, err = n.storeClient(n.folders, n.local, n.config, n.log)
+	return err
+}
+
+// restartServer starts the store on the data it has. A node that is one voter of
+// several goes on without its own store if that is damaged: the cell can do
+// without it, and its services too.
+func (n *node) restartServer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	err := n.server.Restart(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, etcdstore.ErrRemoved):
+		n.log.Warn("this node's vote was taken over by another, its old store was put aside")
+		return n.server.Discard(n.clock.Now())
+	case len(n.local.Endpoints) > 1 && !errors.Is(err, etcdstore.ErrInUse):
+		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, storeError(n.folders.etcd(), err))
+		return nil
+	}
+	return err
+}
+
+// stopTimeout bounds the end of the store server.
+const stopTimeout = 10 * time.Second
+
+func (n *node) closeStore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := n.store.Close(); err != nil {
+		n.log.Warn("store client not closed", logkey.Err, err)
+	}
+	if n.server != nil {
+		if err := n.server.Stop(ctx); err != nil {
+			n.log.Warn("store server not stopped in order", logkey.Err, err)
+		}
+	}
+}
+
+// build makes the organs; nothing runs yet.
+func (n *node) build(logging cli.Logging) {
+	files := pki.NewFiles(n.folders.pki())
+	n.revoked = &pki.Revocations{Store: n.store, Clock: n.clock, Log: n.log}
+	n.trust = pki.Trust{Cell: n.local.CellID, Files: files, Revoked: n.revoked, Clock: n.clock}
+	n.registrar = &pki.Registrar{Store: n.store, Clock: n.clock}
+	n.mirror = &cell.Mirror{Store: n.store, Clock: n.clock, Log: n.log}
+	n.recorder = &cell.Recorder{Store: n.store, Clock: n.clock, Log: n.log, Node: n.local.Node}
+	n.guard = guardclient.New(guardclient.Options{
+		Socket: n.folders.guard(), Clock: n.clock, Log: n.log, Start: n.startGuard(n.folders, logging),
+	})
+	n.clerk = &cell.Clerk{Store: n.store, Clock: n.clock, Events: n.recorder, Live: n.live}
+	n.observer = &cell.Observer{Store: n.store, Mirror: n.mirror, Clock: n.clock, Live: n.live}
+	n.programs = partexec.New(partexec.Options{Clock: n.clock, Log: n.log})
+	n.addresses = address.New(address.Options{Clock: n.clock, Log: n.log})
+}
+
+// live is what this node sees right now.
+func (n *node) live() cell.Live {
+	l := cell.Live{Node: n.local.Node}
+	if v := n.guard.Latest(); v.Up {
+		l.Guard = &v.State
+	}
+	return l
+}
+
+// organs are all that runs while the agent does.
+func (n *node) organs(ctx context.Context) ([]organ, error) {
+	runner, err := agent.New(agent.Options{
+		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n.App, n.log}, Events: emitter{n.recorder},
+		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
+		Clock: n.clock, Log: n.log,
+		JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),
+		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	faces, err := n.faces(ctx)
+	if err != nil {
+		return nil, err
+	}
+	renewer := &pki.Renewer{
+		Files: n.trust.Files, Signer: n.registrar.SignerFor(n.local.Node), Clock: n.clock, Log: n.log, Seed: uint64(n.local.Slot),
+		Renewed: func(expires time.Time) {
+			n.recorder.Add(event.Event{Kind: event.CertRenewed, Text: fmt.Sprintf("the certificate of %s was renewed; it is valid until %s", n.local.Node, expires.UTC().Format(time.RFC3339))})
+		},
+	}
+	n.recorder.Add(event.Event{Kind: event.AgentStarted, Text: fmt.Sprintf("the agent of %s started (version %s)", n.local.Node, n.version)})
+	leader := n.newController()
+	return append(faces,
+		organ{"guard client", n.guard.Run},
+		organ{"agent", runner.Run},
+		organ{"programs", n.programs.Run},
+		organ{"addresses", n.addresses.Run},
+		organ{"mirror", n.mirror.Run},
+		organ{"recorder", n.recorder.Run},
+		organ{"revocations", n.revoked.Run},
+		organ{"certificates", renewer.Run},
+		organ{"controller", leader.Run},
+		organ{"membership", n.newMember(leader).Run},
+		organ{"housekeeping", n.sweep},
+		organ{"store endpoints", n.followVoters},
+		organ{"store server", n.watchServer},
+		organ{"leaving", n.leave},
+	), nil
+}
+
+// faces open the ports and serve the API on them.
+func (n *node) faces(ctx context.Context) ([]organ, error) {
+	options := rpc.Options{
+		Self: n.local.Node, Statuses: n.observer, Services: n.clerk, Nodes: nodes{n}, Events: n.clerk,
+		Logs: logs{n}, Members: members{n}, Clock: n.clock, Log: n.log,
+	}
+	conf, err := n.trust.JoinServer()
+	if err != nil {
+		return nil, err
+	}
+	where := hostPort(n.local.Address, n.local.Ports.API)
+	lc := net.ListenConfig{}
+	tcp, err := lc.Listen(ctx, "tcp", where)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return nil, refused("port-in-use", "stop the program that has it, or join with another --api-port", "port %d is in use on %s", n.local.Ports.API, n.local.Address)
+	} else if err != nil {
+		return nil, fmt.Errorf("listen for the API on %s: %w", where, err)
+	}
+	if err := os.Remove(n.folders.api()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove an old socket: %w", err)
+	}
+	old := unix.Umask(0o177)
+	local, err := lc.Listen(ctx, "unix", n.folders.api())
+	unix.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the API on %s: %w", n.folders.api(), err)
+	}
+	remote, here := options, options
+	remote.Identify = rpc.ByCertificate(n.identify)
+	here.Identify = rpc.Local
+	return []organ{
+		{"API port", func(ctx context.Context) error { return rpc.Serve(ctx, tcp, conf, rpc.New(remote), n.log) }},
+		{"API socket", func(ctx context.Context) error { return rpc.Serve(ctx, local, nil, rpc.New(here), n.log) }},
+	}, nil
+}
+
+// identify says who is at the other end of a TLS connection.
+func (n *node) identify(cs *tls.ConnectionState) (rpc.Identity, error) {
+	if len(cs.PeerCertificates) == 0 {
+		return rpc.Identity{}, nil
+	}
+	id, err := pki.IdentityFrom(cs)
+	if err != nil {
+		return rpc.Identity{}, err
+	}
+	if n.revoked.Revoked(id.Serial) || n.revoked.Revoked(id.NodeID) {
+		return rpc.Identity{}, pki.ErrRevoked
+	}
+	if id.IsNode() {
+		return rpc.Identity{Name: id.String(), Role: rpc.Admin, Node: id.Node}, nil
+	}
+	roles := map[pki.Role]rpc.Role{pki.Viewer: rpc.Viewer, pki.Operator: rpc.Operator, pki.Admin: rpc.Admin}
+	return rpc.Identity{Name: id.String(), Role: roles[id.Role]}, nil
+}
+
+// Pauses of the small loops.
+const (
+	sweepEvery  = time.Hour
+	voterEvery  = 2 * time.Second
+	leaveEvery  = 500 * time.Millisecond
+	serverRetry = 15 * time.Second
+)
+
+func (n *node) sweep(ctx context.Context) error {
+	for {
+		if err := n.clock.Sleep(ctx, sweepEvery); err != nil {
+			return err
+		}
+		if err := n.registrar.Sweep(ctx); err != nil && ctx.Err() == nil {
+			n.log.Warn("expired tokens not swept", logkey.Err, err)
+		}
+	}
+}
+
+// followVoters keeps the store's endpoints those of the voters, also for the
+// next start.
+func (n *node) followVoters(ctx context.Context) error {
+	for n.config.Store == nil {
+		if err := n.clock.Sleep(ctx, voterEvery); err != nil {
+			return err
+		}
+		records, stale := n.mirror.Records()
+		var now []string
+		for _, m := range records.Nodes {
+			if m.Member != "" {
+				now = append(now, hostPort(m.Address, withDefaults(m.Ports).Client))
+			}
+		}
+		slices.Sort(now)
+		if stale || len(now) == 0 || slices.Equal(now, n.local.Endpoints) {
+			continue
+		}
+		n.store.SetEndpoints(now)
+		n.local.Endpoints = now
+		if err := n.local.write(n.folders); err != nil {
+			n.log.Warn("store endpoints not kept", logkey.Err, err)
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// watchServer says when the store server stops by a fault, and starts it again.
+func (n *node) watchServer(ctx context.Context) error {
+	for n.server != nil {
+		err := n.server.Wait(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			n.log.Error("store server stopped", logkey.Err, storeError(n.folders.etcd(), err))
+			if errors.Is(err, etcdstore.ErrRemoved) {
+				err = errors.Join(n.server.Stop(ctx), n.server.Discard(n.clock.Now()))
+			} else {
+				err = errors.Join(n.server.Stop(ctx), n.clock.Sleep(ctx, serverRetry), n.server.Restart(ctx))
+			}
+			if err != nil && ctx.Err() == nil {
+				n.log.Error("store server not started again", logkey.Err, err)
+			}
+		}
+		if err := n.clock.Sleep(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -1,0 +1,255 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/base/atomicfile"
+	"github.com/keelson/keelson/internal/engine/pki"
+	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/store"
+	"github.com/keelson/keelson/internal/store/etcdstore"
+)
+
+// foundTimeout bounds the start of a new cell's store.
+const foundTimeout = time.Minute
+
+// Init makes this server the first node of a new cell. An init that was cut
+// short goes on where it was.
+func (a *App) Init(ctx context.Context, o cli.InitOptions) (cli.InitResult, error) {
+	f := folders{data: o.Folders.Data, run: o.Folders.Run}
+	if err := a.vacant(f); err != nil {
+		return cli.InitResult{}, err
+	}
+	files := pki.NewFiles(f.pki())
+	founding, err := a.founding(f, files, o)
+	if err != nil {
+		return cli.InitResult{}, diskError(f.data, err)
+	}
+	if err := files.Install(founding.Certificate, founding.Cell.CACert); err != nil {
+		return cli.InitResult{}, diskError(f.data, err)
+	}
+	l := localOf(o.NewNode, founding.Cell.Name, founding.Cell.ID)
+	l.NodeID, l.Slot, l.Config = founding.Node.ID, founding.Node.Slot, o.ConfigFile
+	l.Endpoints = []string{hostPort(l.Address, l.Ports.Client)}
+	if o.Config.Store != nil {
+		l.Endpoints = endpoints(o.Config.Store.Endpoints)
+	}
+	o.Progress("starting the store")
+	ctx, cancel := context.WithTimeout(ctx, foundTimeout)
+	defer cancel()
+	if err := a.fill(ctx, f, l, o.Config, founding); err != nil {
+		return cli.InitResult{}, storeError(f.etcd(), err)
+	}
+	if err := l.write(f); err != nil {
+		return cli.InitResult{}, err
+	}
+	if err := os.Remove(f.founding()); err != nil {
+		return cli.InitResult{}, fmt.Errorf("remove %s: %w", f.founding(), err)
+	}
+	started, notes, err := a.startService(ctx, o.NewNode)
+	return cli.InitResult{CellID: l.CellID, Started: started, Notes: notes}, err
+}
+
+// vacant makes sure that this server is in no cell.
+func (a *App) vacant(f folders) error {
+	if err := makeFolder(f.data); err != nil {
+		return err
+	}
+	if err := atomicfile.Clean(f.data); err != nil {
+		return diskError(f.data, err)
+	}
+	l, err := readLocal(f)
+	if err == nil {
+		return refused("already-a-member", "run `keelson leave` first if it shall join another",
+			"this server is node %s of cell %s already (%s); nothing was changed", l.Node, l.Cell, f.local())
+	}
+	var known *request.Error
+	if errors.As(err, &known) && known.Code == "not-a-member" {
+		return nil
+	}
+	return err
+}
+
+func localOf(n cli.NewNode, cell, id string) local {
+	return local{
+		Cell: cell, CellID: id, Node: n.Name, Address: n.Address, Ports: withDefaults(n.Ports), Links: n.Links, Labels: n.Labels,
+	}
+}
+
+// founding returns what the cell begins with: made now, or by an init that was
+// cut short.
+func (a *App) founding(f folders, files *pki.Files, o cli.InitOptions) (pki.Founding, error) {
+	var made pki.Founding
+	data, err := atomicfile.Read(f.founding(), maxLocal)
+	if err == nil {
+		if err := json.Unmarshal(data, &made); err == nil && made.Node.Name == o.Name && made.Cell.Name == o.Cell {
+			return made, nil
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return made, err
+	}
+	key, err := files.Key()
+	if err != nil {
+		return made, err
+	}
+	csr, err := pki.NewRequest(key, string(o.Name))
+	if err != nil {
+		return made, err
+	}
+	node := record.Node{
+		Name: o.Name, Address: o.Address, Ports: withDefaults(o.Ports), Links: o.Links, Labels: o.Labels, Version: a.version,
+	}
+	made, err = pki.Found(o.Cell, node, csr, o.Config.Store != nil, a.clock.Now())
+	if err != nil {
+		return made, err
+	}
+	if data, err = json.Marshal(made); err != nil {
+		return made, fmt.Errorf("encode the new cell: %w", err)
+	}
+	return made, atomicfile.Write(f.founding(), data, 0o600)
+}
+
+// fill starts the cell's store, or reaches the operator's own, writes what the
+// cell begins with, and stops.
+func (a *App) fill(ctx context.Context, f folders, l local, c cli.Config, founding pki.Founding) error {
+	log := a.logger(cli.Logging{Level: "error"})
+	if c.Store == nil {
+		server := a.storeServer(f, l, log)
+		start := server.StartNew
+		if server.HasData() {
+			start = server.Restart
+		}
+		if err := start(ctx); err != nil {
+			return err
+		}
+		defer func() { _ = server.Stop(context.WithoutCancel(ctx)) }() // what was written is on disk
+		if err := server.Ready(ctx); err != nil {
+			return err
+		}
+		founding.Node.Member = server.MemberID()
+	}
+	c2, err := a.storeClient(f, l, c, log)
+	if err != nil {
+		return err
+	}
+	registrar := pki.Registrar{Store: c2, Clock: a.clock}
+	return errors.Join(registrar.InitCell(ctx, founding), c2.Close())
+}
+
+// Join makes this server a node of an existing cell.
+func (a *App) Join(ctx context.Context, o cli.JoinOptions) (cli.JoinResult, error) {
+	f := folders{data: o.Folders.Data, run: o.Folders.Run}
+	if err := a.vacant(f); err != nil {
+		return cli.JoinResult{}, err
+	}
+	token, err := pki.ParseToken(o.Token)
+	if err != nil {
+		return cli.JoinResult{}, err
+	}
+	files := pki.NewFiles(f.pki())
+	key, err := files.Key()
+	if err != nil {
+		return cli.JoinResult{}, diskError(f.data, err)
+	}
+	csr, err := pki.NewRequest(key, string(o.Name))
+	if err != nil {
+		return cli.JoinResult{}, err
+	}
+	o.Progress("asking " + o.Server + " to let this node in")
+	c, err := client.New(client.Options{Servers: []string{o.Server}, TLS: pki.Pinned(token, a.clock)})
+	if err != nil {
+		return cli.JoinResult{}, err
+	}
+	defer c.Close()
+	joined, err := c.Join(ctx, request.Join{
+		Token: o.Token, Name: o.Name, CSR: csr, Address: o.Address, Links: o.Links, Labels: o.Labels,
+		Witness: o.Witness, Ports: withDefaults(o.Ports), Version: a.version, Clock: a.clock.Now(),
+	})
+	if err != nil {
+		return cli.JoinResult{}, err
+	}
+	if err := files.Install(joined.Certificate, joined.CA); err != nil {
+		return cli.JoinResult{}, diskError(f.data, err)
+	}
+	l := localOf(o.NewNode, joined.Cell, joined.CellID)
+	l.NodeID, l.Slot, l.Witness, l.Endpoints, l.Config = joined.NodeID, joined.Slot, o.Witness, joined.Endpoints, o.ConfigFile
+	if err := l.write(f); err != nil {
+		return cli.JoinResult{}, err
+	}
+	started, notes, err := a.startService(ctx, o.NewNode)
+	return cli.JoinResult{Cell: joined.Cell, Started: started, Notes: append(joined.Notes, notes...)}, err
+}
+
+// storeServer is this node's own store server.
+func (a *App) storeServer(f folders, l local, log *slog.Logger) *etcdstore.Server {
+	files := pki.NewFiles(f.pki())
+	peer, cl := hostPort(l.Address, l.Ports.Peer), hostPort(l.Address, l.Ports.Client)
+	return etcdstore.NewServer(etcdstore.ServerOptions{
+		Name: string(l.Node), Cell: l.CellID, Dir: f.etcd(),
+		ListenPeer: peer, ListenClient: cl, AdvertisePeer: peer, AdvertiseClient: cl,
+		TLS:   etcdstore.TLSFiles{Cert: files.CertPath(), Key: files.KeyPath(), CA: files.CAPath()},
+		Clock: a.clock, Log: log,
+	})
+}
+
+// storeClient is this node's way to the store.
+func (a *App) storeClient(f folders, l local, c cli.Config, log *slog.Logger) (*etcdstore.Client, error) {
+	files := pki.NewFiles(f.pki())
+	o := etcdstore.ClientOptions{
+		Name: string(l.Node), Endpoints: l.Endpoints, Prefix: "/keelson/" + l.CellID + "/",
+		TLS:   etcdstore.TLSFiles{Cert: files.CertPath(), Key: files.KeyPath(), CA: files.CAPath()},
+		Clock: a.clock, Log: log,
+	}
+	if c.Store != nil {
+		o.External, o.Prefix = true, c.Store.Prefix+l.CellID+"/"
+		o.Endpoints = endpoints(c.Store.Endpoints)
+		o.TLS = etcdstore.TLSFiles{Cert: c.Store.Cert, Key: c.Store.Key, CA: c.Store.CA}
+	}
+	return etcdstore.NewClient(o)
+}
+
+// storeError makes what can be wrong with the store a sentence.
+func storeError(dir string, err error) error {
+	for _, s := range []struct {
+		is         error
+		code, hint string
+	}{
+		{etcdstore.ErrPortInUse, "port-in-use", "stop that program, or give other ports with --peer-port and --client-port"},
+		{etcdstore.ErrNoAddress, "no-such-address", "give an address that this server has with --address"},
+		{etcdstore.ErrDiskFull, "disk-full", "make room, then start the agent again; nothing was lost"},
+		{etcdstore.ErrCorrupt, "data-corrupted", "the folder was left as it is: move " + dir + " away and start the agent; a voter of several gets its data from the others, a single node needs a backup"},
+		{etcdstore.ErrForeign, "data-foreign", "move " + dir + " away if it is not needed"},
+		{etcdstore.ErrInUse, "already-running", "an agent runs on this data folder already; stop it first"},
+		{etcdstore.ErrCertificate, "certificate-invalid", "check this server's clock; if it is right, join again with a new token"},
+		{store.ErrUnavailable, "store-unavailable", "check that a majority of the voters runs and can be reached"},
+	} {
+		if errors.Is(err, s.is) {
+			return &request.Error{Kind: request.Refused, Code: s.code, Text: err.Error(), Hint: s.hint, Err: err}
+		}
+	}
+	return err
+}
+
+// endpoints takes the scheme off an operator's etcd endpoints.
+func endpoints(in []string) []string {
+	var out []string
+	for _, e := range in {
+		for _, scheme := range []string{"https://", "http://"} {
+			if len(e) > len(scheme) && e[:len(scheme)] == scheme {
+				e = e[len(scheme):]
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}

@@ -1,0 +1,142 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/keelson/keelson/internal/base/atomicfile"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// folders are where a node keeps its things.
+type folders struct{ data, run string }
+
+func (f folders) local() string     { return filepath.Join(f.data, "node.json") }
+func (f folders) founding() string  { return filepath.Join(f.data, "founding.json") }
+func (f folders) pki() string       { return filepath.Join(f.data, "pki") }
+func (f folders) etcd() string      { return filepath.Join(f.data, "etcd") }
+func (f folders) logs() string      { return filepath.Join(f.data, "logs") }
+func (f folders) lastKnown() string { return filepath.Join(f.data, "last-known.json") }
+func (f folders) starts() string    { return filepath.Join(f.data, "guard-incarnation") }
+func (f folders) parts() string     { return filepath.Join(f.run, "parts") }
+func (f folders) journal() string   { return filepath.Join(f.run, "journal") }
+func (f folders) guard() string     { return filepath.Join(f.run, "guard.sock") }
+func (f folders) api() string       { return filepath.Join(f.run, "api.sock") }
+
+// local is who this node is: the file node.json.
+type local struct {
+	Format    int               `json:"format"`
+	Cell      string            `json:"cell"`
+	CellID    string            `json:"cell_id"`
+	Node      spec.NodeName     `json:"node"`
+	NodeID    string            `json:"node_id"`
+	Slot      uint8             `json:"slot"`
+	Address   string            `json:"address"`
+	Ports     record.Ports      `json:"ports"`
+	Links     []string          `json:"links,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Witness   bool              `json:"witness,omitempty"`
+	Endpoints []string          `json:"endpoints"`        // of the store, as last known
+	Config    string            `json:"config,omitempty"` // the agent's file given to init or join
+}
+
+// Limits of the local files.
+const (
+	localFormat = 1
+	maxLocal    = 1 << 20
+)
+
+// readLocal returns who this node is. Its error tells the operator what to do.
+func readLocal(f folders) (local, error) {
+	var l local
+	data, err := atomicfile.Read(f.local(), maxLocal)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return l, refused("not-a-member", "run `keelson init` for a new cell, or `keelson join` for an existing one",
+			"this server is not a member of a cell: %s does not exist", f.local())
+	case err != nil:
+		return l, err
+	}
+	if err := json.Unmarshal(data, &l); err != nil || l.Format != localFormat || !l.Node.Valid() || l.CellID == "" {
+		return l, &request.Error{
+			Kind: request.Refused, Code: "identity-damaged", Err: err,
+			Text: f.local() + " cannot be read as the identity of a node; nothing was changed",
+			Hint: "restore the file from a backup, or remove the node from the cell and join it again",
+		}
+	}
+	l.Ports = withDefaults(l.Ports)
+	return l, nil
+}
+
+func (l local) write(f folders) error {
+	l.Format = localFormat
+	data, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the node's identity: %w", err)
+	}
+	if err := atomicfile.Write(f.local(), append(data, '\n'), 0o600); err != nil {
+		return diskError(f.data, err)
+	}
+	return nil
+}
+
+// diskError makes a full disk a sentence.
+func diskError(dir string, err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return &request.Error{
+			Kind: request.Refused, Code: "disk-full", Err: err,
+			Text: fmt.Sprintf("the disk under %s is full; what was there before is intact", dir),
+			Hint: "make room, then try again",
+		}
+	}
+	return err
+}
+
+func withDefaults(p record.Ports) record.Ports {
+	for _, d := range []struct {
+		port  *int
+		value int
+	}{{&p.API, 7480}, {&p.Link, 7481}, {&p.Peer, 7482}, {&p.Client, 7483}} {
+		if *d.port == 0 {
+			*d.port = d.value
+		}
+	}
+	return p
+}
+
+func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+
+// lock takes the lock file for this process and keeps it until the process
+// ends. It returns false if another process has it.
+func lock(path string) (bool, error) {
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return false, diskError(filepath.Dir(path), fmt.Errorf("open lock file %s: %w", path, err))
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = unix.Close(fd)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return false, nil
+		}
+		return false, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return true, nil
+}
+
+// makeFolder makes a folder that only its owner may enter.
+func makeFolder(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return diskError(path, fmt.Errorf("make folder %s: %w", path, err))
+	}
+	return nil
+}

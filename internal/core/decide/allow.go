@@ -1,0 +1,92 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// consider sorts the nodes into those that may run the unit and those that may
+// not, by rules that need no other unit.
+func (p *planner) consider(u *unit) {
+	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
+	for _, n := range p.nodes {
+		if self >= 0 {
+			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
+			continue
+		}
+		if why := p.forbidden(u, n); why != "" {
+			u.refuse(n.Name, "%s", why)
+			continue
+		}
+		c := rate(u, n)
+		c.sitting = p.sitting(u, n.Name)
+		for _, s := range u.members {
+			if p.sits(s) == n.Name {
+				c.stay(s.Spec.Place.EffectiveStickiness())
+			}
+		}
+		p.load[n.Name] += c.sitting
+		u.candidates = append(u.candidates, c)
+	}
+}
+
+// forbidden returns the rule that keeps the unit from the node, empty if none
+// does.
+func (p *planner) forbidden(u *unit, n fact.Node) string {
+	switch {
+	case n.Witness:
+		return fmt.Sprintf("%s is a witness, which votes and runs nothing", n.Name)
+	case n.Leaving:
+		return fmt.Sprintf("%s is leaving the cell", n.Name)
+	case n.Drain:
+		return fmt.Sprintf("%s is drained", n.Name)
+	case n.Liveness == fact.Lost:
+		return fmt.Sprintf("%s is lost", n.Name)
+	}
+	for _, s := range u.members {
+		if why := p.forbiddenTo(s, n); why != "" {
+			if s.Spec.Name != u.name() {
+				why = fmt.Sprintf("it is together with %s, and %s", s.Spec.Name, why)
+			}
+			return why
+		}
+	}
+	return ""
+}
+
+func (p *planner) forbiddenTo(s fact.Service, n fact.Node) string {
+	place := s.Spec.Place
+	switch {
+	case len(place.On) > 0 && !slices.Contains(place.On, n.Name):
+		return fmt.Sprintf("place.on allows only %s", names(place.On))
+	case slices.Contains(place.Never, n.Name):
+		return fmt.Sprintf("place.never names %s", n.Name)
+	}
+	i := instance(n, s.Spec.Name)
+	switch {
+	case i == nil:
+		return ""
+	case i.Phase == fact.Stuck:
+		return fmt.Sprintf("a part of %s would not stop there", s.Spec.Name)
+	case i.Generation != 0 && i.Generation < s.Generation:
+		return "" // an older spec failed; the new one gets its chance
+	case i.FailedUntil.After(p.snapshot.Now):
+		return fmt.Sprintf("%s failed there and may return at %s", s.Spec.Name, i.FailedUntil.UTC().Format(time.RFC3339))
+	case i.Phase == fact.Failed && i.FailedUntil.IsZero():
+		return fmt.Sprintf("%s failed there", s.Spec.Name)
+	}
+	return ""
+}
+
+func names(nodes []spec.NodeName) string {
+	var list []string
+	for _, n := range nodes {
+		list = append(list, string(n))
+	}
+	return strings.Join(list, ", ")
+}

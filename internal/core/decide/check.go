@@ -1,0 +1,77 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/keelson/keelson/internal/model/action"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// check looks at a finished plan with fresh eyes, through the specs and not
+// through the planner's own notes. It returns the first rule that the plan
+// breaks, empty if it breaks none.
+func check(s fact.Snapshot, plan action.Plan) string {
+	nodes := make(map[spec.NodeName]fact.Node, len(s.Nodes))
+	for _, n := range s.Nodes {
+		nodes[n.Name] = n
+	}
+	services := make(map[spec.ServiceName]fact.Service, len(s.Services))
+	for _, svc := range s.Services {
+		services[svc.Spec.Name] = svc
+	}
+	holders := make(map[spec.ServiceName]spec.NodeName)
+	for _, p := range plan.Placements {
+		if fault := checkOrder(services[p.Service], p.Order, nodes); fault != "" {
+			return fault
+		}
+		if len(p.Order) > 0 {
+			holders[p.Service] = p.Order[0]
+		}
+	}
+	for _, p := range plan.Placements {
+		if fault := checkNeighbors(services[p.Service], holders); fault != "" {
+			return fault
+		}
+	}
+	return ""
+}
+
+func checkOrder(s fact.Service, order []spec.NodeName, nodes map[spec.NodeName]fact.Node) string {
+	name, place := s.Spec.Name, s.Spec.Place
+	if len(order) > 0 && !active(s) {
+		return fmt.Sprintf("%s is not to run and has a place", name)
+	}
+	for i, at := range order {
+		n, known := nodes[at]
+		switch {
+		case !known || n.Witness || n.Leaving || n.Drain || n.Liveness == fact.Lost:
+			return fmt.Sprintf("%s is placed on %s, which may run nothing", name, at)
+		case slices.Contains(place.Never, at) || len(place.On) > 0 && !slices.Contains(place.On, at):
+			return fmt.Sprintf("%s is placed on %s, where its spec forbids it", name, at)
+		case slices.Contains(order[:i], at):
+			return fmt.Sprintf("%s is placed on %s twice", name, at)
+		}
+	}
+	return ""
+}
+
+func checkNeighbors(s fact.Service, holders map[spec.ServiceName]spec.NodeName) string {
+	name := s.Spec.Name
+	at, placed := holders[name]
+	if !placed {
+		return ""
+	}
+	for _, other := range s.Spec.Place.Apart {
+		if other != name && holders[other] == at {
+			return fmt.Sprintf("%s and %s are to be apart and share %s", name, other, at)
+		}
+	}
+	for _, other := range s.Spec.Place.Together {
+		if with, placed := holders[other]; placed && with != at {
+			return fmt.Sprintf("%s and %s are to be together and are on %s and %s", name, other, at, with)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,167 @@
+// Package decide is the mind of a cell: it turns a snapshot of what is known
+// into a plan of what shall be.
+//
+// Its main rule: whoever holds a service keeps it, unless a rule forbids the
+// node or another node is better by more than the service's stickiness. For
+// each service the plan holds a succession list worked out in advance, so that
+// nobody has to decide anything when a node dies.
+//
+// The package is pure. The same snapshot gives the same plan to the byte, on
+// every node and in every replay. It refuses to plan without quorum, and
+// returns no plan that breaks an invariant: it says so instead.
+//
+// Placing goes through the services by priority and never takes back what it
+// has placed. It does not search all combinations: services that are to be
+// apart and have few nodes to choose from may find no place although one
+// exists.
+package decide
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+
+	"github.com/keelson/keelson/internal/model/action"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Decide returns the plan for a snapshot, which it leaves alone.
+//
+// Without quorum the plan is a Hold and nothing else: the other side of a
+// partition may be deciding the opposite. Every other plan has one placement
+// for each service, sorted by name. A service that no node may run has an empty
+// order and, for each node, a refusal that names the rule.
+func Decide(s fact.Snapshot) action.Plan {
+	plan := action.Plan{ID: id(s)}
+	if !s.Quorate {
+		plan.Hold = "no majority of the voters is in touch: the other side may be deciding the opposite"
+		return plan
+	}
+
+	p := newPlanner(s)
+	for _, u := range p.units {
+		p.placeFirst(u)
+	}
+	for _, u := range p.units {
+		p.placeSuccessors(u)
+	}
+	for _, svc := range p.services {
+		plan.Placements = append(plan.Placements, p.placement(svc))
+		if p.gone(svc) {
+			plan.Forget = append(plan.Forget, svc.Spec.Name)
+		}
+	}
+	if fault := check(s, plan); fault != "" {
+		return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + fault}
+	}
+	return plan
+}
+
+// planner is the state of one decision.
+type planner struct {
+	snapshot fact.Snapshot
+	nodes    []fact.Node    // sorted by name
+	services []fact.Service // sorted by name
+	units    []*unit        // in the order of placing
+	unitOf   map[spec.ServiceName]*unit
+
+	// load is how many services each node has: those that are placed, and those
+	// that are not placed yet and run there now.
+	load map[spec.NodeName]int
+	// takeovers counts, for two nodes, the services that the second gets if the
+	// first dies.
+	takeovers map[[2]spec.NodeName]int
+}
+
+func newPlanner(s fact.Snapshot) *planner {
+	p := &planner{
+		snapshot:  s,
+		nodes:     slices.Clone(s.Nodes),
+		services:  slices.Clone(s.Services),
+		unitOf:    make(map[spec.ServiceName]*unit),
+		load:      make(map[spec.NodeName]int),
+		takeovers: make(map[[2]spec.NodeName]int),
+	}
+	slices.SortStableFunc(p.nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(p.services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	p.group()
+	p.setApart()
+	for _, u := range p.units {
+		p.consider(u)
+	}
+	return p
+}
+
+// node returns the node of that name.
+func (p *planner) node(name spec.NodeName) (fact.Node, bool) {
+	i, ok := slices.BinarySearchFunc(p.nodes, name, func(n fact.Node, name spec.NodeName) int { return cmp.Compare(n.Name, name) })
+	if !ok {
+		return fact.Node{}, false
+	}
+	return p.nodes[i], true
+}
+
+// alive reports whether the node is known and not lost.
+func (p *planner) alive(name spec.NodeName) bool {
+	n, ok := p.node(name)
+	return ok && n.Liveness != fact.Lost
+}
+
+// sits returns the node where the service is: its holder or, if that is lost
+// or nobody is, the first of the succession list that is not lost, who acts
+// by itself. It is empty for a service that is nowhere.
+func (p *planner) sits(s fact.Service) spec.NodeName {
+	if p.alive(s.Holder) {
+		return s.Holder
+	}
+	for _, n := range s.Order {
+		if p.alive(n) {
+			return n
+		}
+	}
+	return ""
+}
+
+// gone reports whether a deleted service runs nowhere any more. What a lost
+// node said before it was lost does not count: its lease ends by itself, and
+// when it returns its agent stops what it does not know.
+func (p *planner) gone(s fact.Service) bool {
+	if !s.Deleting || p.alive(s.Holder) {
+		return false
+	}
+	for _, n := range p.nodes {
+		if n.Liveness == fact.Lost {
+			continue
+		}
+		i := instance(n, s.Spec.Name)
+		if i != nil && i.Phase != fact.Idle && i.Phase != fact.Failed {
+			return false
+		}
+	}
+	return true
+}
+
+// instance returns the service's instance on the node, nil if there is none.
+func instance(n fact.Node, s spec.ServiceName) *fact.Instance {
+	for i := range n.Instances {
+		if n.Instances[i].Service == s {
+			return &n.Instances[i]
+		}
+	}
+	return nil
+}
+
+// id names the snapshot by its content.
+func id(s fact.Snapshot) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		// A value without JSON form never passes spec's Validate. The plan
+		// still needs a name.
+		text = []byte(err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}

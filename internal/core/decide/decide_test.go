@@ -1,0 +1,323 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/model/action"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// noon is when all tests happen.
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// TestDecisions runs the files of testdata, whose names are their claims.
+//
+//	cell      starts anew with these lines
+//	change    adds lines, or replaces what has the same name
+//	decide    prints the plan; with "brief" only the orders
+//	apply     decides and lets it happen: orders in force, holders in place
+//
+// Lines: "node NAME [alive|suspect|lost] [drain] [leaving] [witness] [k=v ...]",
+// "service NAME [priority=N] [on=a,b] [never=a,b] [prefer=node:a:N]
+// [prefer=k=v:N] [apart=x,y] [together=x,y] [stickiness=N] [stopped] [deleting]
+// [to=a] [from=a] [order=a,b] [holder=a] [generation=N]",
+// "instance SERVICE NODE PHASE [generation=N] [until=DURATION]", "no quorum".
+func TestDecisions(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var s fact.Snapshot
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			switch d.Cmd {
+			case "cell":
+				s = fact.Snapshot{Now: noon, Quorate: true}
+				read(t, &s, d.Input)
+				return ""
+			case "change":
+				read(t, &s, d.Input)
+				return ""
+			case "decide":
+				return show(Decide(s), d.HasArg("brief"))
+			case "apply":
+				plan := Decide(s)
+				s = outcome(s, plan)
+				return show(plan, true)
+			}
+			t.Fatalf("unknown command %q", d.Cmd)
+			return ""
+		})
+	})
+}
+
+func read(t *testing.T, s *fact.Snapshot, input string) {
+	t.Helper()
+	for line := range strings.Lines(input) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		switch words[0] {
+		case "node":
+			readNode(t, s, words[1:])
+		case "service":
+			readService(t, s, words[1:])
+		case "instance":
+			readInstance(t, s, words[1:])
+		case "no":
+			s.Quorate = false
+		default:
+			t.Fatalf("unknown line %q", line)
+		}
+	}
+	slices.SortFunc(s.Nodes, func(a, b fact.Node) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	slices.SortFunc(s.Services, func(a, b fact.Service) int { return strings.Compare(string(a.Spec.Name), string(b.Spec.Name)) })
+}
+
+func readNode(t *testing.T, s *fact.Snapshot, words []string) {
+	n := fact.Node{Name: spec.NodeName(words[0]), Liveness: fact.Alive}
+	for _, w := range words[1:] {
+		key, value, isLabel := strings.Cut(w, "=")
+		switch {
+		case isLabel:
+			if n.Labels == nil {
+				n.Labels = make(map[string]string)
+			}
+			n.Labels[key] = value
+		case w == "drain":
+			n.Drain = true
+		case w == "leaving":
+			n.Leaving = true
+		case w == "witness":
+			n.Witness = true
+		case slices.Contains([]string{"alive", "suspect", "lost"}, w):
+			n.Liveness = fact.Liveness(w)
+		default:
+			t.Fatalf("unknown word %q", w)
+		}
+	}
+	i := slices.IndexFunc(s.Nodes, func(old fact.Node) bool { return old.Name == n.Name })
+	if i < 0 {
+		s.Nodes = append(s.Nodes, n)
+		return
+	}
+	n.Instances = s.Nodes[i].Instances
+	if n.Labels == nil {
+		n.Labels = s.Nodes[i].Labels
+	}
+	s.Nodes[i] = n
+}
+
+func readService(t *testing.T, s *fact.Snapshot, words []string) {
+	i := slices.IndexFunc(s.Services, func(old fact.Service) bool { return string(old.Spec.Name) == words[0] })
+	if i < 0 {
+		s.Services = append(s.Services, fact.Service{Spec: spec.Service{Name: spec.ServiceName(words[0])}, Generation: 1})
+		i = len(s.Services) - 1
+	}
+	svc := &s.Services[i]
+	for _, w := range words[1:] {
+		key, value, _ := strings.Cut(w, "=")
+		place := &svc.Spec.Place
+		switch key {
+		case "priority":
+			svc.Spec.Priority = number(t, value)
+		case "on":
+			place.On = list[spec.NodeName](value)
+		case "never":
+			place.Never = list[spec.NodeName](value)
+		case "prefer":
+			place.Prefer = append(place.Prefer, preference(t, value))
+		case "apart":
+			place.Apart = list[spec.ServiceName](value)
+		case "together":
+			place.Together = list[spec.ServiceName](value)
+		case "stickiness":
+			n := number(t, value)
+			place.Stickiness = &n
+		case "stopped":
+			svc.Spec.Stopped = true
+		case "deleting":
+			svc.Deleting = true
+		case "to":
+			svc.MoveTo = spec.NodeName(value)
+		case "from":
+			svc.MoveFrom = spec.NodeName(value)
+		case "order":
+			svc.Order = list[spec.NodeName](value)
+		case "holder":
+			svc.Holder = spec.NodeName(value)
+		case "generation":
+			svc.Generation = uint64(number(t, value))
+		default:
+			t.Fatalf("unknown word %q", w)
+		}
+	}
+}
+
+func readInstance(t *testing.T, s *fact.Snapshot, words []string) {
+	in := fact.Instance{Service: spec.ServiceName(words[0]), Phase: fact.Phase(words[2]), Generation: 1}
+	for _, w := range words[3:] {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "generation":
+			in.Generation = uint64(number(t, value))
+		case "until":
+			d, err := time.ParseDuration(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.FailedUntil = noon.Add(d)
+		default:
+			t.Fatalf("unknown word %q", w)
+		}
+	}
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		if string(n.Name) != words[1] {
+			continue
+		}
+		n.Instances = slices.DeleteFunc(n.Instances, func(old fact.Instance) bool { return old.Service == in.Service })
+		n.Instances = append(n.Instances, in)
+		return
+	}
+	t.Fatalf("unknown node %q", words[1])
+}
+
+func number(t *testing.T, s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func list[T ~string](s string) []T {
+	var out []T
+	for word := range strings.SplitSeq(s, ",") {
+		if word != "" {
+			out = append(out, T(word))
+		}
+	}
+	return out
+}
+
+func preference(t *testing.T, s string) spec.Preference {
+	cut := strings.LastIndex(s, ":")
+	p := spec.Preference{Score: number(t, s[cut+1:])}
+	if node, ok := strings.CutPrefix(s[:cut], "node:"); ok {
+		p.Node = spec.NodeName(node)
+	} else {
+		p.Label = s[:cut]
+	}
+	return p
+}
+
+// show prints a plan.
+func show(plan action.Plan, brief bool) string {
+	var b strings.Builder
+	if plan.Hold != "" {
+		fmt.Fprintf(&b, "hold: %s\n", plan.Hold)
+	}
+	for _, p := range plan.Placements {
+		order := names(p.Order)
+		if order == "" {
+			order = "nowhere"
+		}
+		fmt.Fprintf(&b, "%s: %s", p.Service, order)
+		if p.Changed {
+			b.WriteString("  (changed)")
+		}
+		if p.MoveDone {
+			b.WriteString("  (move done)")
+		}
+		b.WriteString("\n")
+		if brief {
+			continue
+		}
+		for _, w := range p.Why {
+			fmt.Fprintf(&b, "    %s\n", w)
+		}
+		for _, r := range p.Refusals {
+			fmt.Fprintf(&b, "  - %s\n", r.Why)
+		}
+	}
+	for _, f := range plan.Forget {
+		fmt.Fprintf(&b, "forget %s\n", f)
+	}
+	return b.String()
+}
+
+// outcome returns s after all agents have done what the plan says.
+func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
+	s.Services = slices.Clone(s.Services)
+	for _, p := range plan.Placements {
+		for i := range s.Services {
+			if s.Services[i].Spec.Name != p.Service {
+				continue
+			}
+			s.Services[i].Order = p.Order
+			s.Services[i].Holder = ""
+			if len(p.Order) > 0 {
+				s.Services[i].Holder = p.Order[0]
+			}
+		}
+	}
+	return s
+}
+
+func TestTheSameSnapshotGivesTheSameIdAndAnotherAnother(t *testing.T) {
+	s := fact.Snapshot{Now: noon, Quorate: true, Nodes: []fact.Node{{Name: "a", Labels: map[string]string{"x": "1", "y": "2", "z": "3"}}}}
+	first := Decide(s).ID
+	for range 20 {
+		if again := Decide(s).ID; again != first {
+			t.Fatalf("ids %s and %s for one snapshot", first, again)
+		}
+	}
+	s.Revision++
+	if Decide(s).ID == first {
+		t.Error("one id for two snapshots")
+	}
+}
+
+func TestAPlanThatBreaksARuleIsCaught(t *testing.T) {
+	s := fact.Snapshot{
+		Quorate: true,
+		Nodes:   []fact.Node{{Name: "a", Liveness: fact.Alive}, {Name: "b", Liveness: fact.Alive}, {Name: "l", Liveness: fact.Lost}},
+		Services: []fact.Service{
+			{Spec: spec.Service{Name: "db", Place: spec.Place{On: []spec.NodeName{"a"}}}},
+			{Spec: spec.Service{Name: "shop", Place: spec.Place{Apart: []spec.ServiceName{"db"}}}},
+			{Spec: spec.Service{Name: "web", Place: spec.Place{Together: []spec.ServiceName{"shop"}}}},
+			{Spec: spec.Service{Name: "zoo", Stopped: true}},
+		},
+	}
+	plan := func(service spec.ServiceName, order ...spec.NodeName) action.Placement {
+		return action.Placement{Service: service, Order: order}
+	}
+	tests := []struct {
+		name string
+		plan []action.Placement
+		want string
+	}{
+		{"a good plan passes", []action.Placement{plan("db", "a"), plan("shop", "b", "a"), plan("web", "b")}, ""},
+		{"a lost node", []action.Placement{plan("shop", "b", "l")}, "shop is placed on l, which may run nothing"},
+		{"an unknown node", []action.Placement{plan("shop", "x")}, "shop is placed on x, which may run nothing"},
+		{"a forbidden node", []action.Placement{plan("db", "b")}, "db is placed on b, where its spec forbids it"},
+		{"one node twice", []action.Placement{plan("shop", "b", "b")}, "shop is placed on b twice"},
+		{"not apart", []action.Placement{plan("db", "a"), plan("shop", "a")}, "shop and db are to be apart and share a"},
+		{"not together", []action.Placement{plan("shop", "b"), plan("web", "a")}, "web and shop are to be together and are on a and b"},
+		{"a stopped service", []action.Placement{plan("zoo", "a")}, "zoo is not to run and has a place"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, check(s, action.Plan{Placements: tt.plan})); diff != "" {
+				t.Errorf("fault (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

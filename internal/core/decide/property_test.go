@@ -1,0 +1,218 @@
+package decide
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// TestEveryPlanKeepsTheRules makes cells of all kinds and looks at their plans.
+func TestEveryPlanKeepsTheRules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := cell(t)
+		before := text(t, s)
+		plan := Decide(s)
+		if after := text(t, s); before != after {
+			t.Fatalf("the snapshot was changed:\n%s", cmp.Diff(before, after))
+		}
+		if diff := cmp.Diff(plan, Decide(s)); diff != "" {
+			t.Fatalf("two plans for one snapshot:\n%s", diff)
+		}
+		if !s.Quorate {
+			if plan.Hold == "" || plan.Placements != nil || plan.Forget != nil {
+				t.Fatalf("a plan without quorum: %+v", plan)
+			}
+			return
+		}
+		if plan.Hold != "" {
+			t.Fatalf("the plan was refused: %s", plan.Hold)
+		}
+		if fault := check(s, plan); fault != "" {
+			t.Fatal(fault)
+		}
+		if len(plan.Placements) != len(s.Services) {
+			t.Fatalf("%d placements for %d services", len(plan.Placements), len(s.Services))
+		}
+		for i, p := range plan.Placements {
+			if s.Services[i].Spec.Name != p.Service {
+				t.Fatalf("placement %d is for %s, not for %s", i, p.Service, s.Services[i].Spec.Name)
+			}
+			if len(p.Why) == 0 {
+				t.Fatalf("no reason for %s", p.Service)
+			}
+			if active(s.Services[i]) && len(p.Order)+len(p.Refusals) != len(s.Nodes) {
+				t.Fatalf("%s has %d nodes in order and %d refused of %d", p.Service, len(p.Order), len(p.Refusals), len(s.Nodes))
+			}
+			if p.Changed == slices.Equal(p.Order, s.Services[i].Order) {
+				t.Fatalf("%s: changed is %v from %v to %v", p.Service, p.Changed, s.Services[i].Order, p.Order)
+			}
+		}
+	})
+}
+
+// TestDecidingOnTheOutcomeChangesNothing lets a plan happen and decides again.
+func TestDecidingOnTheOutcomeChangesNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := cell(t)
+		s.Quorate = true
+		first := Decide(s)
+		second := Decide(outcome(s, first))
+		for i, p := range second.Placements {
+			if p.Changed {
+				t.Fatalf("%s was placed on %v, then on %v\nfirst: %v\nthen: %v",
+					p.Service, first.Placements[i].Order, p.Order, first.Placements[i].Why, p.Why)
+			}
+		}
+	})
+}
+
+// TestASuccessorWhoActsAloneIsKept kills a holder, lets its successor act and
+// decides: the service stays with the successor.
+func TestASuccessorWhoActsAloneIsKept(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := cell(t)
+		s.Quorate = true
+		for i := range s.Services {
+			s.Services[i].MoveTo, s.Services[i].MoveFrom = "", ""
+			s.Services[i].Spec.Place.Apart, s.Services[i].Spec.Place.Together = nil, nil
+		}
+		s = outcome(s, Decide(s))
+		dead := rapid.SampledFrom(s.Nodes).Draw(t, "dead").Name
+		for i := range s.Nodes {
+			if s.Nodes[i].Name == dead {
+				s.Nodes[i].Liveness = fact.Lost
+			}
+		}
+		for i, svc := range s.Services {
+			if svc.Holder == dead && len(svc.Order) > 1 {
+				s.Services[i].Holder = svc.Order[1]
+			}
+		}
+		for i, p := range Decide(s).Placements {
+			svc := s.Services[i]
+			if active(svc) && svc.Holder != dead && svc.Holder != "" && (len(p.Order) == 0 || p.Order[0] != svc.Holder) {
+				t.Fatalf("%s runs on %s and is placed on %v: %v", p.Service, svc.Holder, p.Order, p.Why)
+			}
+		}
+	})
+}
+
+func text(t *rapid.T, s fact.Snapshot) string {
+	out, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// cell makes a snapshot of up to six nodes and seven services.
+func cell(t *rapid.T) fact.Snapshot {
+	s := fact.Snapshot{Now: noon, Quorate: rapid.IntRange(0, 9).Draw(t, "quorum") > 0}
+	var nodes []spec.NodeName
+	for i := range rapid.IntRange(1, 6).Draw(t, "nodes") {
+		nodes = append(nodes, spec.NodeName(fmt.Sprintf("n%d", i)))
+	}
+	var services []spec.ServiceName
+	for i := range rapid.IntRange(0, 7).Draw(t, "services") {
+		services = append(services, spec.ServiceName(fmt.Sprintf("s%d", i)))
+	}
+	for _, name := range nodes {
+		n := fact.Node{
+			Name:     name,
+			Liveness: rapid.SampledFrom([]fact.Liveness{fact.Alive, fact.Alive, fact.Alive, fact.Suspect, fact.Lost}).Draw(t, "liveness"),
+			Drain:    rarely(t, "drain"),
+			Leaving:  rarely(t, "leaving"),
+			Witness:  rarely(t, "witness"),
+		}
+		if rapid.Bool().Draw(t, "label") {
+			n.Labels = map[string]string{"ssd": "true"}
+		}
+		for _, name := range services {
+			if rarely(t, "instance") {
+				n.Instances = append(n.Instances, fact.Instance{
+					Service:     name,
+					Generation:  1,
+					Phase:       rapid.SampledFrom([]fact.Phase{fact.Idle, fact.Running, fact.Failed, fact.Stuck}).Draw(t, "phase"),
+					FailedUntil: noon.Add(time.Duration(rapid.IntRange(-1, 1).Draw(t, "until")) * time.Minute),
+				})
+			}
+		}
+		s.Nodes = append(s.Nodes, n)
+	}
+	for _, name := range services {
+		s.Services = append(s.Services, service(t, name, nodes, services))
+	}
+	return s
+}
+
+func rarely(t *rapid.T, label string) bool { return rapid.IntRange(0, 7).Draw(t, label) == 0 }
+
+func service(t *rapid.T, name spec.ServiceName, nodes []spec.NodeName, services []spec.ServiceName) fact.Service {
+	someNodes := rapid.SliceOfNDistinct(rapid.SampledFrom(nodes), 0, len(nodes), rapid.ID[spec.NodeName])
+	others := slices.DeleteFunc(slices.Clone(services), func(o spec.ServiceName) bool { return o == name })
+	svc := fact.Service{
+		Spec:       spec.Service{Name: name, Stopped: rarely(t, "stopped"), Priority: rapid.IntRange(-1, 1).Draw(t, "priority")},
+		Generation: 1,
+		Deleting:   rarely(t, "deleting"),
+		Order:      someNodes.Draw(t, "order"),
+	}
+	if len(svc.Order) == 0 {
+		svc.Order = nil
+	}
+	place := &svc.Spec.Place
+	if rarely(t, "on") {
+		place.On = someNodes.Draw(t, "on nodes")
+	}
+	if rarely(t, "never") {
+		place.Never = someNodes.Draw(t, "never nodes")
+	}
+	if rapid.Bool().Draw(t, "held") {
+		svc.Holder = rapid.SampledFrom(nodes).Draw(t, "holder")
+	}
+	if rapid.Bool().Draw(t, "sticky") {
+		n := rapid.IntRange(0, 200).Draw(t, "stickiness")
+		place.Stickiness = &n
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "preferences") {
+		p := spec.Preference{Label: "ssd=true", Score: rapid.IntRange(-200, 200).Draw(t, "score")}
+		if rapid.Bool().Draw(t, "by node") {
+			p.Label, p.Node = "", rapid.SampledFrom(nodes).Draw(t, "node")
+		}
+		place.Prefer = append(place.Prefer, p)
+	}
+	if len(others) > 0 && rapid.IntRange(0, 2).Draw(t, "apart?") == 0 {
+		place.Apart = []spec.ServiceName{rapid.SampledFrom(others).Draw(t, "apart")}
+	}
+	if len(others) > 0 && rapid.IntRange(0, 3).Draw(t, "together?") == 0 {
+		place.Together = []spec.ServiceName{rapid.SampledFrom(others).Draw(t, "together")}
+	}
+	switch rapid.IntRange(0, 8).Draw(t, "move") {
+	case 0:
+		svc.MoveTo = rapid.SampledFrom(append([]spec.NodeName{"unknown"}, nodes...)).Draw(t, "to")
+	case 1:
+		svc.MoveFrom = rapid.SampledFrom(nodes).Draw(t, "from")
+	}
+	return svc
+}
+
+// FuzzDecide feeds snapshots as they would come from a recording.
+func FuzzDecide(f *testing.F) {
+	f.Add([]byte(`{"now":"2026-01-01T12:00:00Z","quorate":true,"nodes":[{"name":"a","liveness":"alive"}],"services":[{"spec":{"name":"s","parts":null,"place":{"prefer":[{"label":"a=b","score":1}]}},"order":["a"]}]}`))
+	f.Fuzz(func(t *testing.T, recorded []byte) {
+		var s fact.Snapshot
+		if json.Unmarshal(recorded, &s) != nil {
+			return
+		}
+		if diff := cmp.Diff(Decide(s), Decide(s)); diff != "" {
+			t.Fatalf("two plans for one snapshot:\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,166 @@
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/keelson/keelson/internal/model/action"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// unit is what is placed as one: a service and all those it is together with.
+type unit struct {
+	members    []fact.Service // sorted by name
+	priority   int            // the highest of its members
+	enemies    []enemy        // each unit once
+	candidates []candidate    // nodes that may run it, sorted by name
+	refusals   []action.Refusal
+	order      []spec.NodeName
+	why        []string
+	moves      map[spec.ServiceName]bool // wishes to move that are fulfilled or void
+}
+
+// name is the first member's, which names the unit in orders and sentences.
+func (u *unit) name() spec.ServiceName { return u.members[0].Spec.Name }
+
+func (u *unit) refuse(node spec.NodeName, format string, args ...any) {
+	why := fmt.Sprintf("%s may not run on %s: ", u.name(), node) + fmt.Sprintf(format, args...)
+	u.refusals = append(u.refusals, action.Refusal{Node: node, Why: why})
+}
+
+// active reports whether a service is to run at all.
+func active(s fact.Service) bool { return !s.Deleting && !s.Spec.Stopped }
+
+// group makes the units out of the services that are to run, in the order in
+// which they are placed: by priority, the highest first, then by name. Being
+// together goes both ways and on to the next.
+func (p *planner) group() {
+	for _, s := range p.services {
+		if !active(s) {
+			continue
+		}
+		u := &unit{members: []fact.Service{s}, priority: s.Spec.Priority, moves: make(map[spec.ServiceName]bool)}
+		p.unitOf[s.Spec.Name] = u
+	}
+	for _, s := range p.services {
+		if p.unitOf[s.Spec.Name] == nil {
+			continue
+		}
+		for _, with := range s.Spec.Place.Together {
+			p.merge(s.Spec.Name, with)
+		}
+	}
+	for _, s := range p.services {
+		u := p.unitOf[s.Spec.Name]
+		if u == nil || u.name() != s.Spec.Name {
+			continue
+		}
+		p.units = append(p.units, u)
+	}
+	slices.SortStableFunc(p.units, func(a, b *unit) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.name(), b.name()))
+	})
+}
+
+// merge makes one unit of two services' units. A service that is not to run
+// keeps nobody company.
+func (p *planner) merge(a, b spec.ServiceName) {
+	to, from := p.unitOf[a], p.unitOf[b]
+	if from == nil || to == from {
+		return
+	}
+	to.members = append(to.members, from.members...)
+	slices.SortFunc(to.members, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	to.priority = max(to.priority, from.priority)
+	for _, s := range from.members {
+		p.unitOf[s.Spec.Name] = to
+	}
+}
+
+// enemy is a unit that must not share a node, for the sake of two members.
+type enemy struct {
+	unit         *unit
+	mine, theirs spec.ServiceName
+}
+
+// setApart tells the units from whom they must be apart. Being apart goes both
+// ways. A unit that is its own enemy contradicts itself.
+func (p *planner) setApart() {
+	for _, s := range p.services {
+		u := p.unitOf[s.Spec.Name]
+		if u == nil {
+			continue
+		}
+		for _, name := range s.Spec.Place.Apart {
+			if other := p.unitOf[name]; other != nil && name != s.Spec.Name {
+				u.hate(enemy{other, s.Spec.Name, name})
+				other.hate(enemy{u, name, s.Spec.Name})
+			}
+		}
+	}
+}
+
+// hate adds an enemy, each unit once.
+func (u *unit) hate(e enemy) {
+	if !slices.ContainsFunc(u.enemies, func(known enemy) bool { return known.unit == e.unit }) {
+		u.enemies = append(u.enemies, e)
+	}
+}
+
+// sitting returns how many members are on the node now.
+func (p *planner) sitting(u *unit, node spec.NodeName) int {
+	n := 0
+	for _, s := range u.members {
+		if p.sits(s) == node {
+			n++
+		}
+	}
+	return n
+}
+
+// placement is the outcome for one service.
+func (p *planner) placement(s fact.Service) action.Placement {
+	name := s.Spec.Name
+	u := p.unitOf[name]
+	if u == nil {
+		return p.idle(s)
+	}
+	out := action.Placement{
+		Service:  name,
+		Order:    slices.Clone(u.order),
+		Refusals: slices.Clone(u.refusals),
+		MoveDone: u.moves[name],
+	}
+	if len(u.members) > 1 {
+		var with []string
+		for _, m := range u.members {
+			if m.Spec.Name != name {
+				with = append(with, string(m.Spec.Name))
+			}
+		}
+		out.Why = append(out.Why, fmt.Sprintf("%s is placed together with %s", name, strings.Join(with, ", ")))
+	}
+	out.Why = append(out.Why, u.why...)
+	slices.SortStableFunc(out.Refusals, func(a, b action.Refusal) int { return cmp.Compare(a.Node, b.Node) })
+	out.Changed = !slices.Equal(out.Order, s.Order)
+	return out
+}
+
+// idle is the placement of a service that is not to run.
+func (p *planner) idle(s fact.Service) action.Placement {
+	out := action.Placement{Service: s.Spec.Name, Changed: len(s.Order) > 0}
+	switch {
+	case s.Deleting:
+		out.Why = []string{fmt.Sprintf("%s is being deleted", s.Spec.Name)}
+	default:
+		out.Why = []string{fmt.Sprintf("%s is stopped by its spec", s.Spec.Name)}
+	}
+	if s.MoveTo != "" || s.MoveFrom != "" {
+		out.MoveDone = true
+		out.Why = append(out.Why, "the wish to move it is void: it runs nowhere")
+	}
+	return out
+}

@@ -1,0 +1,220 @@
+package lease
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/core/quorum"
+)
+
+var three = quorum.Config{Version: 1, Voters: 7}
+
+// voterAt returns node 0 of three, admitted so that it votes from at on.
+func voterAt(at Boot) *Node {
+	n := New(0, 100)
+	n.Configure(three)
+	n.Admit(at-1010*time.Millisecond-time.Millisecond, 50, 1000, time.Second)
+	return n
+}
+
+// answers returns what n sends back for m.
+func answers(n *Node, now Boot, from uint8, m Message) []Envelope {
+	m.Version = max(m.Version, 1)
+	n.Receive(now, from, 7, &m)
+	return append([]Envelope(nil), n.Outbox()...)
+}
+
+func kinds(out []Envelope) []Kind {
+	var ks []Kind
+	for _, e := range out {
+		ks = append(ks, e.Kind)
+	}
+	return ks
+}
+
+const sec = time.Second
+
+func TestVoter(t *testing.T) {
+	prepare := func(number uint64) Message { return Message{Kind: KindPrepare, ID: 1, Number: number} }
+	propose := func(number uint64) Message {
+		return Message{Kind: KindPropose, ID: 1, Number: number, TTL: sec, Sent: 3}
+	}
+	for _, tt := range []struct {
+		name  string
+		steps []struct {
+			at   Boot
+			from uint8
+			m    Message
+			want []Kind
+		}
+	}{
+		{"silent-restart: a voter that starts answers nobody for the longest TTL", steps{
+			{900 * time.Millisecond, 1, prepare(60), nil},
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+		}},
+		{"one-number: numbers up to the floor are refused", steps{
+			{2 * sec, 1, prepare(50), []Kind{KindNack}},
+			{2 * sec, 1, prepare(51), []Kind{KindPromise}},
+		}},
+		{"one-number: a number is promised to one node only", steps{
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+			{2 * sec, 2, prepare(60), []Kind{KindNack}},
+		}},
+		{"exact-promise: a proposal without a promise is refused", steps{
+			{2 * sec, 1, propose(60), []Kind{KindNack}},
+		}},
+		{"exact-promise: a proposal after a higher promise is refused", steps{
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+			{2*sec + PromiseHold, 2, prepare(61), []Kind{KindPromise}},
+			{2*sec + PromiseHold, 1, propose(60), []Kind{KindNack}},
+			{2*sec + PromiseHold, 2, propose(61), []Kind{KindAccept}},
+		}},
+		{"promise-kept: a claim under an accepted lease waits", steps{
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+			{2 * sec, 1, propose(60), []Kind{KindAccept}},
+			{2*sec + 900*time.Millisecond, 2, prepare(61), []Kind{KindNack}},
+			{3*sec + time.Millisecond, 2, prepare(61), []Kind{KindPromise}},
+		}},
+		{"a claimant that was just promised is not overtaken by one of the same rank", steps{
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+			{2*sec + PromiseHold/2, 2, prepare(61), []Kind{KindNack}},
+		}},
+		{"a proposal that comes twice is accepted twice", steps{
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+			{2 * sec, 1, propose(60), []Kind{KindAccept}},
+			{2 * sec, 1, propose(60), []Kind{KindAccept}},
+		}},
+		{"a late double of the prepare does not shake the lease", steps{
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+			{2 * sec, 1, propose(60), []Kind{KindAccept}},
+			{2 * sec, 1, prepare(60), nil},
+		}},
+		{"a release lets a waiting claim in at once", steps{
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+			{2 * sec, 1, propose(60), []Kind{KindAccept}},
+			{2*sec + 500*time.Millisecond, 2, prepare(61), []Kind{KindNack}},
+			{2*sec + 600*time.Millisecond, 1, Message{Kind: KindRelease, ID: 1, Number: 60}, []Kind{KindPromise}},
+		}},
+		{"a release of another number changes nothing", steps{
+			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
+			{2 * sec, 1, propose(60), []Kind{KindAccept}},
+			{2 * sec, 1, Message{Kind: KindRelease, ID: 1, Number: 59}, nil},
+			{2*sec + 500*time.Millisecond, 2, prepare(61), []Kind{KindNack}},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := voterAt(2 * sec)
+			for i, s := range tt.steps {
+				n.Tick(s.at)
+				n.Outbox()
+				if diff := cmp.Diff(s.want, kinds(answers(n, s.at, s.from, s.m))); diff != "" {
+					t.Fatalf("step %d (-want +got):\n%s", i+1, diff)
+				}
+			}
+		})
+	}
+}
+
+type steps = []struct {
+	at   Boot
+	from uint8
+	m    Message
+	want []Kind
+}
+
+func TestNewestConfigIsSentToWhoUsesAnOlderOne(t *testing.T) {
+	n := voterAt(2 * sec)
+	n.Configure(quorum.Config{Version: 5, Voters: 11, Prior: 7})
+	out := answers(n, 2*sec, 1, Message{Kind: KindPrepare, Version: 4, ID: 1, Number: 60})
+	want := []Envelope{{To: 1, Message: Message{Kind: KindConfig, Version: 5, Voters: 11, Prior: 7}}}
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// alone is a cell of one node: it answers itself.
+func alone(t *testing.T) *Node {
+	t.Helper()
+	n := New(0, 100)
+	n.Configure(quorum.Config{Version: 1, Voters: 1})
+	n.Admit(0, 50, 1000, sec)
+	n.Tick(2 * sec)
+	return n
+}
+
+func settle(n *Node, now Boot) {
+	for out := n.Outbox(); len(out) > 0; out = n.Outbox() {
+		for i := range out {
+			n.Receive(now, 0, 100, &out[i].Message)
+		}
+	}
+}
+
+func TestHolderCountsFromTheMomentOfSending(t *testing.T) {
+	n := alone(t)
+	n.Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	settle(n, 2*sec)
+	want := []Hold{{ID: 1, Number: 51, Until: 2*sec + 990*time.Millisecond}}
+	if diff := cmp.Diff(want, n.Holds(2*sec, nil)); diff != "" {
+		t.Fatalf("after the claim: %s", diff)
+	}
+	// A beat sent now is answered 300 ms later: the lease counts from now.
+	n.Beat(2500 * time.Millisecond)
+	out := n.Outbox()
+	for i := range out {
+		n.Receive(2800*time.Millisecond, 0, 100, &out[i].Message)
+	}
+	settle(n, 2800*time.Millisecond)
+	if got, want := n.Holds(2800*time.Millisecond, nil)[0].Until, 3490*time.Millisecond; got != want {
+		t.Errorf("count-from-send: the lease lasts until %s, want %s", got, want)
+	}
+}
+
+func TestLapsedLeaseHasNoSecondLife(t *testing.T) {
+	n := alone(t)
+	n.Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	settle(n, 2*sec)
+	n.Beat(2100 * time.Millisecond)
+	late := append([]Envelope(nil), n.Outbox()...)
+	n.Seek(2200*time.Millisecond, []Seek{{ID: 1, TTL: sec}}) // hold on, but claim no more
+	n.Tick(4 * sec)
+	for i := range late {
+		n.Receive(4*sec, 0, 100, &late[i].Message)
+	}
+	settle(n, 4*sec)
+	if held := n.Holds(4*sec, nil); len(held) > 0 {
+		t.Errorf("no-second-life: %v is held although it had lapsed", held)
+	}
+}
+
+func TestNoNumberAboveTheCeilingIsUsed(t *testing.T) {
+	n := New(0, 100)
+	n.Configure(quorum.Config{Version: 1, Voters: 1})
+	n.Admit(0, 50, 50, sec)
+	n.Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	settle(n, 2*sec)
+	if held := n.Holds(2*sec, nil); len(held) > 0 {
+		t.Fatalf("%v is held, with no number left", held)
+	}
+	n.Admit(3*sec, 0, 1000, sec)
+	n.Tick(4 * sec)
+	settle(n, 4*sec)
+	if held := n.Holds(4*sec, nil); len(held) != 1 {
+		t.Error("the claim was not made after the ceiling was raised")
+	}
+}
+
+func TestShorterTTLDoesNotShortenWhatWasPromised(t *testing.T) {
+	n := voterAt(2 * sec)
+	set := func(number uint64, ttl time.Duration) Message {
+		return Message{Kind: KindSet, Set: number, Parts: 1, Entries: []Entry{{ID: 1, Number: 60, TTL: ttl}}}
+	}
+	answers(n, 2*sec, 1, set(1, sec))
+	answers(n, 2*sec, 1, Message{Kind: KindBeat, Sent: 1, Set: 1})
+	answers(n, 2*sec, 1, set(2, 300*time.Millisecond))
+	if diff := cmp.Diff([]Kind{KindNack}, kinds(answers(n, 2*sec+900*time.Millisecond, 2, Message{Kind: KindPrepare, ID: 1, Number: 61}))); diff != "" {
+		t.Errorf("promise-kept: %s", diff)
+	}
+}
