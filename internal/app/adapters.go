@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/keelson/keelson/api/client"
-	partexec "github.com/keelson/keelson/internal/driver/part/exec"
 	"github.com/keelson/keelson/internal/engine/cell"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/instance"

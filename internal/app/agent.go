@@ -199,7 +199,6 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 			n.recorder.Add(event.Event{Kind: event.CertRenewed, Text: fmt.Sprintf("the certificate of %s was renewed; it is valid until %s", n.local.Node, expires.UTC().Format(time.RFC3339))})
 		},
 	}
-	n.recorder.Add(event.Event{Kind: event.AgentStarted, Text: fmt.Sprintf("the agent of %s started (version %s)", n.local.Node, n.version)})
 	leader := n.newController()
 	return append(faces,
 		organ{"guard client", n.guard.Run},
@@ -321,26 +320,29 @@ func (n *node) followVoters(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// watchServer says when the store server stops by a fault, and starts it again.
+// watchServer says when the store server stops by a fault, and starts it again
+// on the data it has.
 func (n *node) watchServer(ctx context.Context) error {
 	for n.server != nil {
-		err := n.server.Wait(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			n.log.Error("store server stopped", logkey.Err, storeError(n.folders.etcd(), err))
-			if errors.Is(err, etcdstore.ErrRemoved) {
-				err = errors.Join(n.server.Stop(ctx), n.server.Discard(n.clock.Now()))
-			} else {
-				err = errors.Join(n.server.Stop(ctx), n.clock.Sleep(ctx, serverRetry), n.server.Restart(ctx))
-			}
-			if err != nil && ctx.Err() == nil {
-				n.log.Error("store server not started again", logkey.Err, err)
+		if n.server.Running() {
+			if err := n.server.Wait(ctx); err != nil && ctx.Err() == nil {
+				n.log.Error("store server stopped", logkey.Err, storeError(n.folders.etcd(), err))
+				if err := n.server.Stop(ctx); err != nil {
+					n.log.Warn("store server not stopped in order", logkey.Err, err)
+				}
+				if errors.Is(err, etcdstore.ErrRemoved) {
+					err = n.server.Discard(n.clock.Now())
+					n.log.Warn("this node's vote was taken over by another, its old store was put aside", logkey.Err, err)
+				}
 			}
 		}
-		if err := n.clock.Sleep(ctx, time.Second); err != nil {
+		if err := n.clock.Sleep(ctx, serverRetry); err != nil {
 			return err
+		}
+		if !n.server.Running() && n.server.HasData() {
+			if err := n.restartServer(ctx); err != nil && ctx.Err() == nil {
+				n.log.Error("store server not started again", logkey.Err, storeError(n.folders.etcd(), err))
+			}
 		}
 	}
 	<-ctx.Done()

@@ -51,16 +51,16 @@ func (a *App) Guard(ctx context.Context, o cli.GuardOptions) error {
 	if err != nil {
 		return fmt.Errorf("listen for agents: %w", err)
 	}
-	fence := cutoff.New(cutoff.Options{Clock: a.clock, Log: log})
+	filter := cutoff.New(cutoff.Options{Clock: a.clock, Log: log})
 	g := guard.New(guard.Options{
 		Clock: a.clock, Log: log, Listener: listener, Incarnation: incarnation,
 		OpenLink: func(lo guard.LinkOptions) (guard.Link, error) { return openLink(a.clock, log, lo) },
-		Fence:    fence,
+		Fence:    fence{filter, a.clock},
 		Warnings: steady(log),
 	})
 	log.Info("guard started", "incarnation", incarnation)
 	err = g.Run(ctx)
-	return errors.Join(err, fence.Close())
+	return errors.Join(err, filter.Close())
 }
 
 // incarnation returns a number larger than that of every guard before on this

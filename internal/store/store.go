@@ -27,6 +27,10 @@ var (
 	// ErrTooLarge means that a value or transaction is over the store's limit
 	// (1 MiB). Nothing was written.
 	ErrTooLarge = errors.New("value too large")
+
+	// ErrSessionEnded means that an op named a session that is over. Nothing was
+	// written; open a new session.
+	ErrSessionEnded = errors.New("session ended")
 )
 
 // Entry is one key with its value.

@@ -894,8 +894,10 @@ func (x *ApplyRequest) GetDryRun() bool {
 }
 
 type ApplyResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Applied       []*Applied             `protobuf:"bytes,1,rep,name=applied,proto3" json:"applied,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Applied []*Applied             `protobuf:"bytes,1,rep,name=applied,proto3" json:"applied,omitempty"`
+	// Sentences about what was accepted all the same.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -933,6 +935,13 @@ func (*ApplyResponse) Descriptor() ([]byte, []int) {
 func (x *ApplyResponse) GetApplied() []*Applied {
 	if x != nil {
 		return x.Applied
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -2614,9 +2623,10 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\fApplyRequest\x12\x18\n" +
 	"\acontent\x18\x01 \x01(\fR\acontent\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\">\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"Z\n" +
 	"\rApplyResponse\x12-\n" +
-	"\aapplied\x18\x01 \x03(\v2\x13.keelson.v1.AppliedR\aapplied\"W\n" +
+	"\aapplied\x18\x01 \x03(\v2\x13.keelson.v1.AppliedR\aapplied\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"W\n" +
 	"\aApplied\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x1e\n" +

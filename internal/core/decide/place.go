@@ -24,7 +24,7 @@ func (p *planner) placeFirst(u *unit) {
 		u.why = append(u.why, fmt.Sprintf("%s has no place: no node may run it", u.name()))
 		return
 	}
-	slices.SortFunc(u.candidates, func(a, b candidate) int { n, _ := better(a, b); return n })
+	slices.SortFunc(u.candidates, rank)
 	best := u.candidates[0]
 	u.order = []spec.NodeName{best.node}
 	p.load[best.node] += len(u.members)
@@ -34,8 +34,7 @@ func (p *planner) placeFirst(u *unit) {
 	}
 	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.node, best.sum()))
 	second := u.candidates[1]
-	_, reason := better(best, second)
-	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.node, second.node, reason))
+	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.node, second.node, reason(best, second)))
 	u.foresee(best)
 }
 
@@ -73,12 +72,12 @@ func (p *planner) placeSuccessors(u *unit) {
 		c.load = p.load[c.node] + c.takeover
 		u.candidates[i] = c
 	}
-	slices.SortFunc(u.candidates, func(a, b candidate) int { n, _ := better(a, b); return n })
+	slices.SortFunc(u.candidates, rank)
 	for i, c := range u.candidates {
 		u.order = append(u.order, c.node)
 		if i > 0 {
-			_, reason := better(u.candidates[i-1], c)
-			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", u.candidates[i-1].node, c.node, reason))
+			before := u.candidates[i-1]
+			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", before.node, c.node, reason(before, c)))
 		}
 	}
 	if len(u.candidates) > 0 {

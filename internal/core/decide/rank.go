@@ -75,8 +75,13 @@ func (c candidate) sum() string {
 	return fmt.Sprintf("score %d (%s)", c.score, strings.Join(c.made, ", "))
 }
 
-// better compares two candidates, the better one first, and says what made the
-// difference in a few words that follow "a before b: ".
+// criterion is one way in which two candidates can differ.
+type criterion struct {
+	compare func(a, b candidate) int             // negative: a is better
+	because func(better, worse candidate) string // in a few words
+}
+
+// criteria are what counts, the weightiest first.
 //
 // The order is that of DESIGN.md, section 3: score, free capacity, fewest
 // instances, preferred node, node name. Before the score come what an operator
@@ -84,44 +89,87 @@ func (c candidate) sum() string {
 // suspicion passes). After it comes staying, so that nothing moves for nothing.
 // Until nodes have capacities, the freest is the one with the fewest services;
 // fewest instances then counts those that would come with it at a death.
-func better(a, b candidate) (int, string) {
-	switch {
-	case a.wanted != b.wanted:
-		return first(a.wanted), fmt.Sprintf("an operator asked for %s", either(a.wanted, a, b).node)
-	case a.refuge() != b.refuge():
-		return first(a.refuge()), fmt.Sprintf("%s is suspect", either(b.refuge(), a, b).node)
-	case a.unwanted != b.unwanted:
-		return first(b.unwanted), fmt.Sprintf("an operator asked to leave %s", either(a.unwanted, a, b).node)
-	case a.score != b.score:
-		return cmp.Compare(b.score, a.score), fmt.Sprintf("%s against %s", a.sum(), b.sum())
-	case a.sitting != b.sitting:
-		return cmp.Compare(b.sitting, a.sitting), fmt.Sprintf("equal scores, and it is on %s now", either(a.sitting > b.sitting, a, b).node)
-	case a.crowd != b.crowd:
-		return cmp.Compare(a.crowd, b.crowd), fmt.Sprintf("equal scores, and on %s it would displace another", either(a.crowd > b.crowd, a, b).node)
-	case a.load != b.load:
-		return cmp.Compare(a.load, b.load), fmt.Sprintf("equal scores, with %d services against %d", a.load, b.load)
-	case a.takeover != b.takeover:
-		return cmp.Compare(a.takeover, b.takeover), fmt.Sprintf("equal scores and services, taking over %d against %d", a.takeover, b.takeover)
-	case a.named != b.named:
-		return first(a.named), fmt.Sprintf("all else is equal, and place.prefer names %s", either(a.named, a, b).node)
+var criteria = [...]criterion{
+	{
+		func(a, b candidate) int { return yes(a.wanted, b.wanted) },
+		func(better, _ candidate) string { return fmt.Sprintf("an operator asked for %s", better.node) },
+	},
+	{
+		func(a, b candidate) int { return yes(a.refuge(), b.refuge()) },
+		func(_, worse candidate) string { return fmt.Sprintf("%s is suspect", worse.node) },
+	},
+	{
+		func(a, b candidate) int { return yes(b.unwanted, a.unwanted) },
+		func(_, worse candidate) string { return fmt.Sprintf("an operator asked to leave %s", worse.node) },
+	},
+	{
+		func(a, b candidate) int { return cmp.Compare(b.score, a.score) },
+		func(better, worse candidate) string { return better.sum() + " against " + worse.sum() },
+	},
+	{
+		func(a, b candidate) int { return cmp.Compare(b.sitting, a.sitting) },
+		func(better, _ candidate) string { return fmt.Sprintf("equal scores, and it is on %s now", better.node) },
+	},
+	{
+		func(a, b candidate) int { return cmp.Compare(a.crowd, b.crowd) },
+		func(_, worse candidate) string {
+			return fmt.Sprintf("equal scores, and on %s it would displace another", worse.node)
+		},
+	},
+	{
+		func(a, b candidate) int { return cmp.Compare(a.load, b.load) },
+		func(better, worse candidate) string {
+			return fmt.Sprintf("equal scores, with %d services against %d", better.load, worse.load)
+		},
+	},
+	{
+		func(a, b candidate) int { return cmp.Compare(a.takeover, b.takeover) },
+		func(better, worse candidate) string {
+			return fmt.Sprintf("equal scores and services, taking over %d against %d", better.takeover, worse.takeover)
+		},
+	},
+	{
+		func(a, b candidate) int { return yes(a.named, b.named) },
+		func(better, _ candidate) string {
+			return fmt.Sprintf("all else is equal, and place.prefer names %s", better.node)
+		},
+	},
+	{
+		func(a, b candidate) int { return cmp.Compare(a.node, b.node) },
+		func(_, _ candidate) string { return "all else is equal, so the names decide" },
+	},
+}
+
+// rank puts the better candidate first.
+func rank(a, b candidate) int {
+	for _, c := range criteria {
+		if n := c.compare(a, b); n != 0 {
+			return n
+		}
 	}
-	return cmp.Compare(a.node, b.node), "all else is equal, so the names decide"
+	return 0
+}
+
+// reason says what puts one candidate before another.
+func reason(better, worse candidate) string {
+	for _, c := range criteria {
+		if c.compare(better, worse) != 0 {
+			return c.because(better, worse)
+		}
+	}
+	return ""
 }
 
 // refuge reports whether the node is one to go to or to stay on.
 func (c candidate) refuge() bool { return !c.suspect || c.sitting > 0 }
 
-// first is the comparison's result where a comes first, or b.
-func first(a bool) int {
-	if a {
+// yes compares two statements: the true one is better.
+func yes(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
 		return -1
 	}
 	return 1
-}
-
-func either(condition bool, a, b candidate) candidate {
-	if condition {
-		return a
-	}
-	return b
 }

@@ -155,8 +155,8 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	now := e.opts.Clock.Boot()
 	if left := s.until - CutMargin - now; left > 0 {
 		s.cut = false
-		if !s.passing || now >= s.renewed+renewEvery && s.until > s.passes {
-			e.pass(s, s.until-now)
+		if !s.passing || now >= s.renewed+renewEvery && s.until-CutMargin/2 > s.passes {
+			e.pass(s, s.until-CutMargin/2-now)
 		}
 		return min(left, renewEvery)
 	}

@@ -187,11 +187,23 @@ func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
 // wait is how long the loop may sleep.
 func (g *Guard) wait() time.Duration {
 	now := g.opts.Clock.Boot()
-	next := g.sentAt + guardwire.StateEvery
+	next := g.sentAt + g.stateEvery()
 	if g.node != nil {
 		next = min(next, g.node.Next())
 	}
 	return max(next-now, 200*time.Microsecond)
+}
+
+// stateEvery is how often the agent hears of the leases: four times within the
+// shortest of them, so that it never stops what goes on being renewed.
+func (g *Guard) stateEvery() time.Duration {
+	every := guardwire.StateEvery
+	for _, s := range g.duty.Seeks {
+		if s.TTL > 0 {
+			every = min(every, max(s.TTL/4, lookEvery))
+		}
+	}
+	return every
 }
 
 // tick lets time pass. What has arrived is read first, so that a late guard

@@ -105,7 +105,7 @@ func (g *Guard) tell(now time.Duration) {
 	}
 	s := g.state(now)
 	changed := !reflect.DeepEqual(essence(s), essence(g.sent))
-	if changed || now-g.sentAt >= guardwire.StateEvery {
+	if changed || now-g.sentAt >= g.stateEvery() {
 		g.sent, g.sentAt = s, now
 		g.agent.say(guardwire.Message{State: &s})
 	}

@@ -42,6 +42,7 @@ const (
 	ServiceGaveUp   Kind = "service-gave-up"
 	ServiceHomeless Kind = "service-homeless" // no node may run it
 	ServiceCut      Kind = "service-cut"      // the guard stopped it by force
+	ServiceStuck    Kind = "service-stuck"    // a part does not stop, even by force
 	ServiceMoving   Kind = "service-moving"   // an operator asked
 	PartStarted     Kind = "part-started"
 

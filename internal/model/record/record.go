@@ -7,6 +7,7 @@
 package record
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/keelson/keelson/internal/model/fact"
@@ -25,8 +26,9 @@ const (
 	KeyReports     = "reports/"        // Report, by node name
 	KeyTokens      = "tokens/"         // Token, by token id
 	KeyEvents      = "events/"         // event.Event, by zero-padded sequence
+	KeyEventHead   = "event-head"      // EventHead
 	KeyController  = "controller"      // node name of the elected controller, under a session
-	KeyRevoked     = "revoked/"        // certificate serials that are no longer valid
+	KeyRevoked     = "revoked/"        // Revoked, by certificate serial or node id
 	KeyServiceIDs  = "service-ids/"    // service name, by number
 	KeyAddressUses = "address-owners/" // service name, by address: an address has one owner
 )
@@ -95,6 +97,12 @@ type Node struct {
 	Incarnation uint64            `json:"incarnation"` // grows with each start of the agent
 	// Member is the node's etcd member id in hex, empty if it runs no etcd.
 	Member string `json:"member,omitempty"`
+	// KeyHash is the SHA-256 of the node's public key. A node keeps its key, so
+	// the same name with another key is another node.
+	KeyHash []byte `json:"key_hash,omitempty"`
+	// Token is the token it joined with, nil for the first node: a join whose
+	// answer was lost is answered again.
+	Token *Token `json:"token,omitempty"`
 }
 
 // Ports are where a node listens. Zero means the default.
@@ -164,6 +172,13 @@ type Report struct {
 	Stall spec.Duration `json:"stall"`
 }
 
+// EventHead says which events are kept. Every writer of events guards its
+// transactions with this key, so that sequence numbers have no gaps.
+type EventHead struct {
+	First uint64 `json:"first"` // the oldest kept; First > Last: none are
+	Last  uint64 `json:"last"`
+}
+
 // Token is a join token's public half. Written by token create, deleted by
 // the join that uses it.
 type Token struct {
@@ -173,3 +188,15 @@ type Token struct {
 	Created time.Time `json:"created"`
 	By      string    `json:"by"`
 }
+
+// Revoked says that a certificate, or every certificate of a node, is no
+// longer valid. Written when a node is removed.
+type Revoked struct {
+	Node  spec.NodeName `json:"node,omitempty"`
+	At    time.Time     `json:"at"`
+	Until time.Time     `json:"until"` // all that it concerns has expired by then
+	By    string        `json:"by"`
+}
+
+// SlotKey is the key of a slot's owner.
+func SlotKey(slot uint8) string { return KeySlots + strconv.Itoa(int(slot)) }

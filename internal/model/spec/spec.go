@@ -60,8 +60,9 @@ type Part struct {
 	Check  *Check `json:"check,omitempty"`
 	Checks Checks `json:"checks,omitzero"`
 
-	// Start and Stop bound how long the part may take. Defaults 30 s and 10 s,
-	// range 100 ms to 1 h.
+	// StartTimeout and StopTimeout bound how long the part may take. Defaults
+	// 30 s and 10 s, range 100 ms to 1 h. Where a program's grace is longer than
+	// the default stop timeout, the default is the grace and 5 s.
 	StartTimeout Duration `json:"start_timeout,omitempty"`
 	StopTimeout  Duration `json:"stop_timeout,omitempty"`
 }
@@ -93,7 +94,7 @@ type Exec struct {
 
 	Limits Limits `json:"limits,omitzero"`
 
-	// Output bounds the kept output. Default 10 MiB, range 64 KiB to 1 GiB.
+	// OutputBytes bounds the kept output. Default 10 MiB, range 64 KiB to 1 GiB.
 	OutputBytes Size `json:"output,omitempty"`
 }
 
@@ -102,10 +103,10 @@ type Size int64
 
 // Limits bounds what a program may use. Zero means no limit.
 type Limits struct {
-	Memory    Size    `json:"memory,omitempty"`
-	CPU       float64 `json:"cpu,omitempty"` // cores, 0.01 to 1024
-	Processes int     `json:"processes,omitempty"`
-	OpenFiles int     `json:"open_files,omitempty"`
+	Memory    Size    `json:"memory,omitempty"`     // 1 MiB to 64 TiB
+	CPU       float64 `json:"cpu,omitempty"`        // cores, 0.01 to 1024
+	Processes int     `json:"processes,omitempty"`  // 1 to 4,194,304
+	OpenFiles int     `json:"open_files,omitempty"` // 16 to 1,048,576
 }
 
 // Checks are the three questions asked about a part. A nil check is not asked.
@@ -176,10 +177,13 @@ type Failover struct {
 	// TTL is the lease's length. Zero means auto. Range 300 ms to 60 s.
 	TTL TTL `json:"ttl,omitempty"`
 
-	Proof Proof `json:"proof,omitempty"` // default lease
+	// Proof defaults to lease, and lease is all that this version can give:
+	// Validate refuses the others rather than promise what is not kept.
+	Proof Proof `json:"proof,omitempty"`
 
 	// Restarts is how many restarts on the spot are tried Within the window
-	// before the service moves. Defaults 3 (nil) and 10 m. 0 means move at once.
+	// before the service moves. Defaults 3 (nil) and 10 m, ranges 0 to 100 and
+	// 1 s to 168 h. 0 means move at once.
 	Restarts *int     `json:"restarts,omitempty"`
 	Within   Duration `json:"within,omitempty"`
 
@@ -188,20 +192,6 @@ type Failover struct {
 	AgentLoss *Duration `json:"agent_loss,omitempty"`
 }
 
-// TTL is a lease length. Zero is "auto": the cell chooses.
+// TTL is a lease length, written "auto" or as a duration. Zero is "auto": the
+// cell chooses.
 type TTL time.Duration
-
-// Effective values of the optional fields.
-const (
-	DefaultTTL          = time.Second // stands in for auto until stalls are measured
-	MinTTL              = 300 * time.Millisecond
-	MaxTTL              = 60 * time.Second
-	DefaultRestarts     = 3
-	DefaultWithin       = 10 * time.Minute
-	DefaultAgentLoss    = 30 * time.Second
-	DefaultStickiness   = 100
-	DefaultStartTimeout = 30 * time.Second
-	DefaultStopTimeout  = 10 * time.Second
-	DefaultGrace        = 5 * time.Second
-	DefaultOutputBytes  = 10 << 20
-)

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+
+	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/driver/cgroup"
+	"github.com/keelson/keelson/internal/driver/check"
+	"github.com/keelson/keelson/internal/driver/cutoff"
+	"github.com/keelson/keelson/internal/driver/link"
+	"github.com/keelson/keelson/internal/driver/part/address"
+	partexec "github.com/keelson/keelson/internal/driver/part/exec"
+	"github.com/keelson/keelson/internal/engine/agent"
+	"github.com/keelson/keelson/internal/engine/guard"
+	"github.com/keelson/keelson/internal/model/instance"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/store"
+	"github.com/keelson/keelson/internal/store/etcdstore"
+	"github.com/keelson/keelson/internal/store/memstore"
+)
+
+// What engines need and drivers give.
+var (
+	_ agent.Part  = (*partexec.Driver)(nil)
+	_ agent.Part  = (*address.Driver)(nil)
+	_ guard.Fence = fence{}
+	_ store.Store = (*etcdstore.Client)(nil)
+	_ store.Store = (*memstore.Store)(nil)
+)
+
+// checker asks the questions of a part's checks.
+type checker struct {
+	app *App
+	log *slog.Logger
+}
+
+// Watch implements agent.Checker.
+func (c checker) Watch(ctx context.Context, ask spec.Check, run instance.Run, verdict func(ok bool, why string)) {
+	w := check.Watch{Clock: c.app.clock, Check: ask, Env: []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"KEELSON_SERVICE=" + string(run.Service), "KEELSON_NODE=" + string(run.Node), "KEELSON_PART=" + run.Part.Name,
+	}}
+	err := w.Run(ctx, func(v check.Verdict, why string) { verdict(v == check.Passing, why) })
+	if ctx.Err() == nil {
+		c.log.Error("check ended", logkey.Service, run.Service, logkey.Part, run.Part.Name, logkey.Err, err)
+	}
+}
+
+// fence joins what the kernel enforces with what is killed.
+type fence struct {
+	*cutoff.Fence
+	clock clock.Clock
+}
+
+// Kill implements guard.Fence.
+func (f fence) Kill(ctx context.Context, handle string) error {
+	return cgroup.KillHandle(ctx, f.clock, handle)
+}
+
+// guardLink is the guard's view of a socket.
+type guardLink struct {
+	socket *link.Socket
+	log    *slog.Logger
+}
+
+func openLink(clk clock.Clock, log *slog.Logger, o guard.LinkOptions) (guard.Link, error) {
+	s, err := link.Listen(link.Options{
+		Cell: o.Cell, Self: o.Slot, Incarnation: o.Incarnation, Listen: o.Listen, Keys: o.Keys, Clock: clk, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return guardLink{s, log}, nil
+}
+
+func (l guardLink) Configure(peers map[uint8][]netip.AddrPort, keys []record.LinkKey) error {
+	return errors.Join(l.socket.SetPeers(peers), l.socket.SetKeys(keys))
+}
+
+// Send drops what cannot be sent: it is repeated, or its loss is noticed.
+func (l guardLink) Send(to uint8, data []byte) {
+	if err := l.socket.Send(to, data); err != nil {
+		l.log.Debug("datagram not sent", logkey.Slot, to, logkey.Err, err)
+	}
+}
+
+func (l guardLink) Receive(ctx context.Context, f func(guard.Datagram)) error {
+	return l.socket.Each(ctx, func(p link.Packet) {
+		f(guard.Datagram{From: p.From, Incarnation: p.Incarnation, Data: p.Payload, Refused: p.Refused.IsValid()})
+	})
+}
+
+func (l guardLink) Close() error { return l.socket.Close() }

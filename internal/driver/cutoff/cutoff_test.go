@@ -1,0 +1,600 @@
+package cutoff
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/nftables"
+	"github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/keelson/keelson/internal/base/clock"
+)
+
+var (
+	vip4 = netip.MustParseAddr("10.77.0.100")
+	vip6 = netip.MustParseAddr("fd77::100")
+	vips = []netip.Addr{vip4, vip6}
+)
+
+const (
+	// patience is how long a question waits for its answer where none is
+	// expected.
+	patience = 200 * time.Millisecond
+	// far is a limit that only a hanging test reaches.
+	far  = 10 * time.Second
+	port = 7777
+)
+
+func newFence(t testing.TB) *Fence {
+	f := New(Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() {
+		if err := errors.Join(f.Remove(), f.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// question is one way to ask whether a host has an address.
+type question struct {
+	name string
+	ask  func(patience time.Duration) bool
+}
+
+// serve answers UDP and TCP on the managed addresses of this process's host.
+func serve(t *testing.T) {
+	t.Helper()
+	for _, a := range vips {
+		at := netip.AddrPortFrom(a, port)
+		udp, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		check(t, err)
+		tcp, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+		check(t, err)
+		var all sync.WaitGroup
+		t.Cleanup(func() { udp.Close(); tcp.Close(); all.Wait() })
+		all.Go(func() {
+			buf := make([]byte, 64)
+			for {
+				n, from, err := udp.ReadFromUDPAddrPort(buf)
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				udp.WriteToUDPAddrPort(buf[:n], from)
+			}
+		})
+		all.Go(func() {
+			for {
+				conn, err := tcp.Accept()
+				if err != nil {
+					return
+				}
+				conn.Close()
+			}
+		})
+	}
+}
+
+// holder makes two hosts. The first, this process, has the managed addresses;
+// the second knows its MAC address for them, so that each way of asking is
+// tested alone.
+func holder(t *testing.T) (*Fence, *host) {
+	t.Helper()
+	hosts := newHosts(t, 2)
+	for _, a := range vips {
+		setAddr(t, netip.PrefixFrom(a, map[bool]int{true: 24, false: 64}[a.Is4()]))
+		hosts[1].knows(t, a, hosts[0].mac)
+	}
+	serve(t)
+	return newFence(t), hosts[1]
+}
+
+func (h *host) knows(t *testing.T, a netip.Addr, mac net.HardwareAddr) {
+	t.Helper()
+	h.do(t, func() {
+		eth0, err := netlink.LinkByName("eth0")
+		check(t, err)
+		check(t, netlink.NeighSet(&netlink.Neigh{
+			LinkIndex: eth0.Attrs().Index, IP: a.AsSlice(), HardwareAddr: mac, State: netlink.NUD_PERMANENT,
+		}))
+	})
+}
+
+// questions are all ways to ask, from this host.
+func (h *host) questions(t *testing.T) []question {
+	t.Helper()
+	var all []question
+	h.do(t, func() {
+		all = append(all, arpQuestion(t, h.mac), ndQuestion(t, h.mac))
+		for _, a := range vips {
+			all = append(all, udpQuestion(t, a))
+		}
+	})
+	for _, a := range vips {
+		all = append(all, question{"tcp " + a.String(), func(patience time.Duration) (answered bool) {
+			h.do(t, func() {
+				conn, err := net.DialTimeout("tcp", netip.AddrPortFrom(a, port).String(), patience)
+				if answered = err == nil; answered {
+					conn.Close()
+				}
+			})
+			return answered
+		}})
+	}
+	return all
+}
+
+func udpQuestion(t *testing.T, a netip.Addr) question {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
+	check(t, err)
+	t.Cleanup(func() { conn.Close() })
+	number := uint64(0)
+	return question{"udp " + a.String(), func(patience time.Duration) bool {
+		number++
+		_, err := conn.Write(binary.BigEndian.AppendUint64(nil, number))
+		check(t, err)
+		check(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		buf := make([]byte, 64)
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return false
+			}
+			if n == 8 && binary.BigEndian.Uint64(buf) == number {
+				return true
+			}
+		}
+	}}
+}
+
+// arpQuestion is a duplicate probe: it has no sender address.
+func arpQuestion(t *testing.T, own net.HardwareAddr) question {
+	eth0, err := net.InterfaceByName("eth0")
+	check(t, err)
+	conn, err := packet.Listen(eth0, packet.Raw, 0x0806, nil)
+	check(t, err)
+	t.Cleanup(func() { conn.Close() })
+	everyone := net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	frame := slices.Concat(everyone, own, []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, own, make([]byte, 10), vip4.AsSlice())
+	return question{"arp", func(patience time.Duration) bool {
+		_, err := conn.WriteTo(frame, &packet.Addr{HardwareAddr: everyone})
+		check(t, err)
+		check(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		buf := make([]byte, 2048)
+		for {
+			n, _, err := conn.ReadFrom(buf)
+			if err != nil {
+				return false
+			}
+			if n >= 42 && buf[21] == 2 && [4]byte(buf[28:32]) == vip4.As4() {
+				return true
+			}
+		}
+	}}
+}
+
+func ndQuestion(t *testing.T, own net.HardwareAddr) question {
+	conn, err := net.ListenPacket("ip6:ipv6-icmp", "fd77::2")
+	check(t, err)
+	t.Cleanup(func() { conn.Close() })
+	raw, err := conn.(*net.IPConn).SyscallConn()
+	check(t, err)
+	check(t, raw.Control(func(fd uintptr) {
+		check(t, unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255))
+	}))
+	body := slices.Concat([]byte{typeSolicit, 0, 0, 0, 0, 0, 0, 0}, vip6.AsSlice(), []byte{1, 1}, own)
+	eth0, err := netlink.LinkByName("eth0")
+	check(t, err)
+	// By number: the net package remembers the numbers of names for all hosts.
+	group := &net.IPAddr{IP: net.ParseIP("ff02::1:ff00:100"), Zone: strconv.Itoa(eth0.Attrs().Index)}
+	return question{"nd", func(patience time.Duration) bool {
+		_, err := conn.WriteTo(body, group)
+		check(t, err)
+		check(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		buf := make([]byte, 2048)
+		for {
+			n, _, err := conn.ReadFrom(buf)
+			if err != nil {
+				return false
+			}
+			if n >= 24 && buf[0] == typeAdvertise && netip.AddrFrom16([16]byte(buf[8:24])) == vip6 {
+				return true
+			}
+		}
+	}}
+}
+
+// answers asks every question once.
+func answers(all []question) map[string]bool {
+	got := map[string]bool{}
+	for _, q := range all {
+		got[q.name] = q.ask(patience)
+	}
+	return got
+}
+
+func wantAnswers(t *testing.T, all []question, want bool) {
+	t.Helper()
+	wanted := map[string]bool{}
+	for _, q := range all {
+		wanted[q.name] = want
+	}
+	if diff := cmp.Diff(wanted, answers(all)); diff != "" {
+		t.Errorf("answers (-want +got)\n%s", diff)
+	}
+}
+
+func TestAddressPassesOnlyWhileItIsHeld(t *testing.T) {
+	f, client := holder(t)
+	all := client.questions(t)
+	wantAnswers(t, all, true)
+
+	check(t, f.Manage(vips))
+	wantAnswers(t, all, false)
+
+	check(t, f.Hold(vips, MaxHold))
+	wantAnswers(t, all, true)
+
+	check(t, f.Drop(vips))
+	wantAnswers(t, all, false)
+	check(t, f.Drop(vips))
+
+	check(t, f.Hold(vips, MaxHold))
+	check(t, f.Hold(vips, time.Millisecond)) // below a tick must not mean forever
+	wantAnswers(t, all, false)
+
+	check(t, f.Remove())
+	wantAnswers(t, all, true)
+	check(t, f.Remove())
+}
+
+// Nobody renews: the kernel alone must cut each way of asking, on time.
+func TestKernelAloneCutsOnTime(t *testing.T) {
+	const ttl = 300 * time.Millisecond
+	f, client := holder(t)
+	check(t, f.Manage(vips))
+	for _, q := range client.questions(t) {
+		t.Run(q.name, func(t *testing.T) {
+			check(t, f.Hold(vips, MaxHold))
+			if !q.ask(far) {
+				t.Fatal("no answer while it is held")
+			}
+			held := time.Now()
+			check(t, f.Hold(vips, ttl)) // a shorter hold replaces a longer one
+			var last time.Duration
+			for q.ask(patience) && last < far {
+				last = time.Since(held)
+			}
+			t.Logf("held for %v, last answer after %v", ttl, last)
+			if last < ttl/2 || last > 5*ttl {
+				t.Errorf("last answer after %v", last)
+			}
+		})
+	}
+}
+
+// A transaction replaces the hold: no packet may fall between old and new.
+func TestRenewalsLoseNothing(t *testing.T) {
+	f, client := holder(t)
+	check(t, f.Manage(vips))
+	check(t, f.Hold(vips, MaxHold))
+	results := askingAll(t, client.questions(t)[2:4], func() { // UDP
+		for range 1000 {
+			check(t, f.Hold(vips, MaxHold))
+		}
+	})
+	for name, r := range results {
+		t.Logf("%s: %d of %d lost", name, r.lost, r.asked)
+		if r.lost > 0 || r.asked == 0 {
+			t.Errorf("%s: %d of %d lost", name, r.lost, r.asked)
+		}
+	}
+}
+
+// The guard's pace. A test machine that stands still for as long as the hold
+// lasts is cut off, rightly.
+func TestRenewalsInTimeKeepTheAddress(t *testing.T) {
+	const ttl, every, rounds = 300 * time.Millisecond, 50 * time.Millisecond, 30
+	f, client := holder(t)
+	check(t, f.Manage(vips))
+	check(t, f.Hold(vips, ttl))
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+
+	last, gap := time.Now(), time.Duration(0)
+	results := askingAll(t, client.questions(t)[2:4], func() { // UDP
+		for range rounds {
+			<-tick.C
+			check(t, f.Hold(vips, ttl))
+			gap = max(gap, time.Since(last))
+			last = time.Now()
+		}
+	})
+	for name, r := range results {
+		t.Logf("%s: %d of %d lost, longest time between two renewals %v", name, r.lost, r.asked, gap)
+		if r.lost > 0 && gap < ttl/2 || r.asked == 0 {
+			t.Errorf("%s: %d of %d lost", name, r.lost, r.asked)
+		}
+	}
+}
+
+type tally struct{ asked, lost int }
+
+// askingAll asks all questions without a pause while f runs.
+func askingAll(t *testing.T, all []question, f func()) map[string]tally {
+	t.Helper()
+	var mu sync.Mutex
+	results := map[string]tally{}
+	var asking sync.WaitGroup
+	stop := make(chan struct{})
+	for _, q := range all {
+		asking.Go(func() {
+			var r tally
+			for {
+				select {
+				case <-stop:
+					mu.Lock()
+					defer mu.Unlock()
+					results[q.name] = r
+					return
+				default:
+				}
+				r.asked++
+				if !q.ask(far) { // a busy machine may be slow
+					r.lost++
+				}
+			}
+		})
+	}
+	func() {
+		defer asking.Wait()
+		defer close(stop)
+		f()
+	}()
+	return results
+}
+
+func TestAnotherFenceTakesOverWithoutLoss(t *testing.T) {
+	f, client := holder(t)
+	all := client.questions(t)
+	check(t, f.Manage(vips))
+	check(t, f.Hold(vips, MaxHold))
+
+	check(t, f.Close())
+	var second *Fence
+	results := askingAll(t, all[2:4], func() {
+		for i := range 20 {
+			second = newFence(t)
+			others := []netip.Addr{netip.AddrFrom4([4]byte{10, 77, 1, byte(i)}), netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(i)})}
+			check(t, second.Manage(append(others, vips...)))
+		}
+	})
+	for name, r := range results {
+		t.Logf("%s: %d of %d lost", name, r.lost, r.asked)
+		if r.lost > 0 || r.asked == 0 {
+			t.Errorf("%s: %d of %d lost", name, r.lost, r.asked)
+		}
+	}
+	wantAnswers(t, all, true)
+
+	check(t, second.Drop(vips))
+	wantAnswers(t, all, false)
+}
+
+// A firewall that starts removes all rules of everybody.
+func TestHoldPutsBackWhatAStrangerRemoved(t *testing.T) {
+	f, client := holder(t)
+	all := client.questions(t)
+	other := netip.MustParseAddr("10.77.0.1")
+	check(t, f.Manage(append([]netip.Addr{other}, vips...)))
+	check(t, f.Hold(vips, MaxHold))
+
+	c, err := nftables.New()
+	check(t, err)
+	c.FlushRuleset()
+	check(t, c.Flush())
+	wantAnswers(t, all, true)
+
+	check(t, f.Hold([]netip.Addr{other}, MaxHold))
+	wantAnswers(t, all, true) // they were held before, and still are
+	check(t, f.Drop(vips))
+	wantAnswers(t, all, false)
+}
+
+// A node that manages an address and does not hold it must reach the holder,
+// learn where it is, and route to it for others.
+func TestAddressElsewhereIsReached(t *testing.T) {
+	hosts := newHosts(t, 3)
+	f := newFence(t)
+	check(t, f.Manage(vips))
+	hosts[1].do(t, func() {
+		for _, a := range vips {
+			setAddr(t, netip.PrefixFrom(a, map[bool]int{true: 24, false: 64}[a.Is4()]))
+		}
+	})
+	refused := func(a netip.Addr) {
+		t.Helper()
+		conn, err := net.Dial("udp", netip.AddrPortFrom(a, 9).String())
+		check(t, err)
+		defer conn.Close()
+		check(t, conn.SetDeadline(time.Now().Add(far)))
+		_, err = conn.Write([]byte("?"))
+		check(t, err)
+		if _, err = conn.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s cannot be reached: %v", a, err)
+		}
+	}
+	for _, a := range vips {
+		refused(a)
+	}
+	// Both ways through this host: to the address, and from it.
+	check(t, os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0))
+	through := func(to string) {
+		eth0, err := netlink.LinkByName("eth0")
+		check(t, err)
+		dst, err := netlink.ParseIPNet(to)
+		check(t, err)
+		check(t, netlink.RouteReplace(&netlink.Route{LinkIndex: eth0.Attrs().Index, Dst: dst, Gw: net.IPv4(10, 77, 0, 1)}))
+	}
+	hosts[1].do(t, func() { through("10.77.0.3/32") })
+	hosts[2].do(t, func() {
+		through("10.77.0.100/32")
+		refused(vip4)
+	})
+}
+
+func TestWithoutTheRightToFilterItSaysSoAndStaysQuiet(t *testing.T) {
+	newHosts(t, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // never unlocked: the thread ends without its rights
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			t.Error(err)
+			return
+		}
+		f := New(Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+		err := f.Manage(vips)
+		if !errors.Is(err, ErrUnsupported) {
+			t.Errorf("error %v", err)
+		}
+		t.Log(err)
+		if err := errors.Join(f.Hold(vips, time.Second), f.Drop(vips), f.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	<-ended
+}
+
+func many(count int) []netip.Addr {
+	var all []netip.Addr
+	for i := range count {
+		all = append(all, netip.AddrFrom4([4]byte{10, 78, byte(i >> 8), byte(i)}))
+	}
+	return all
+}
+
+func TestManyAddresses(t *testing.T) {
+	newHosts(t, 1)
+	f := newFence(t)
+	if err := f.Manage(many(MaxAddresses + 1)); !errors.Is(err, ErrTooMany) {
+		t.Errorf("error %v", err)
+	}
+	all := many(MaxAddresses)
+	check(t, f.Manage(append(all, all...))) // doubles do not count
+	check(t, f.Hold(all, MaxHold))
+	check(t, f.Hold(all, MaxHold))
+	count := func() int {
+		c, err := nftables.New()
+		check(t, err)
+		els, err := c.GetSetElements(f.rules.four.held)
+		check(t, err)
+		for _, el := range els {
+			if el.Timeout == 0 || el.Timeout > MaxHold {
+				t.Fatalf("%v is held for %v", el.Key, el.Timeout)
+			}
+		}
+		return len(els)
+	}
+	if got := count(); got != MaxAddresses {
+		t.Errorf("%d held", got)
+	}
+	check(t, f.Drop(all))
+	if got := count(); got != 0 {
+		t.Errorf("%d held after the drop", got)
+	}
+}
+
+func TestRemoveAddress(t *testing.T) {
+	newHosts(t, 1)
+	f := newFence(t)
+	setAddr(t, netip.MustParsePrefix("10.77.0.100/24"))
+	setAddr(t, netip.MustParsePrefix("fd77::100/64"))
+	for _, handle := range []string{
+		"10.77.0.100/24%eth0", "fd77::100/64%eth0",
+		"10.77.0.100/24%eth0", "10.77.0.100/24%eth9", // gone already
+	} {
+		check(t, f.RemoveAddress(handle))
+	}
+	eth0, err := netlink.LinkByName("eth0")
+	check(t, err)
+	left, err := netlink.AddrList(eth0, netlink.FAMILY_ALL)
+	check(t, err)
+	for _, a := range left {
+		if ip, _ := netip.AddrFromSlice(a.IP); slices.Contains(vips, ip.Unmap()) {
+			t.Errorf("%s is still there", ip)
+		}
+	}
+}
+
+func TestParseHandle(t *testing.T) {
+	for _, c := range []struct {
+		name, handle string
+		prefix       string
+		iface        string
+		err          string
+	}{
+		{name: "an IPv4 handle", handle: "10.77.0.100/24%eth0", prefix: "10.77.0.100/24", iface: "eth0"},
+		{name: "an IPv6 handle", handle: "fd77::100/64%bond0.7", prefix: "fd77::100/64", iface: "bond0.7"},
+		{name: "no interface", handle: "10.77.0.100/24", err: "names no interface"},
+		{name: "an empty interface", handle: "10.77.0.100/24%", err: "names no interface"},
+		{name: "no prefix length", handle: "10.77.0.100%eth0", err: "no '/'"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			prefix, iface, err := parseHandle(c.handle)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Errorf("error %v, want %q", err, c.err)
+				}
+				return
+			}
+			check(t, err)
+			if got, want := fmt.Sprint(prefix, " ", iface), c.prefix+" "+c.iface; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func FuzzParseHandle(f *testing.F) {
+	f.Add("10.77.0.100/24%eth0")
+	f.Add("%")
+	f.Fuzz(func(t *testing.T, handle string) {
+		prefix, name, err := parseHandle(handle)
+		if err == nil && (!prefix.IsValid() || name == "") {
+			t.Errorf("accepted %q", handle)
+		}
+	})
+}
+
+func BenchmarkHold50(b *testing.B) {
+	if os.Getenv(isolated) == "" {
+		b.Skip("needs root, or user namespaces, to make a network namespace")
+	}
+	f := newFence(b)
+	all := many(50)
+	if err := f.Manage(all); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := f.Hold(all, time.Second); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

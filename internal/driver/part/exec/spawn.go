@@ -1,0 +1,201 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/model/instance"
+)
+
+// spawn starts the program and returns its process number. Where the agent is
+// root, all its bounds are in place before its first instruction.
+func (d *Driver) spawn(ctx context.Context, run instance.Run, l launch) (int, error) {
+	out, err := d.openOutput(ctx, run, l)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = out.Close() }() // nothing was written through it
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, fmt.Errorf("start %s: %w", run.Key(), err)
+	}
+	defer func() { _ = null.Close() }()
+
+	sys := &syscall.SysProcAttr{Setsid: true, Credential: l.who}
+	entered, err := l.group.Enter(sys)
+	if err != nil {
+		return 0, fmt.Errorf("start %s: %w", run.Key(), err)
+	}
+	defer entered()
+	attr := &syscall.ProcAttr{Dir: l.dir, Env: l.env, Files: []uintptr{null.Fd(), out.Fd(), out.Fd()}, Sys: sys}
+
+	if b := l.bounds(); b.set != nil {
+		return d.spawnBound(ctx, run, l, attr, b)
+	}
+	pid, err := syscall.ForkExec(l.command[0], l.command, attr)
+	if err != nil {
+		return 0, l.refused(run, err)
+	}
+	return pid, nil
+}
+
+// bounds is what must be done to a new process.
+type bounds struct {
+	set func(pid int) error // nil if nothing
+	// hold tells that it must be done before the first instruction. Only root
+	// can do so without harm: a program that another user traces loses the
+	// rights that its file would give it (execve(2), "setuid").
+	hold bool
+}
+
+func (l launch) bounds() bounds {
+	place, adjust := l.group.NeedsPlace(l.limits), ownScore() < 0
+	if !place && l.openFiles == 0 && !adjust {
+		return bounds{}
+	}
+	set := func(pid int) error {
+		var errs []error
+		if place {
+			errs = append(errs, l.group.Place(pid, l.limits))
+		}
+		if adjust { // the agent's own protection from the OOM killer is not for its programs
+			errs = append(errs, os.WriteFile(filepath.Join("/proc", strconv.Itoa(pid), "oom_score_adj"), []byte("0"), 0))
+		}
+		return errors.Join(errs...)
+	}
+	hold := os.Geteuid() == 0 && (l.group.NeedsHold(l.limits) || l.openFiles > 0 || adjust)
+	return bounds{set, hold}
+}
+
+// ownScore is the agent's protection from the OOM killer.
+func ownScore() int {
+	text, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return 0
+	}
+	score, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return score
+}
+
+// spawnBound starts the program, stopped at its first instruction by tracing it
+// if b says so, sets its bounds and lets it go.
+func (d *Driver) spawnBound(ctx context.Context, run instance.Run, l launch, attr *syscall.ProcAttr, b bounds) (int, error) {
+	runtime.LockOSThread() // a tracer is a thread
+	defer runtime.UnlockOSThread()
+
+	attr.Sys.Ptrace = b.hold
+	pid, err := syscall.ForkExec(l.command[0], l.command, attr)
+	traced := b.hold && err == nil
+	if b.hold && errors.Is(err, unix.EPERM) {
+		attr.Sys.Ptrace = false
+		if pid, err = syscall.ForkExec(l.command[0], l.command, attr); err == nil {
+			d.log.WarnContext(ctx, "program ran before its limits were set, because tracing is forbidden here",
+				logkey.Service, run.Service, logkey.Part, run.Part.Name)
+		}
+	}
+	if err != nil {
+		return 0, l.refused(run, err)
+	}
+	if traced {
+		if status, err := awaitTrap(pid); err != nil || !status.Stopped() {
+			how := "ended"
+			if err == nil {
+				how = describe(&exit{status}, false).Sentence
+			}
+			return 0, &Error{Ended, fmt.Sprintf("%s %s while it was being started.", run.Key(), how), err}
+		}
+	}
+	failed := b.set(pid)
+	if failed == nil && l.openFiles > 0 {
+		d.limitFiles(ctx, run, l, pid)
+	}
+	if traced {
+		if err := unix.PtraceDetach(pid); err != nil && !errors.Is(err, unix.ESRCH) {
+			failed = errors.Join(failed, fmt.Errorf("let process %d go: %w", pid, err))
+		}
+	}
+	if failed != nil {
+		return 0, errors.Join(fmt.Errorf("start %s: %w", run.Key(), failed), abort(pid))
+	}
+	return pid, nil
+}
+
+// awaitTrap waits until a traced child has reached its first instruction, or
+// has died before it.
+func awaitTrap(pid int) (unix.WaitStatus, error) {
+	for {
+		var status unix.WaitStatus
+		_, err := unix.Wait4(pid, &status, 0, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return status, err
+		}
+	}
+}
+
+// abort kills a child that is not to run after all, and reaps it.
+func abort(pid int) error {
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		return err
+	}
+	_, err := awaitTrap(pid)
+	return err
+}
+
+// limitFiles bounds the open files of a process. A host that does not grant as
+// many as asked for gives as many as it can: a program with fewer files than
+// it wants is better than none.
+func (d *Driver) limitFiles(ctx context.Context, run instance.Run, l launch, pid int) {
+	want := uint64(l.openFiles)
+	err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: want, Max: want}, nil)
+	if err == nil {
+		return
+	}
+	var now unix.Rlimit
+	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &now) == nil {
+		now.Cur = min(want, now.Max)
+		if unix.Prlimit(pid, unix.RLIMIT_NOFILE, &now, nil) == nil {
+			want = now.Cur
+		}
+	}
+	d.log.WarnContext(ctx, "limit of open files not set as asked for", logkey.Service, run.Service,
+		logkey.Part, run.Part.Name, "asked", l.openFiles, "set", want, logkey.Err, err)
+}
+
+// refused words the kernel's refusal to start the program.
+func (l launch) refused(run instance.Run, err error) error {
+	p := &Error{Reason: NotStarted, Err: err}
+	path, key := l.command[0], run.Key()
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		p.Reason = NoProgram
+		p.Sentence = fmt.Sprintf("%s, the program of %s, is there, but its interpreter or loader is not. Install that.", path, key)
+	case errors.Is(err, unix.ENOEXEC):
+		p.Reason = NotExecutable
+		p.Sentence = fmt.Sprintf("%s, the program of %s, is neither a program for this machine nor a script that begins with #!.", path, key)
+	case errors.Is(err, unix.EPERM) && l.who != nil:
+		p.Reason = NotAllowed
+		p.Sentence = fmt.Sprintf("The agent may not run %s as %s. Run the agent as root, or correct `user` and `group`.", key, l.as)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		p.Reason = NotAllowed
+		p.Sentence = fmt.Sprintf("%s, the program of %s, may not be executed by %s in %s. "+
+			"Check the permissions of both, and of the folders above them.", path, key, l.as, l.dir)
+	case errors.Is(err, unix.EAGAIN):
+		p.Sentence = fmt.Sprintf("%s was not started: a limit of processes is reached on this node.", key)
+	default:
+		p.Sentence = fmt.Sprintf("%s was not started: %v.", key, err)
+	}
+	return p
+}

@@ -1,0 +1,389 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+const (
+	// dutyRepeat is how long a guard may stay without a duty that was sent to
+	// it, until it is sent again.
+	dutyRepeat = time.Second
+	tickEvery  = time.Second
+	// batch is how much news is taken before the whole is looked at once.
+	batch = 256
+)
+
+// Agent runs services on one node. Make one with [New].
+type Agent struct {
+	options Options
+	began   time.Duration // boot time
+
+	view     *view
+	fromDisk bool // the view began as the last known one
+	dirty    bool // the view is to be saved
+	settled  bool // what ran before this agent is known
+	found    map[string]netip.Addr
+	services map[spec.ServiceName]*trust
+	entries  map[spec.ServiceName]entry // of the journal, for services not met yet
+	troubles []string                   // for the report
+
+	releases []guardwire.Release // to be sent after the duty
+	duty     sentDuty
+	guard    guardMemory
+	reported record.Report
+	organs
+}
+
+// trust is one service that this node knows of.
+type trust struct {
+	runner *runner
+	stop   context.CancelFunc
+	wish   wish // as handed over last
+	hold   hold // likewise, without its end
+	status status
+	heard  bool // a status has come
+}
+
+// sentDuty is the duty sent last.
+type sentDuty struct {
+	guard uint64
+	duty  guardwire.Duty
+	at    time.Duration // boot time; 0: none was sent
+}
+
+// guardMemory is what the agent remembers of the guard.
+type guardMemory struct {
+	up    bool
+	seen  uint64 // incarnation
+	asked uint64 // for which the ceiling is being raised
+	floor raised
+}
+
+// organs are the goroutines beside the loop, and what they say to it.
+type organs struct {
+	tasks    sync.WaitGroup
+	news     chan change
+	statuses chan status
+	floors   chan raised
+	answers  chan map[string]netip.Addr
+
+	raiser   *raiser
+	resolver *resolver
+	saver    *saver
+	reporter *reporter
+}
+
+// New returns an agent that does nothing until Run. The error is [ErrOptions].
+func New(o Options) (*Agent, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	a := &Agent{options: o, view: newView(o.Node), services: make(map[spec.ServiceName]*trust)}
+	a.news, a.statuses = make(chan change), make(chan status)
+	a.floors, a.answers = make(chan raised), make(chan map[string]netip.Addr)
+	a.raiser = &raiser{options: &a.options, asked: newMailbox[uint64](), done: a.floors}
+	a.resolver = &resolver{options: &a.options, names: newMailbox[[]string](), answers: a.answers}
+	a.saver = &saver{options: &a.options, views: newMailbox[*view]()}
+	a.reporter = &reporter{options: &a.options, reports: newMailbox[record.Report]()}
+	return a, nil
+}
+
+// Run runs services until ctx ends and then returns nil. It stops nothing: what
+// runs goes on under the guard's eyes, for the next agent to adopt. Any error
+// comes before anything was started. Run may be called once.
+func (a *Agent) Run(ctx context.Context) error {
+	a.began = a.options.Clock.Boot()
+	if err := a.recall(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer a.tasks.Wait()
+	defer cancel()
+	for _, topic := range topics(a.options.Node) {
+		w := &watcher{options: &a.options, topic: topic, news: a.news}
+		a.tasks.Go(func() { w.run(ctx) })
+	}
+	a.tasks.Go(func() { a.raiser.run(ctx) })
+	a.tasks.Go(func() { a.resolver.run(ctx) })
+	a.tasks.Go(func() { a.saver.run(ctx) })
+	a.tasks.Go(func() { a.reporter.run(ctx) })
+	a.options.emit(event.Event{Kind: event.AgentStarted, Text: fmt.Sprintf("The agent of %s started.", a.options.Node)})
+	a.loop(ctx)
+	return nil
+}
+
+// recall reads what an agent before this one left.
+func (a *Agent) recall() error {
+	entries, broken, err := readJournal(a.options.JournalDir)
+	if err != nil {
+		return fmt.Errorf("start the agent: %w", err)
+	}
+	a.entries = entries
+	for _, err := range broken {
+		a.options.Log.Error("journal entry put aside, all known services are probed", logkey.Err, err)
+		a.troubles = append(a.troubles, "A journal entry could not be read and was put aside; what ran was found by looking: "+cleanText(err)+".")
+	}
+	v, err := readLastKnown(a.options.LastKnown, a.options.Node)
+	switch {
+	case err == nil:
+		a.view, a.fromDisk = v, true
+		a.resolver.names.put(namesIn(v.Nodes))
+	case !errors.Is(err, fs.ErrNotExist):
+		a.options.Log.Error("last known state not read, the store is asked", logkey.Err, err)
+		a.troubles = append(a.troubles, "The copy of the cell's last state could not be read; nothing starts until the store answers: "+cleanText(err)+".")
+	}
+	return nil
+}
+
+// loop is the goroutine that owns the agent's state.
+func (a *Agent) loop(ctx context.Context) {
+	tick := a.options.Clock.Tick(tickEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		changed := a.options.Guard.Changed()
+		a.sync(ctx)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-tick.C:
+		case f := <-a.floors:
+			a.guard.floor = f
+		case a.found = <-a.answers:
+		case h := <-a.options.Guard.Happened():
+			a.forward(h)
+		case c := <-a.news:
+			a.learn(c)
+		case s := <-a.statuses:
+			a.hear(s)
+		}
+		a.drain()
+	}
+}
+
+// drain takes what else has come already.
+func (a *Agent) drain() {
+	for range batch {
+		select {
+		case h := <-a.options.Guard.Happened():
+			a.forward(h)
+		case c := <-a.news:
+			a.learn(c)
+		case s := <-a.statuses:
+			a.hear(s)
+		default:
+			return
+		}
+	}
+}
+
+// learn takes news of the store.
+func (a *Agent) learn(c change) {
+	for _, err := range a.view.apply(c) {
+		a.options.Log.Error("record of the store not used", logkey.Err, err)
+	}
+	a.dirty = true
+	if c.topic == record.KeyNodes {
+		a.resolver.names.put(namesIn(a.view.Nodes))
+	}
+}
+
+// hear takes a runner's status.
+func (a *Agent) hear(s status) {
+	t, ok := a.services[s.instance.Service]
+	if !ok {
+		return
+	}
+	t.status, t.heard = s, true
+	if s.release != 0 {
+		a.releases = append(a.releases, guardwire.Release{Service: s.instance.Service, Epoch: s.release})
+	}
+}
+
+// forward makes an event of what the guard tells.
+func (a *Agent) forward(h guardwire.Happened) {
+	at := time.Duration(h.At)
+	a.options.emit(event.Event{
+		Kind: event.Kind(h.Kind), Service: h.Service, About: h.About, Epoch: h.Epoch, Text: h.Text,
+		At: a.options.Clock.Now().Add(at - a.options.Clock.Boot()), Boot: at,
+	})
+}
+
+// sync brings all that depends on what changed up to date.
+func (a *Agent) sync(ctx context.Context) {
+	g := a.options.Guard.Latest()
+	a.noteGuard(g)
+	a.meet(ctx, g)
+	a.handOver(g)
+	a.sendDuty(g)
+	for _, r := range a.releases {
+		a.options.Log.Info("lease given back", logkey.Service, r.Service, logkey.Epoch, r.Epoch)
+		a.options.Guard.Release(r.Service, r.Epoch)
+	}
+	a.releases = nil
+	if r := a.makeReport(g); !sameReport(a.reported, r) || a.reported.Node == "" {
+		a.reported = r
+		a.reporter.reports.put(r)
+	}
+	if a.dirty {
+		a.dirty = false
+		a.saver.views.put(a.view.clone())
+	}
+}
+
+// noteGuard tells when the guard came or went, and has the ceiling raised for
+// one that starts without memory.
+func (a *Agent) noteGuard(g guardclient.View) {
+	m := &a.guard
+	if m.up && !g.Up {
+		a.options.emit(event.Event{Kind: event.GuardLost, Text: fmt.Sprintf("The guard of %s does not answer.", a.options.Node)})
+	}
+	m.up = g.Up
+	if !g.Up {
+		return
+	}
+	id := g.State.Guard
+	if m.seen != id && (m.seen != 0 || g.State.Fresh) {
+		a.options.emit(event.Event{Kind: event.GuardStarted, Text: fmt.Sprintf("The guard of %s started.", a.options.Node)})
+	}
+	m.seen = id
+	if g.State.Fresh && m.asked != id {
+		m.asked = id
+		a.raiser.asked.put(id)
+	}
+}
+
+// meet makes a runner for each service that there is a reason to know of, and
+// lets go of those for which there is none any more.
+func (a *Agent) meet(ctx context.Context, g guardclient.View) {
+	for name := range a.entries {
+		a.entrust(ctx, g, name)
+	}
+	for name := range a.view.Services {
+		a.entrust(ctx, g, name)
+	}
+	asked := a.view.listed[record.KeyServices]
+	if asked && g.Heard {
+		for _, h := range g.State.Holds {
+			if h.Service.Valid() {
+				a.entrust(ctx, g, h.Service)
+			}
+		}
+	}
+	a.settled = a.settled || asked && a.view.Cell.Name != ""
+	for name, t := range a.services {
+		if t.heard && t.status.clear && t.wish.gone && a.view.wish(name, 0).gone && !holdOf(g, name).held {
+			t.stop()
+			delete(a.services, name)
+		}
+	}
+}
+
+// entrust starts a runner for a service, if it has none. At the agent's start
+// any service may have been left running by an agent before. Drivers find what
+// runs by the cell's name among others, so nothing begins without it.
+func (a *Agent) entrust(ctx context.Context, g guardclient.View, name spec.ServiceName) {
+	e, journaled := a.entries[name]
+	cell := cmp.Or(a.view.Cell.Name, e.Cell)
+	if _, known := a.services[name]; known || cell == "" {
+		return
+	}
+	st := state{phase: fact.Idle}
+	switch service := a.view.Services[name]; {
+	case journaled:
+		st = e.restore()
+		delete(a.entries, name)
+	case service != nil && !a.settled:
+		st = unknown(*service)
+	}
+	w := a.view.wish(name, alive(g))
+	w.cell = cell
+	r := newRunner(&a.options, name, a.statuses, st, w)
+	ctx, stop := context.WithCancel(ctx)
+	a.services[name] = &trust{runner: r, stop: stop, wish: w, hold: signature(g, name)}
+	a.tasks.Go(func() { r.run(ctx) })
+}
+
+// handOver tells runners what changed for them. The end of a lease changes all
+// the time; runners look at that themselves.
+func (a *Agent) handOver(g guardclient.View) {
+	for name, t := range a.services {
+		w, h := a.view.wish(name, alive(g)), signature(g, name)
+		if w != t.wish || h != t.hold {
+			t.wish, t.hold = w, h
+			t.runner.wishes.put(w)
+		}
+	}
+}
+
+// alive returns the slots of the nodes that are alive beyond doubt.
+func alive(g guardclient.View) uint32 {
+	if !g.Up {
+		return 0
+	}
+	return g.State.Alive &^ g.State.Suspect &^ g.State.Lost
+}
+
+// signature is what is known of a lease but for its end.
+func signature(g guardclient.View, name spec.ServiceName) hold {
+	h := holdOf(g, name)
+	h.until = 0
+	return h
+}
+
+// sendDuty tells the guard its duty, if that is known and changed.
+func (a *Agent) sendDuty(g guardclient.View) {
+	if !g.Up || g.State.Guard == 0 || !a.view.complete() || !a.informed() {
+		return
+	}
+	p := plan{view: a.view, found: a.found, statuses: make(map[spec.ServiceName]status), held: make(map[spec.ServiceName]bool)}
+	if a.guard.floor.guard == g.State.Guard {
+		p.floor = a.guard.floor
+	} else if g.State.Fresh {
+		return // without a floor it could promise what it promised before
+	}
+	for name, t := range a.services {
+		p.statuses[name] = t.status
+		p.held[name] = holdOf(g, name).held
+	}
+	duty, now := p.duty(), a.options.Clock.Boot()
+	again := g.State.Fresh && now-a.duty.at >= dutyRepeat
+	if len(duty.Listen) == 0 || !again && a.duty.guard == g.State.Guard && sameDuty(duty, a.duty.duty) {
+		return
+	}
+	a.duty = sentDuty{guard: g.State.Guard, duty: duty, at: now}
+	a.options.Guard.SetDuty(g.State.Guard, duty)
+}
+
+// informed reports whether the whole of the duty is known: all topics, and what
+// every service needs. Until then the guard keeps the duty it has.
+func (a *Agent) informed() bool {
+	if a.duty.at != 0 {
+		return true
+	}
+	for _, topic := range topics(a.options.Node) {
+		if !a.fromDisk && !a.view.listed[topic] {
+			return false
+		}
+	}
+	for _, t := range a.services {
+		if !t.heard {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"cmp"
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// defaultLinkPort is the UDP port of heartbeats, see [record.Ports].
+const defaultLinkPort = 7481
+
+// hosts returns the names or addresses that n's heartbeats go to.
+func hosts(n record.Node) []string {
+	all := append([]string{n.Address}, n.Links...)
+	return slices.DeleteFunc(all, func(h string) bool { return h == "" })
+}
+
+// endpoints returns n's UDP addresses; found are the answers for host names.
+func endpoints(n record.Node, found map[string]netip.Addr) []string {
+	port := cmp.Or(n.Ports.Link, defaultLinkPort)
+	var out []string
+	for _, host := range hosts(n) {
+		addr, err := netip.ParseAddr(host)
+		if err != nil {
+			var ok bool
+			if addr, ok = found[host]; !ok {
+				continue
+			}
+		}
+		end := netip.AddrPortFrom(addr.Unmap(), uint16(port)).String()
+		if !slices.Contains(out, end) {
+			out = append(out, end)
+		}
+	}
+	return out
+}
+
+// plan is all that a duty is made of.
+type plan struct {
+	view     *view
+	found    map[string]netip.Addr
+	statuses map[spec.ServiceName]status
+	held     map[spec.ServiceName]bool // leases that the guard shows
+	floor    raised                    // for this guard; zero if it has one
+}
+
+// duty makes the guard's duty. The view must be complete.
+func (p plan) duty() guardwire.Duty {
+	v := p.view
+	self := v.Nodes[v.self]
+	d := guardwire.Duty{
+		Protocol: guardwire.Version, Cell: v.Cell.ID, Node: v.self, Slot: self.Slot,
+		Listen: endpoints(self, p.found), Keys: v.Cell.LinkKeys,
+		Lease: guardwire.Lease{
+			Version: v.Lease.Version, Voters: v.Lease.Voters, Prior: v.Lease.Prior,
+			Floor: p.floor.floor, Ceiling: max(v.Lease.Ceiling, p.floor.ceiling),
+			LongestTTL: time.Duration(v.Lease.LongestTTL),
+		},
+	}
+	for name, n := range v.Nodes {
+		if name != v.self {
+			d.Peers = append(d.Peers, guardwire.Peer{Slot: n.Slot, Name: name, Addresses: endpoints(n, p.found)})
+		}
+	}
+	slices.SortFunc(d.Peers, func(a, b guardwire.Peer) int { return cmp.Compare(a.Slot, b.Slot) })
+	for name, s := range p.statuses {
+		if seek, ok := p.seek(name, s); ok {
+			d.Seeks = append(d.Seeks, seek)
+		}
+	}
+	slices.SortFunc(d.Seeks, func(a, b guardwire.Seek) int { return cmp.Compare(a.Service, b.Service) })
+	return d
+}
+
+// seek says what the guard is to do about one service, if anything. A service
+// that must not be claimed but runs, or whose lease is still held, is listed
+// without an order: the guard holds on to what it holds, until the release,
+// and claims nothing.
+func (p plan) seek(name spec.ServiceName, s status) (guardwire.Seek, bool) {
+	w := p.view.wish(name, 0)
+	claim := w.service != nil && !w.service.Deleting && !w.service.Spec.Stopped &&
+		w.rank >= 0 && !w.leaving && !s.banned && w.service.ID == s.run.ID
+	if s.run.ID == 0 || !claim && !s.mayRun && !p.held[name] {
+		return guardwire.Seek{}, false
+	}
+	f := s.run.Spec.Failover
+	seek := guardwire.Seek{
+		Service: name, ID: s.run.ID, Exclusive: s.run.Spec.IsExclusive(),
+		TTL: f.EffectiveTTL(), AgentLoss: f.EffectiveAgentLoss(),
+		Addresses: s.addresses, Cgroups: s.cgroups,
+	}
+	// A voter that starts is silent for the longest TTL of the configuration
+	// only, so no lease may be longer.
+	if longest := time.Duration(p.view.Lease.LongestTTL); longest > 0 {
+		seek.TTL = min(seek.TTL, longest)
+	}
+	if claim {
+		seek.Order = p.view.order(name)
+	}
+	return seek, true
+}
+
+// sameDuty reports whether a guard would act alike on a and b.
+func sameDuty(a, b guardwire.Duty) bool { return reflect.DeepEqual(a, b) }

@@ -1,0 +1,366 @@
+// Package guardclient is the agent's end of the socket to this node's guard.
+//
+// Its main rule is that a duty reaches only the guard that it was made for:
+// nothing is sent on a connection before the guard has said on it who it is.
+// It starts a guard where none listens, and never ends one. It decides nothing;
+// what a lost connection means for what runs, package agent knows.
+package guardclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/keelson/keelson/internal/base/backoff"
+	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+const (
+	dialLimit     = 2 * time.Second
+	writeLimit    = 2 * time.Second
+	startLimit    = 15 * time.Second       // for one start of a guard
+	startedWait   = 3 * time.Second        // until a guard that was started must listen
+	startedPause  = 20 * time.Millisecond  // between two looks whether it does
+	guardSilence  = 3 * time.Second        // without a state, until the connection is given up
+	happenedRoom  = 1024                   // happenings that wait; the oldest are dropped
+	releaseRoom   = 4096                   // releases that wait; see core/lease MaxServices
+	redialLeast   = 50 * time.Millisecond  // between two attempts to connect
+	redialMost    = 2 * time.Second        //
+	restartLeast  = 500 * time.Millisecond // between two starts of a guard
+	restartMost   = 30 * time.Second       //
+	steadyAfter   = 10 * time.Second       // connected, until earlier troubles are forgotten
+	protocolSpare = 1                      // a guard may be one version ahead
+)
+
+// errProtocol means that the guard speaks a version that this agent does not.
+var errProtocol = errors.New("the guard speaks another version")
+
+// Options are what a client of the guard needs.
+type Options struct {
+	// Socket is the path of the guard's unix socket.
+	Socket string
+	Clock  clock.Clock
+	Log    *slog.Logger
+
+	// Start starts a guard that goes on without this process. It is called when
+	// nobody listens on the socket, again and again with pauses from 0.5 to
+	// 30 s. It must not start a second guard beside one that lives. Nil: the
+	// guard is somebody else's business.
+	Start func(context.Context) error
+
+	// Dial connects to the guard. Nil: to the unix socket.
+	Dial func(context.Context) (net.Conn, error)
+}
+
+// View is what is known of the guard.
+type View struct {
+	// State is the last one heard, valid if Heard. What it says of leases holds
+	// until their Until, also after the connection is lost.
+	State guardwire.State
+	Heard bool
+	// Up: connected, and a state was heard on this connection.
+	Up bool
+	// Gone: the last attempt to connect failed, so no guard listens.
+	Gone bool
+}
+
+// Client keeps the connection to this node's guard. It is safe for
+// concurrent use.
+type Client struct {
+	options  Options
+	happened chan guardwire.Happened
+	wake     chan struct{} // something waits to be written
+
+	mu       sync.Mutex
+	view     View
+	changed  chan struct{} // closed and replaced when view changes
+	duty     *guardwire.Duty
+	dutyFor  uint64
+	dutySent bool // on this connection
+	releases []guardwire.Release
+	quit     bool
+}
+
+// New returns a client that connects when it runs.
+func New(o Options) *Client {
+	if o.Dial == nil {
+		o.Dial = func(ctx context.Context) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", o.Socket)
+		}
+	}
+	return &Client{
+		options: o, happened: make(chan guardwire.Happened, happenedRoom),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}),
+	}
+}
+
+// Latest returns what is known of the guard.
+func (c *Client) Latest() View {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view
+}
+
+// Changed returns a channel that is closed when Latest will differ from what it
+// returned after the call of Changed.
+func (c *Client) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// Happened delivers what the guard tells. If nobody takes it, the oldest is
+// dropped.
+func (c *Client) Happened() <-chan guardwire.Happened { return c.happened }
+
+// SetDuty sets the duty of the guard with this incarnation. It is sent at once,
+// and again on every new connection to the same guard, but to no other.
+func (c *Client) SetDuty(guard uint64, duty guardwire.Duty) {
+	c.mu.Lock()
+	c.duty, c.dutyFor, c.dutySent = &duty, guard, false
+	c.mu.Unlock()
+	c.poke()
+}
+
+// Release gives a lease back, after the duty that was set before. It is lost if
+// the guard is away.
+func (c *Client) Release(service spec.ServiceName, epoch uint64) {
+	c.mu.Lock()
+	if c.view.Up && len(c.releases) < releaseRoom {
+		c.releases = append(c.releases, guardwire.Release{Service: service, Epoch: epoch})
+	}
+	c.mu.Unlock()
+	c.poke()
+}
+
+// Quit asks the guard to cut off what it holds, release all leases and end. It
+// is lost if the guard is away.
+func (c *Client) Quit() {
+	c.mu.Lock()
+	c.quit = c.view.Up
+	c.mu.Unlock()
+	c.poke()
+}
+
+func (c *Client) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps the connection until ctx ends and then returns nil. The guard goes
+// on without it.
+func (c *Client) Run(ctx context.Context) error {
+	redial := backoff.Backoff{Min: redialLeast, Max: redialMost, Jitter: 0.2}
+	var t troubles
+	for ctx.Err() == nil {
+		if conn, err := c.connect(ctx, &t); err == nil {
+			began := c.options.Clock.Boot()
+			c.setView(func(v *View) { v.Gone = false })
+			err := c.converse(ctx, conn)
+			c.setView(func(v *View) { v.Up = false })
+			if ctx.Err() != nil {
+				return nil
+			}
+			c.options.Log.Warn("guard went away", logkey.Err, err)
+			if c.options.Clock.Boot()-began >= steadyAfter {
+				t = troubles{}
+			}
+		}
+		t.failed++
+		if c.options.Clock.Sleep(ctx, redial.Delay(t.failed, uint64(c.options.Clock.Boot()))) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// troubles are what went wrong since the last steady connection.
+type troubles struct {
+	failed  int           // attempts to connect
+	starts  int           // of a guard
+	startAt time.Duration // no start before
+}
+
+// connect dials, and where nobody listens starts a guard, if it is time to.
+func (c *Client) connect(ctx context.Context, t *troubles) (net.Conn, error) {
+	conn, err := c.dial(ctx)
+	if err == nil {
+		return conn, nil
+	}
+	c.setView(func(v *View) { v.Gone = true })
+	if c.options.Start == nil || c.options.Clock.Boot() < t.startAt || ctx.Err() != nil {
+		return nil, err
+	}
+	conn, err = c.start(ctx)
+	restart := backoff.Backoff{Min: restartLeast, Max: restartMost, Jitter: 0.2}
+	now := c.options.Clock.Boot()
+	t.starts++
+	t.startAt = now + restart.Delay(t.starts, uint64(now))
+	if err != nil && ctx.Err() == nil {
+		c.options.Log.Error("guard not started", logkey.Err, err)
+	}
+	return conn, err
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	return c.options.Dial(ctx)
+}
+
+// start starts a guard and connects to it once it listens.
+func (c *Client) start(ctx context.Context) (net.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	if err := c.options.Start(limited); err != nil {
+		return nil, fmt.Errorf("start a guard: %w", err)
+	}
+	limit := c.options.Clock.Boot() + startedWait
+	for {
+		conn, err := c.dial(ctx)
+		if err == nil {
+			c.options.Log.Info("guard started")
+			return conn, nil
+		}
+		if c.options.Clock.Boot() >= limit {
+			return nil, fmt.Errorf("connect to the guard that was started: %w", err)
+		}
+		if err := c.options.Clock.Sleep(ctx, startedPause); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// converse reads and writes until one of both fails or ctx ends, and closes
+// conn.
+func (c *Client) converse(ctx context.Context, conn net.Conn) error {
+	c.mu.Lock()
+	c.dutySent, c.releases, c.quit = false, nil, false
+	c.mu.Unlock()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		<-ctx.Done()
+		_ = conn.Close() // ends both below; there is nothing to lose
+	})
+	tasks.Go(func() { cancel(c.write(ctx, conn)) })
+	err := c.read(conn)
+	cancel(err)
+	tasks.Wait()
+	return context.Cause(ctx)
+}
+
+func (c *Client) read(conn net.Conn) error {
+	for {
+		if err := conn.SetReadDeadline(c.options.Clock.Now().Add(guardSilence)); err != nil {
+			return fmt.Errorf("read from the guard: %w", err)
+		}
+		m, err := guardwire.ReadFrame(conn)
+		if errors.Is(err, guardwire.ErrMessage) {
+			continue // of a newer guard
+		}
+		if err != nil {
+			return fmt.Errorf("read from the guard: %w", err)
+		}
+		switch {
+		case m.State != nil:
+			p := m.State.Protocol
+			if p < guardwire.Version || p > guardwire.Version+protocolSpare || m.State.Guard == 0 {
+				return fmt.Errorf("state of version %d: %w", p, errProtocol)
+			}
+			c.setView(func(v *View) { *v = View{State: *m.State, Heard: true, Up: true} })
+			c.poke()
+		case m.Happened != nil:
+			c.keep(*m.Happened)
+		}
+	}
+}
+
+// keep queues a happening. If nobody takes them, the oldest is dropped.
+func (c *Client) keep(h guardwire.Happened) {
+	for {
+		select {
+		case c.happened <- h:
+			return
+		default:
+		}
+		select {
+		case <-c.happened:
+		default:
+		}
+	}
+}
+
+// write sends what waits, and a beat in good time.
+func (c *Client) write(ctx context.Context, conn net.Conn) error {
+	tick := c.options.Clock.Tick(guardwire.BeatEvery)
+	defer tick.Stop()
+	for {
+		for _, m := range c.outbox() {
+			if err := c.send(conn, m); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.wake:
+		case <-tick.C:
+			if err := c.send(conn, guardwire.Message{Beat: &guardwire.Beat{}}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (c *Client) send(conn net.Conn, m guardwire.Message) error {
+	if err := conn.SetWriteDeadline(c.options.Clock.Now().Add(writeLimit)); err != nil {
+		return fmt.Errorf("write to the guard: %w", err)
+	}
+	if err := guardwire.WriteFrame(conn, m); err != nil {
+		return fmt.Errorf("write to the guard: %w", err)
+	}
+	return nil
+}
+
+// outbox returns what is to be sent now: the duty before the releases. A duty
+// is sent only to the guard that it was made for.
+func (c *Client) outbox() []guardwire.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.view.Up {
+		return nil // not heard on this connection: it may be another guard
+	}
+	var out []guardwire.Message
+	if c.duty != nil && c.dutyFor == c.view.State.Guard && !c.dutySent {
+		c.dutySent = true
+		out = append(out, guardwire.Message{Duty: c.duty})
+	}
+	for i := range c.releases {
+		out = append(out, guardwire.Message{Release: &c.releases[i]})
+	}
+	c.releases = nil
+	if c.quit {
+		c.quit = false
+		out = append(out, guardwire.Message{Quit: &guardwire.Quit{}})
+	}
+	return out
+}
+
+func (c *Client) setView(f func(*View)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.view)
+	close(c.changed)
+	c.changed = make(chan struct{})
+}

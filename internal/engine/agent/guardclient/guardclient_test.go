@@ -1,0 +1,325 @@
+package guardclient
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/model/guardwire"
+)
+
+// bubble is a clock whose boot time is the bubble's.
+type bubble struct{ clock.System }
+
+func (bubble) Boot() time.Duration { return time.Duration(time.Now().UnixNano()) }
+
+// farEnd is a guard made by hand: each connection is handed to the test.
+type farEnd struct {
+	mu      sync.Mutex
+	gone    bool
+	conns   chan net.Conn
+	starts  []time.Duration
+	onStart func() error
+}
+
+func newFarEnd() *farEnd { return &farEnd{conns: make(chan net.Conn, 1)} }
+
+func (f *farEnd) dial(context.Context) (net.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.gone {
+		return nil, errors.New("connection refused")
+	}
+	near, far := net.Pipe()
+	f.conns <- far
+	return near, nil
+}
+
+func (f *farEnd) setGone(gone bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gone = gone
+}
+
+func (f *farEnd) start(context.Context) error {
+	f.mu.Lock()
+	f.starts = append(f.starts, bubble{}.Boot())
+	f.mu.Unlock()
+	if f.onStart != nil {
+		return f.onStart()
+	}
+	return errors.New("no such program")
+}
+
+func run(t *testing.T, f *farEnd) *Client {
+	t.Helper()
+	c := New(Options{Clock: bubble{}, Log: slog.New(slog.DiscardHandler), Dial: f.dial, Start: f.start})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run ended with %v", err)
+		}
+	})
+	return c
+}
+
+func state(guard uint64) guardwire.Message {
+	return guardwire.Message{State: &guardwire.State{Protocol: guardwire.Version, Guard: guard}}
+}
+
+func send(t *testing.T, conn net.Conn, m guardwire.Message) {
+	t.Helper()
+	if err := guardwire.WriteFrame(conn, m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// next returns the next message that is not a beat.
+func next(t *testing.T, conn net.Conn) guardwire.Message {
+	t.Helper()
+	for {
+		m, err := guardwire.ReadFrame(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Beat == nil {
+			return m
+		}
+	}
+}
+
+func expect(t *testing.T, conn net.Conn, want guardwire.Message) {
+	t.Helper()
+	if diff := cmp.Diff(want, next(t, conn)); diff != "" {
+		t.Fatalf("wrong message (-want +got):\n%s", diff)
+	}
+}
+
+func TestDutyGoesOnlyToTheGuardItWasMadeFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		c := run(t, f)
+		duty := guardwire.Duty{Cell: "c", Lease: guardwire.Lease{Floor: 1000}}
+
+		first := <-f.conns
+		c.SetDuty(7, duty)
+		send(t, first, state(7))
+		expect(t, first, guardwire.Message{Duty: &duty})
+		first.Close()
+
+		// The same guard on a new connection is told its duty again.
+		second := <-f.conns
+		send(t, second, state(7))
+		expect(t, second, guardwire.Message{Duty: &duty})
+		second.Close()
+
+		// Another guard is not: it must not take the floor of the one before.
+		third := <-f.conns
+		send(t, third, state(8))
+		third.SetReadDeadline(time.Now().Add(5 * guardwire.BeatEvery / 2))
+		beats := 0
+		for {
+			m, err := guardwire.ReadFrame(third)
+			if err != nil {
+				break
+			}
+			if m.Beat == nil {
+				t.Fatalf("got %+v, want only beats", m)
+			}
+			beats++
+		}
+		if beats != 2 {
+			t.Errorf("%d beats in 2.5 times BeatEvery, want 2", beats)
+		}
+		third.SetReadDeadline(time.Time{})
+		other := guardwire.Duty{Cell: "c", Lease: guardwire.Lease{Floor: 2000}}
+		c.SetDuty(8, other)
+		expect(t, third, guardwire.Message{Duty: &other})
+	})
+}
+
+func TestDutyIsSentBeforeTheReleaseThatFollowsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		c := run(t, f)
+		conn := <-f.conns
+		c.Release("early", 1) // nobody to hear it: lost
+		send(t, conn, state(7))
+		synctest.Wait()
+
+		duty := guardwire.Duty{Cell: "c"}
+		c.SetDuty(7, duty)
+		c.Release("shop", 3)
+		expect(t, conn, guardwire.Message{Duty: &duty})
+		expect(t, conn, guardwire.Message{Release: &guardwire.Release{Service: "shop", Epoch: 3}})
+		c.Quit()
+		expect(t, conn, guardwire.Message{Quit: &guardwire.Quit{}})
+	})
+}
+
+func TestViewFollowsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		f.gone = true
+		c := run(t, f)
+		synctest.Wait()
+		if diff := cmp.Diff(View{Gone: true}, c.Latest()); diff != "" {
+			t.Errorf("nobody listens (-want +got):\n%s", diff)
+		}
+
+		f.setGone(false)
+		conn := <-f.conns
+		go func() { // a guard reads
+			for {
+				if _, err := guardwire.ReadFrame(conn); err != nil {
+					return
+				}
+			}
+		}()
+		changed := c.Changed()
+		send(t, conn, state(7))
+		<-changed
+		want := View{State: *state(7).State, Heard: true, Up: true}
+		if diff := cmp.Diff(want, c.Latest()); diff != "" {
+			t.Errorf("connected (-want +got):\n%s", diff)
+		}
+
+		// A guard that falls silent is away, and what it said stays known.
+		f.setGone(true)
+		time.Sleep(guardSilence + redialMost + time.Second)
+		synctest.Wait()
+		want.Up, want.Gone = false, true
+		if diff := cmp.Diff(want, c.Latest()); diff != "" {
+			t.Errorf("silent (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestHappeningsAreDeliveredAndUnknownMessagesSkipped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		c := run(t, f)
+		conn := <-f.conns
+		send(t, conn, state(7))
+		if _, err := conn.Write([]byte("\x00\x00\x00\x0b{\"poem\":{}}")); err != nil {
+			t.Fatal(err)
+		}
+		want := guardwire.Happened{Kind: "lease-won", At: 5, Service: "shop"}
+		send(t, conn, guardwire.Message{Happened: &want})
+		if diff := cmp.Diff(want, <-c.Happened()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestGuardOfAnotherVersionIsNotServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		c := run(t, f)
+		for _, s := range []guardwire.State{
+			{Protocol: guardwire.Version - 1, Guard: 7},
+			{Protocol: guardwire.Version + 2, Guard: 7},
+			{Protocol: guardwire.Version},
+		} {
+			conn := <-f.conns
+			send(t, conn, guardwire.Message{State: &s})
+			if _, err := guardwire.ReadFrame(conn); err == nil {
+				t.Errorf("state %+v: the connection goes on", s)
+			}
+			if c.Latest().Heard {
+				t.Errorf("state %+v was taken", s)
+			}
+		}
+		conn := <-f.conns
+		send(t, conn, guardwire.Message{State: &guardwire.State{Protocol: guardwire.Version + 1, Guard: 7}})
+		synctest.Wait()
+		if !c.Latest().Up {
+			t.Error("a guard that is one version ahead was not taken")
+		}
+	})
+}
+
+func TestGuardIsStartedWithGrowingPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		f.gone = true
+		run(t, f)
+		time.Sleep(5 * time.Minute)
+		f.mu.Lock()
+		starts := f.starts
+		f.mu.Unlock()
+		if n := len(starts); n < 10 || n > 25 {
+			t.Fatalf("%d starts in 5 minutes, want 10 to 25", n)
+		}
+		for i := 7; i < len(starts); i++ {
+			if pause := starts[i] - starts[i-1]; pause < restartMost*7/10 || pause > restartMost+redialMost {
+				t.Errorf("pause %d is %v, want about %v", i, pause, restartMost)
+			}
+		}
+	})
+}
+
+func TestGuardThatWasStartedIsConnectedToAsSoonAsItListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		f.gone = true
+		f.onStart = func() error {
+			time.AfterFunc(300*time.Millisecond, func() { f.setGone(false) })
+			return nil
+		}
+		began := time.Now()
+		run(t, f)
+		<-f.conns
+		if took := time.Since(began); took > 400*time.Millisecond {
+			t.Errorf("connected after %v, want 300 ms and a little", took)
+		}
+		if len(f.starts) != 1 {
+			t.Errorf("%d starts, want 1", len(f.starts))
+		}
+	})
+}
+
+func TestOldestHappeningIsDroppedIfNobodyTakesThem(t *testing.T) {
+	c := New(Options{Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+	for i := range happenedRoom + 5 {
+		c.keep(guardwire.Happened{Epoch: uint64(i)})
+	}
+	if h := <-c.Happened(); h.Epoch != 5 {
+		t.Errorf("first is %d, want 5", h.Epoch)
+	}
+}
+
+func TestRealSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "guard.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := New(Options{Socket: path, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler)})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); c.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	duty := guardwire.Duty{Cell: "c"}
+	c.SetDuty(7, duty)
+	send(t, conn, state(7))
+	expect(t, conn, guardwire.Message{Duty: &duty})
+}

@@ -1,0 +1,244 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/instance"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// errNoDriver means that this node does not know a kind of part.
+var errNoDriver = errors.New("this node has no driver for parts of this kind")
+
+// runOf names one part for its driver.
+func (r *runner) runOf(s record.Service, p spec.Part) instance.Run {
+	return instance.Run{
+		Cell: r.cell, Node: r.options.Node, Service: r.name, Generation: s.Generation, Epoch: r.st.epoch, Part: p,
+		RunDir: filepath.Join(r.options.PartsDir, string(r.name), p.Name),
+		LogDir: filepath.Join(r.options.LogsDir, string(r.name), p.Name),
+	}
+}
+
+// withoutGrace returns a run that asks for force.
+func withoutGrace(run instance.Run) instance.Run {
+	if run.Part.Exec != nil {
+		exec := *run.Part.Exec
+		exec.Grace = new(spec.Duration)
+		run.Part.Exec = &exec
+	}
+	return run
+}
+
+// begin carries op out in a goroutine of its own; its result comes back over
+// r.results.
+func (r *runner) begin(ctx context.Context, op operation, limit time.Duration) {
+	if op.kind == opNone {
+		return
+	}
+	part := r.st.run.Spec.Parts[op.part]
+	run := r.runOf(r.st.run, part)
+	driver, ok := r.options.Parts[part.Kind()]
+	limited, cancel := context.WithTimeout(ctx, limit)
+	r.cancel = cancel
+	r.options.Log.Debug("operation began", "operation", string(op.kind), logkey.Service, r.name, logkey.Part, part.Name)
+	r.tasks.Go(func() {
+		defer cancel()
+		var res result
+		switch {
+		case !ok && op.kind == opStart:
+			res.err = fmt.Errorf("%w: %s", errNoDriver, part.Kind())
+		case !ok: // nothing that could run
+		case op.kind == opProbe:
+			res.seen, res.err = driver.Probe(limited, run)
+		case op.kind == opStart:
+			res = r.start(limited, driver, run)
+		case op.kind == opStop && op.force:
+			res.err = driver.Stop(limited, withoutGrace(run))
+		case op.kind == opStop:
+			res.err = driver.Stop(limited, run)
+		}
+		if res.err != nil {
+			res.err = errors.New(cleanText(res.err))
+		}
+		r.results <- res // has room for the one operation in flight
+	})
+}
+
+// start starts a part and waits for its startup check. The lease is looked at
+// once more, since time has passed since step did.
+func (r *runner) start(ctx context.Context, driver Part, run instance.Run) result {
+	h := holdOf(r.options.Guard.Latest(), r.name)
+	if !h.held || h.epoch != run.Epoch || h.until-r.options.Clock.Boot() <= stopAhead {
+		return result{refused: true, err: errRefused}
+	}
+	if err := driver.Start(ctx, run); err != nil {
+		return result{err: err}
+	}
+	check := run.Part.EffectiveChecks().Startup
+	if check == nil {
+		return result{}
+	}
+	return result{err: r.startup(ctx, driver, *check, run)}
+}
+
+// startup waits until the startup check passes once, the part ends, or the
+// start timeout is over.
+func (r *runner) startup(ctx context.Context, driver Part, check spec.Check, run instance.Run) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	passed := make(chan struct{})
+	last := errors.New("its startup check did not answer in time")
+	asked := make(chan struct{})
+	r.tasks.Go(func() {
+		stop(fmt.Errorf("it ended before its startup check passed: %w", driver.Wait(ctx, run)))
+	})
+	r.tasks.Go(func() {
+		defer close(asked)
+		r.options.Checks.Watch(ctx, check, run, func(ok bool, why string) {
+			switch {
+			case ctx.Err() != nil:
+			case ok:
+				close(passed)
+				stop(nil)
+			default:
+				last = fmt.Errorf("its startup check did not pass: %s", why)
+				if check.Failures > 0 {
+					stop(last)
+				}
+			}
+		})
+	})
+	<-ctx.Done()
+	<-asked
+	select {
+	case <-passed:
+		return nil
+	default:
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return last
+}
+
+// watch is the watching of one running part, in one life of it.
+type watch struct {
+	life   uint64
+	cancel context.CancelFunc
+	ready  bool
+	detail string
+}
+
+// notice is news of a watched part.
+type notice struct {
+	part int
+	life uint64
+	kind noticeKind
+	text string
+}
+
+type noticeKind int
+
+const (
+	noticeEnded   noticeKind = iota // it ended by itself
+	noticeUnwell                    // its liveness check says no
+	noticeReady                     // its readiness check says yes
+	noticeUnready                   // its readiness check says no
+	noticeDetail                    // what a probe saw of it
+)
+
+// rewatch watches the parts that run, and only them.
+func (r *runner) rewatch(ctx context.Context) {
+	if len(r.watches) != len(r.st.parts) {
+		r.unwatch()
+		r.watches = make([]*watch, len(r.st.parts))
+	}
+	begun := false
+	for i, p := range r.st.parts {
+		switch w := r.watches[i]; {
+		case p == partUp && w == nil:
+			r.watches[i] = r.watch(ctx, i)
+			begun = true
+		case p != partUp && w != nil:
+			w.cancel()
+			r.watches[i] = nil
+		}
+	}
+	if begun && r.ready() {
+		r.options.emit(event.Event{
+			Kind: event.ServiceReady, Service: r.name, Epoch: r.st.epoch, Text: "It is ready.",
+		})
+	}
+}
+
+func (r *runner) unwatch() {
+	for _, w := range r.watches {
+		if w != nil {
+			w.cancel()
+		}
+	}
+}
+
+func (r *runner) watch(ctx context.Context, i int) *watch {
+	part := r.st.run.Spec.Parts[i]
+	run, driver := r.runOf(r.st.run, part), r.options.Parts[part.Kind()]
+	checks := part.EffectiveChecks()
+	ctx, cancel := context.WithCancel(ctx)
+	r.lives++
+	w := &watch{life: r.lives, cancel: cancel, ready: checks.Readiness == nil}
+	say := func(kind noticeKind, text string) {
+		select {
+		case r.notices <- notice{part: i, life: w.life, kind: kind, text: text}:
+		case <-ctx.Done():
+		}
+	}
+	r.tasks.Go(func() {
+		if seen, err := driver.Probe(ctx, run); err == nil && seen.Detail != "" {
+			say(noticeDetail, seen.Detail)
+		}
+		if err := driver.Wait(ctx, run); ctx.Err() == nil {
+			say(noticeEnded, ended(err))
+		}
+	})
+	both := checks.Liveness != nil && reflect.DeepEqual(checks.Liveness, checks.Readiness)
+	if checks.Liveness != nil {
+		r.tasks.Go(func() {
+			r.options.Checks.Watch(ctx, *checks.Liveness, run, func(ok bool, why string) {
+				if both {
+					say(readiness(ok), why)
+				}
+				if !ok {
+					say(noticeUnwell, "its check says no: "+why)
+				}
+			})
+		})
+	}
+	if checks.Readiness != nil && !both {
+		r.tasks.Go(func() {
+			r.options.Checks.Watch(ctx, *checks.Readiness, run, func(ok bool, why string) { say(readiness(ok), why) })
+		})
+	}
+	return w
+}
+
+func readiness(ok bool) noticeKind {
+	if ok {
+		return noticeReady
+	}
+	return noticeUnready
+}
+
+func ended(err error) string {
+	if err == nil {
+		return "it ended by itself"
+	}
+	return cleanText(err)
+}

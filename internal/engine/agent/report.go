@@ -1,0 +1,120 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/store"
+)
+
+const (
+	reportEvery = 8 * time.Second        // without a change; readers expect 10 s
+	reportPause = 200 * time.Millisecond // shortest time between two
+	reportLimit = 2 * time.Second        // for one write
+	maxWarnings = 50
+)
+
+// reporter writes the node's report into the store, the newest first: what was
+// not written in time is not written at all.
+type reporter struct {
+	options *Options
+	reports mailbox[record.Report]
+}
+
+func (r *reporter) run(ctx context.Context) {
+	var last record.Report
+	have, failed := false, 0
+	timer := r.options.Clock.Timer(reportEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case last = <-r.reports:
+			have = true
+		case <-timer.C:
+		}
+		wait := reportEvery
+		if have {
+			err := r.write(ctx, last)
+			if failed++; err == nil {
+				failed = 0
+			}
+			if failed == 1 {
+				r.options.Log.Warn("report not written", logkey.Err, err)
+			}
+			if failed > 0 {
+				wait = storeRetry.Delay(failed, uint64(r.options.Clock.Boot()))
+			}
+			if r.options.Clock.Sleep(ctx, reportPause) != nil {
+				return
+			}
+		}
+		timer.Reset(wait)
+	}
+}
+
+func (r *reporter) write(ctx context.Context, report record.Report) error {
+	ctx, cancel := context.WithTimeout(ctx, reportLimit)
+	defer cancel()
+	report.At = r.options.Clock.Now()
+	value, err := json.Marshal(report)
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	_, _, err = r.options.Store.Txn(ctx, nil, []store.Op{{Key: record.KeyReports + string(report.Node), Value: value}})
+	return err
+}
+
+// makeReport describes the node.
+func (a *Agent) makeReport(g guardclient.View) record.Report {
+	r := record.Report{Node: a.options.Node, GuardUp: g.Up, Warnings: a.warnings(g)}
+	if g.Heard {
+		r.LeaseVersion, r.Stall = g.State.LeaseVersion, spec.Duration(g.State.Stall)
+	}
+	for _, t := range a.services {
+		if i := t.status.instance; t.heard && (i.Phase != fact.Idle || len(i.Failures) > 0) {
+			r.Instances = append(r.Instances, i)
+		}
+	}
+	slices.SortFunc(r.Instances, func(a, b fact.Instance) int { return cmp.Compare(a.Service, b.Service) })
+	return r
+}
+
+// warnings are the sentences for the operator, sorted, at most maxWarnings.
+func (a *Agent) warnings(g guardclient.View) []string {
+	out := slices.Clone(a.troubles)
+	switch {
+	case g.Up:
+		out = append(out, g.State.Warnings...)
+	case g.Gone:
+		out = append(out, "The guard does not run. The agent starts it again; until then this node holds no leases.")
+	}
+	if self, ok := a.view.Nodes[a.options.Node]; ok && len(endpoints(self, a.found)) == 0 {
+		out = append(out, fmt.Sprintf("The address of this node, %q, cannot be resolved, so its guard cannot begin. Correct the name service, or give the node an IP address.", self.Address))
+	}
+	for _, t := range a.services {
+		if t.status.trouble != "" {
+			out = append(out, t.status.trouble)
+		}
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	return out[:min(len(out), maxWarnings)]
+}
+
+// sameReport reports whether b says nothing new. The stall changes all the time
+// and waits for the next report.
+func sameReport(a, b record.Report) bool {
+	return a.GuardUp == b.GuardUp && a.LeaseVersion == b.LeaseVersion && slices.Equal(a.Warnings, b.Warnings) &&
+		slices.EqualFunc(a.Instances, b.Instances, func(x, y fact.Instance) bool { return sameInstance(&x, &y) })
+}

@@ -1,0 +1,315 @@
+package cell
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/model/specfile"
+	"github.com/keelson/keelson/internal/store"
+)
+
+// keyNextID holds the next free service id. Every apply that changes something
+// guards and writes it, so that applies happen one after the other: what one
+// of them has checked against all services still holds when it writes.
+const keyNextID = record.KeyServiceIDs + "next"
+
+// Apply creates or changes the services of one file, all or none, and returns
+// what became of each in the file's order. A service whose spec is the same as
+// before is left alone. With DryRun all is checked and nothing written.
+func (c *Clerk) Apply(ctx context.Context, ask request.Apply) (request.ApplyResult, error) {
+	file, err := specfile.Read(ask.File, ask.Content)
+	if err != nil {
+		return request.ApplyResult{}, invalid(err)
+	}
+
+	var result request.ApplyResult
+	var tried *request.ApplyResult // by an attempt whose answer was lost
+	err = c.attempt(ctx, "apply "+ask.File, func(ctx context.Context) (again, error) {
+		p, err := c.draft(ctx, file, ask.By)
+		if err != nil {
+			return false, err
+		}
+		if len(p.ops) == 0 && tried != nil {
+			result = *tried
+			return false, nil
+		}
+		result = p.result
+		if len(p.ops) == 0 || ask.DryRun {
+			return false, nil
+		}
+		done, _, err := c.Store.Txn(ctx, p.guards, p.ops)
+		if err != nil && unanswered(err) {
+			tried = &p.result
+		}
+		return again(!done), err
+	})
+	if err != nil {
+		return request.ApplyResult{}, err
+	}
+	if !ask.DryRun {
+		c.noteApplied(result.Applied, ask.By)
+	}
+	return result, nil
+}
+
+func invalid(err error) error {
+	return &request.Error{
+		Kind: request.Invalid, Code: "spec-invalid", Text: err.Error(), Err: err,
+		Hint: "nothing was changed; correct the file and apply it again",
+	}
+}
+
+func (c *Clerk) noteApplied(applied []request.Applied, by string) {
+	for _, a := range applied {
+		if a.Outcome == request.Unchanged {
+			continue
+		}
+		c.Events.Add(event.Event{
+			Kind: event.ServiceApplied, Service: a.Name, Actor: by,
+			Text: fmt.Sprintf("%s was %s (generation %d)", a.Name, a.Outcome, a.Generation),
+		})
+	}
+}
+
+// draft reads what an apply depends on and plans its transaction.
+func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string) (*applyPlan, error) {
+	// The counter first: what changes after this fails the guard on it.
+	counter, found, err := c.Store.Get(ctx, keyNextID)
+	if err != nil {
+		return nil, err
+	}
+	p := &applyPlan{
+		now: c.Clock.Now(), by: by,
+		records: map[spec.ServiceName]stored{}, owners: map[netip.Addr]spec.ServiceName{},
+		nodes: map[netip.Addr]spec.NodeName{}, counter: counter.Revision, next: 1,
+	}
+	if found {
+		if err := json.Unmarshal(counter.Value, &p.next); err != nil {
+			return nil, fmt.Errorf("read %s: %w", keyNextID, err)
+		}
+	}
+	if err := p.read(ctx, c.Store); err != nil {
+		return nil, err
+	}
+	warnings, err := file.CheckAgainst(p.specs())
+	if err != nil {
+		return nil, invalid(err)
+	}
+	for _, w := range warnings {
+		p.result.Warnings = append(p.result.Warnings, w.String())
+	}
+	if err := p.make(file.Services); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+type stored struct {
+	record.Service
+	revision int64
+}
+
+// applyPlan is one apply on its way from what is to the transaction.
+type applyPlan struct {
+	now     time.Time
+	by      string
+	records map[spec.ServiceName]stored
+	owners  map[netip.Addr]spec.ServiceName // as the specs say
+	nodes   map[netip.Addr]spec.NodeName    // the nodes' own addresses
+	counter int64
+	next    uint32
+
+	guards []store.Guard
+	ops    []store.Op
+	result request.ApplyResult
+}
+
+func (p *applyPlan) read(ctx context.Context, s store.Store) error {
+	services, _, err := s.List(ctx, record.KeyServices)
+	if err != nil {
+		return err
+	}
+	for _, e := range services {
+		r := stored{revision: e.Revision}
+		if err := json.Unmarshal(e.Value, &r.Service); err != nil {
+			return fmt.Errorf("read %s: %w", e.Key, err)
+		}
+		p.records[r.Spec.Name] = r
+		p.next = max(p.next, r.ID+1)
+	}
+	nodes, _, err := s.List(ctx, record.KeyNodes)
+	if err != nil {
+		return err
+	}
+	for _, e := range nodes {
+		var n record.Node
+		if err := json.Unmarshal(e.Value, &n); err != nil {
+			return fmt.Errorf("read %s: %w", e.Key, err)
+		}
+		for _, text := range append([]string{n.Address}, n.Links...) {
+			if ip, err := netip.ParseAddr(text); err == nil {
+				p.nodes[ip] = n.Name
+			}
+		}
+	}
+	return nil
+}
+
+// make checks wanted against what is and fills in the transaction. It leaves
+// the ops empty if nothing changes.
+func (p *applyPlan) make(wanted []spec.Service) error {
+	if err := p.settleAddresses(wanted); err != nil {
+		return err
+	}
+	freed := map[netip.Addr]bool{}
+	for _, s := range wanted {
+		if err := p.one(s, freed); err != nil {
+			return err
+		}
+	}
+	if len(p.ops) == 0 {
+		return nil
+	}
+	for _, ip := range sortedAddrs(freed) {
+		if _, taken := p.owners[ip]; !taken {
+			p.ops = append(p.ops, store.Op{Key: addressKey(ip), Delete: true})
+		}
+	}
+	p.guards = append(p.guards, store.Guard{Key: keyNextID, Revision: p.counter})
+	p.put(keyNextID, p.next)
+	return p.limits()
+}
+
+func (p *applyPlan) limits() error {
+	if n := len(p.guards) + len(p.ops); n > store.MaxOps {
+		return &request.Error{
+			Kind: request.Exhausted, Code: "too-many-changes",
+			Text: fmt.Sprintf("the file makes %d changes in the store, and %d are the most at once", n, store.MaxOps),
+			Hint: "nothing was changed; split the file into two and apply them one after the other",
+		}
+	}
+	if len(p.records) > MaxServices {
+		return &request.Error{
+			Kind: request.Exhausted, Code: "too-many-services",
+			Text: fmt.Sprintf("the cell would have %d services, and %d are the most", len(p.records), MaxServices),
+			Hint: "nothing was changed; delete services that are not needed, or make a second cell",
+		}
+	}
+	return nil
+}
+
+func (p *applyPlan) specs() []spec.Service {
+	var all []spec.Service
+	for _, name := range sortedKeys(p.records) {
+		all = append(all, p.records[name].Spec)
+	}
+	return all
+}
+
+// settleAddresses finds out who owns which address once wanted is in force. It
+// refuses an address that a node has of its own.
+func (p *applyPlan) settleAddresses(wanted []spec.Service) error {
+	final := map[spec.ServiceName]spec.Service{}
+	for name, r := range p.records {
+		final[name] = r.Spec
+	}
+	for _, s := range wanted {
+		final[s.Name] = s
+		for _, ip := range s.Addresses() {
+			if node, taken := p.nodes[ip]; taken {
+				return refused("address-taken",
+					"nothing was changed; choose an address that no server has of its own",
+					"service %s: address %s is node %s's own", s.Name, ip, node)
+			}
+		}
+	}
+	for name, s := range final {
+		for _, ip := range s.Addresses() {
+			p.owners[ip] = name
+		}
+	}
+	return nil
+}
+
+// one plans the writes of one service.
+func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
+	old, exists := p.records[s.Name]
+	if exists && old.Deleting {
+		return refused("deleting", "wait until it is gone, then apply again",
+			"service %s is being deleted", s.Name)
+	}
+	if exists && same(old.Spec, s) {
+		p.result.Applied = append(p.result.Applied, request.Applied{Name: s.Name, Outcome: request.Unchanged, Generation: old.Generation})
+		return nil
+	}
+
+	changed := old.Service
+	outcome := request.Changed
+	key := record.KeyServices + string(s.Name)
+	if exists {
+		p.guards = append(p.guards, store.Guard{Key: key, Revision: old.revision})
+	} else {
+		outcome = request.Created
+		changed.ID = p.next
+		p.next++
+	}
+	changed.Spec = s
+	changed.Generation++
+	changed.Applied = p.now
+	changed.By = p.by
+	p.put(key, changed)
+	p.records[s.Name] = stored{Service: changed}
+	p.result.Applied = append(p.result.Applied, request.Applied{Name: s.Name, Outcome: outcome, Generation: changed.Generation})
+
+	before, after := old.Spec.Addresses(), s.Addresses()
+	for _, ip := range before {
+		if !slices.Contains(after, ip) {
+			freed[ip] = true
+		}
+	}
+	for i, ip := range after {
+		if !slices.Contains(before, ip) && !slices.Contains(after[:i], ip) {
+			p.put(addressKey(ip), string(s.Name))
+		}
+	}
+	return nil
+}
+
+// put adds a write of v, a plain value that always has a JSON form.
+func (p *applyPlan) put(key string, v any) {
+	value, err := json.Marshal(v)
+	if err != nil {
+		panic("no JSON form: " + err.Error())
+	}
+	p.ops = append(p.ops, store.Op{Key: key, Value: value})
+}
+
+func addressKey(ip netip.Addr) string { return record.KeyAddressUses + ip.String() }
+
+func same(a, b spec.Service) bool {
+	before, err := json.Marshal(a)
+	if err != nil {
+		return false
+	}
+	after, err := json.Marshal(b)
+	return err == nil && bytes.Equal(before, after)
+}
+
+func sortedAddrs(set map[netip.Addr]bool) []netip.Addr {
+	list := make([]netip.Addr, 0, len(set))
+	for ip := range set {
+		list = append(list, ip)
+	}
+	slices.SortFunc(list, func(a, b netip.Addr) int { return strings.Compare(a.String(), b.String()) })
+	return list
+}

@@ -1,0 +1,187 @@
+package cell_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/store"
+)
+
+// applied builds a result from name, outcome and generation, repeated.
+func applied(words ...any) []request.Applied {
+	var out []request.Applied
+	for ; len(words) > 0; words = words[3:] {
+		out = append(out, request.Applied{
+			Name: spec.ServiceName(words[0].(string)), Outcome: words[1].(request.Outcome), Generation: uint64(words[2].(int)),
+		})
+	}
+	return out
+}
+
+func TestApplyCreatesChangesAndLeavesAlone(t *testing.T) {
+	w := newWorld(t)
+	first, err := w.apply(t, doc("shop", "10.0.0.100/24"), doc("mail", ""))
+	equal(t, "error", code(t, err), "")
+	equal(t, "first", first.Applied, applied("shop", request.Created, 1, "mail", request.Created, 1))
+
+	second, err := w.apply(t, doc("shop", "10.0.0.101/24"), doc("mail", ""))
+	equal(t, "error", code(t, err), "")
+	equal(t, "second", second.Applied, applied("shop", request.Changed, 2, "mail", request.Unchanged, 1))
+
+	shop, mail := w.service(t, "shop"), w.service(t, "mail")
+	equal(t, "ids", []uint32{shop.ID, mail.ID}, []uint32{1, 2})
+	equal(t, "by", shop.By, "ann")
+	_, old := get[string](t, w, record.KeyAddressUses+"10.0.0.100")
+	owner, _ := get[string](t, w, record.KeyAddressUses+"10.0.0.101")
+	equal(t, "the old address is given up", old, false)
+	equal(t, "the new address is owned", owner, "shop")
+	equal(t, "events", w.notes.kinds(), []event.Kind{event.ServiceApplied, event.ServiceApplied, event.ServiceApplied})
+}
+
+func TestApplyTheSameTwiceWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.mustApply(t, doc("shop", "10.0.0.100/24"))
+	_, before, _ := w.List(t.Context(), "")
+	again, err := w.apply(t, doc("shop", "10.0.0.100/24"))
+	equal(t, "error", code(t, err), "")
+	equal(t, "outcome", again.Applied, applied("shop", request.Unchanged, 1))
+	_, after, _ := w.List(t.Context(), "")
+	equal(t, "revision", after, before)
+}
+
+func TestApplyDryRunChecksAndWritesNothing(t *testing.T) {
+	w := newWorld(t)
+	_, before, _ := w.List(t.Context(), "")
+	result, err := w.clerk.Apply(t.Context(), request.Apply{File: "x", Content: []byte(doc("shop", "")), DryRun: true})
+	equal(t, "error", code(t, err), "")
+	equal(t, "outcome", result.Applied, applied("shop", request.Created, 1))
+	_, after, _ := w.List(t.Context(), "")
+	equal(t, "revision", after, before)
+	equal(t, "events", len(w.notes.list), 0)
+}
+
+func TestApplyRefuses(t *testing.T) {
+	tests := []struct {
+		name  string
+		given func(*testing.T, *world)
+		file  []string
+		want  string
+	}{
+		{name: "a file that does not parse", file: []string{"kind: service\nnaem: x\n"}, want: "spec-invalid"},
+		{name: "an empty file", file: []string{"\n"}, want: "spec-invalid"},
+		{
+			name:  "an address that is another service's",
+			given: func(t *testing.T, w *world) { w.mustApply(t, doc("mail", "10.0.0.100/24")) },
+			file:  []string{doc("shop", "10.0.0.100/16")}, want: "spec-invalid",
+		},
+		{name: "an address that is a node's own", file: []string{doc("shop", "10.0.0.2/24")}, want: "address-taken"},
+		{
+			name: "an address twice in a file",
+			file: []string{doc("shop", "10.0.0.100/24"), doc("mail", "10.0.0.100/24")}, want: "spec-invalid",
+		},
+		{
+			name: "a service that is being deleted",
+			given: func(t *testing.T, w *world) {
+				w.mustApply(t, doc("shop", ""))
+				if err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop"}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			file: []string{doc("shop", "")}, want: "deleting",
+		},
+		{name: "more services than one transaction takes", file: many(120), want: "too-many-changes"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			if tt.given != nil {
+				tt.given(t, w)
+			}
+			_, before, _ := w.List(t.Context(), "")
+			_, err := w.apply(t, append(tt.file, "---\n"+doc("innocent", ""))...)
+			equal(t, "code", code(t, err), tt.want)
+			_, after, _ := w.List(t.Context(), "")
+			equal(t, "nothing is written", after, before)
+		})
+	}
+}
+
+func many(n int) []string {
+	var docs []string
+	for i := range n {
+		docs = append(docs, doc(fmt.Sprintf("s%d", i), ""))
+	}
+	return docs
+}
+
+func TestApplyLetsTwoServicesSwapTheirAddresses(t *testing.T) {
+	w := newWorld(t)
+	w.mustApply(t, doc("shop", "10.0.0.100/24"), doc("mail", "10.0.0.101/24"))
+	w.mustApply(t, doc("shop", "10.0.0.101/24"), doc("mail", "10.0.0.100/24"))
+	shop, _ := get[string](t, w, record.KeyAddressUses+"10.0.0.101")
+	mail, _ := get[string](t, w, record.KeyAddressUses+"10.0.0.100")
+	equal(t, "owners", []string{shop, mail}, []string{"shop", "mail"})
+}
+
+func TestApplyNeverUsesAnIDTwice(t *testing.T) {
+	w := newWorld(t)
+	w.mustApply(t, doc("shop", ""))
+	if _, _, err := w.Txn(t.Context(), nil, []store.Op{{Key: record.KeyServices + "shop", Delete: true}}); err != nil {
+		t.Fatal(err)
+	}
+	w.mustApply(t, doc("shop", ""))
+	equal(t, "id", w.service(t, "shop").ID, 2)
+}
+
+func TestApplyWhoseAnswerIsLostSaysWhatHappened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.LoseAnswers(1)
+		result, err := w.apply(t, doc("shop", "10.0.0.100/24"))
+		equal(t, "error", code(t, err), "")
+		equal(t, "outcome", result.Applied, applied("shop", request.Created, 1))
+		equal(t, "generation", w.service(t, "shop").Generation, 1)
+	})
+}
+
+func TestApplyWithoutAStoreSaysSoInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.SetUnavailable(true)
+		_, err := w.apply(t, doc("shop", ""))
+		equal(t, "code", code(t, err), "store-unavailable")
+	})
+}
+
+func TestOfManyWhoClaimAnAddressAtOnceOneGetsIt(t *testing.T) {
+	w := newWorld(t)
+	const claimants = 6
+	codes := make([]string, claimants)
+	var group sync.WaitGroup
+	for i := range claimants {
+		group.Go(func() {
+			_, err := w.apply(t, doc(fmt.Sprintf("s%d", i), "10.0.0.100/24"))
+			codes[i] = code(t, err)
+		})
+	}
+	group.Wait()
+	won := 0
+	for _, c := range codes {
+		switch c {
+		case "":
+			won++
+		case "spec-invalid", "conflict":
+		default:
+			t.Errorf("refused with %q", c)
+		}
+	}
+	equal(t, "winners", won, 1)
+	entries, _, _ := w.List(t.Context(), record.KeyServices)
+	equal(t, "services", len(entries), 1)
+}

@@ -1,0 +1,211 @@
+package cell
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/model/status"
+)
+
+// StallWorth is the pause of a guard from which on it is worth a sentence: half
+// of the shortest lease.
+const StallWorth = spec.MinTTL / 2
+
+// trouble says in one sentence what is wrong with a service; empty: nothing.
+func (a *assembly) trouble(s status.Service, p record.Placement, at *found) string {
+	switch s.State {
+	case status.Homeless:
+		if len(p.Reasons) > 0 {
+			return "no node may run it: " + p.Reasons[0]
+		}
+		return "no node may run it"
+	case status.Recovering:
+		return a.recovery(s, p, at)
+	case status.Failed:
+		return failure(s, at)
+	case status.Running:
+		if !s.Ready {
+			return "it runs, but its readiness check fails" + detail(at)
+		}
+	case status.Starting:
+		if a.Records.Controller == "" && !a.planned(a.Records.Services[s.Name], p) {
+			return "it waits to be placed, and no controller is elected"
+		}
+	case status.Stopping, status.Stopped, status.Deleting:
+	}
+	return ""
+}
+
+func (a *assembly) recovery(s status.Service, p record.Placement, at *found) string {
+	if lost := a.lostHolder(s.Name, p); lost != "" {
+		for _, n := range p.Order {
+			if a.liveness[n] != fact.Lost {
+				return fmt.Sprintf("%s is lost; %s takes over", lost, n)
+			}
+		}
+		return fmt.Sprintf("%s is lost, and nobody is left to take over", lost)
+	}
+	if at != nil && at.Phase == fact.Failed && len(p.Order) > 0 {
+		return fmt.Sprintf("it failed on %s and moves to %s%s", at.node, p.Order[0], because(s))
+	}
+	if at != nil {
+		return fmt.Sprintf("it is being restarted on %s%s", at.node, because(s))
+	}
+	return "it is being brought back" + because(s)
+}
+
+func failure(s status.Service, at *found) string {
+	if at == nil {
+		return "it failed" + because(s)
+	}
+	if at.Phase == fact.Stuck {
+		return fmt.Sprintf("a part of it does not stop on %s, even by force%s", at.node, detail(at))
+	}
+	return fmt.Sprintf("it failed on %s%s", at.node, because(s))
+}
+
+func because(s status.Service) string {
+	if len(s.Failures) == 0 {
+		return ""
+	}
+	last := s.Failures[len(s.Failures)-1]
+	if last.Part == "" {
+		return ": " + last.Why
+	}
+	return fmt.Sprintf(": %s: %s", last.Part, last.Why)
+}
+
+func detail(at *found) string {
+	if at == nil {
+		return ""
+	}
+	for _, p := range at.Parts {
+		if p.Detail != "" && p.State != "running" {
+			return fmt.Sprintf(": %s: %s", p.Name, p.Detail)
+		}
+	}
+	for _, p := range slices.Backward(at.Parts) {
+		if p.Detail != "" {
+			return fmt.Sprintf(": %s: %s", p.Name, p.Detail)
+		}
+	}
+	return ""
+}
+
+// problems lists what an operator should know or do, worst first.
+func (a *assembly) problems(c status.Cell) []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+
+	if c.Stale {
+		say("the store does not answer: this is the last known state, and nothing can be changed")
+	}
+	switch {
+	case a.Live.Guard == nil:
+		say("the guard on %s does not answer: who is alive is not known for certain", c.Node)
+	case !c.Quorate:
+		say("%s is in touch with less than half of the voters: exclusive services stop on this side", c.Node)
+	}
+	for _, n := range c.Nodes {
+		if n.Liveness == fact.Lost {
+			say("node %s is lost: bring it back, or take it out with `keelson node remove %s --force`", n.Name, n.Name)
+		}
+	}
+	out = append(out, troubled(c.Services)...)
+	if c.Controller == "" && !c.Stale {
+		say("no controller is elected: nothing is planned until one is")
+	}
+	out = append(out, a.silent(c)...)
+	out = append(out, a.majority(c)...)
+	out = append(out, remarks(c)...)
+	return out
+}
+
+// troubled lists the services with a problem, those that run nowhere first.
+func troubled(services []status.Service) []string {
+	var out []string
+	for _, group := range [][]status.State{
+		{status.Failed, status.Homeless},
+		{status.Recovering},
+		{status.Starting, status.Stopping, status.Stopped, status.Deleting, status.Running},
+	} {
+		for _, s := range services {
+			if s.Problem != "" && slices.Contains(group, s.State) {
+				out = append(out, fmt.Sprintf("service %s: %s", s.Name, s.Problem))
+			}
+		}
+	}
+	return out
+}
+
+// silent names the nodes whose guard or agent is missing while they live.
+func (a *assembly) silent(c status.Cell) []string {
+	var out []string
+	for _, n := range c.Nodes {
+		report, known := a.Records.Reports[n.Name]
+		switch {
+		case n.Liveness == fact.Lost || !known:
+		case c.At.Sub(report.At) > ReportStale && n.Liveness == fact.Alive && !c.Stale:
+			out = append(out, fmt.Sprintf(
+				"the agent on %s has said nothing for %s: what runs there goes on, but nothing starts, moves or is checked",
+				n.Name, c.At.Sub(report.At).Round(time.Second)))
+		case !n.GuardUp:
+			out = append(out, fmt.Sprintf("the guard on %s does not answer: it can hold no lease", n.Name))
+		}
+	}
+	return out
+}
+
+// majority says what is wrong with the number of nodes and votes.
+func (a *assembly) majority(c status.Cell) []string {
+	witness := slices.ContainsFunc(c.Nodes, func(n status.Node) bool { return n.Witness })
+	voters, lost := a.Live.voters(a.Records.Lease)
+	switch {
+	case len(c.Nodes) == 2 && !witness:
+		return []string{"two nodes cannot outvote each other, so neither takes over from the other: add a third, or a witness with `keelson join --witness`"}
+	case lost > 0 && voters-lost <= voters/2+1 && c.Quorate:
+		return []string{fmt.Sprintf("%d of %d voters are in touch: one more loss stops the cell's services", voters-lost, voters)}
+	case len(c.Nodes) >= 3 && voters < 3 && a.Records.Lease.Prior == 0:
+		return []string{fmt.Sprintf("only %s: the loss of one can stop the cell's services until there are 3", votes(voters))}
+	case voters > 1 && voters%2 == 0 && a.Records.Lease.Prior == 0:
+		return []string{fmt.Sprintf("%d nodes vote: an even number survives no more losses than one less", voters)}
+	}
+	return nil
+}
+
+func votes(n int) string {
+	if n == 1 {
+		return "1 node votes"
+	}
+	return fmt.Sprintf("%d nodes vote", n)
+}
+
+// remarks are what is good to know and not urgent.
+func remarks(c status.Cell) []string {
+	var out []string
+	for _, n := range c.Nodes {
+		if n.Stall >= StallWorth && n.Liveness != fact.Lost {
+			out = append(out, fmt.Sprintf("the guard on %s paused for %s in the last 10 min: failovers that need it take that much longer",
+				n.Name, n.Stall.Round(time.Millisecond)))
+		}
+	}
+	for _, n := range c.Nodes {
+		for _, w := range n.Warnings {
+			out = append(out, fmt.Sprintf("node %s: %s", n.Name, strings.TrimSuffix(w, ".")))
+		}
+	}
+	for _, n := range c.Nodes {
+		switch {
+		case n.Leaving:
+			out = append(out, fmt.Sprintf("node %s is leaving the cell", n.Name))
+		case n.Draining:
+			out = append(out, fmt.Sprintf("node %s is drained: `keelson undrain %s` lets services back", n.Name, n.Name))
+		}
+	}
+	return out
+}

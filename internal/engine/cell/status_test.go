@@ -1,0 +1,308 @@
+package cell_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/model/status"
+)
+
+func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
+
+// healthy is a cell of a, b and c with service shop running on a.
+func healthy() cell.View {
+	v := cell.View{
+		Now: noon(),
+		Live: cell.Live{Node: "a", Guard: &guardwire.State{
+			Quorate: true, Alive: 0b111, Holds: []guardwire.Hold{{Service: "shop", Epoch: 7}},
+		}},
+		Records: cell.Records{
+			Cell: record.Cell{Name: "prod", ID: "c1"}, Lease: record.Lease{Voters: 0b111}, Controller: "a",
+			Nodes: map[spec.NodeName]record.Node{}, Wishes: map[spec.NodeName]record.NodeWish{}, Reports: map[spec.NodeName]record.Report{},
+			Services: map[spec.ServiceName]record.Service{
+				"shop": {ID: 1, Generation: 1, Spec: spec.Service{Name: "shop"}},
+			},
+			Placements: map[spec.ServiceName]record.Placement{
+				"shop": {Service: "shop", Generation: 1, Order: []spec.NodeName{"a", "b", "c"}, Reasons: []string{"a has the fewest instances"}},
+			},
+		},
+	}
+	for slot, name := range []spec.NodeName{"a", "b", "c"} {
+		v.Records.Nodes[name] = record.Node{Name: name, Slot: uint8(slot)}
+		v.Records.Reports[name] = record.Report{Node: name, At: noon(), GuardUp: true}
+	}
+	setInstance(&v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running, Ready: true, Epoch: 7, Since: noon().Add(-time.Hour)})
+	return v
+}
+
+func setInstance(v *cell.View, node spec.NodeName, i fact.Instance) {
+	r := v.Records.Reports[node]
+	r.Instances = []fact.Instance{i}
+	v.Records.Reports[node] = r
+}
+
+// loses makes the cell hold node for lost.
+func loses(v *cell.View, slots uint32) {
+	v.Live.Guard.Alive &^= slots
+	v.Live.Guard.Lost |= slots
+}
+
+func TestAHealthyCellHasNoProblems(t *testing.T) {
+	got := cell.Assemble(healthy())
+	want := status.Service{
+		Name: "shop", State: status.Running, Ready: true, Node: "a", Since: noon().Add(-time.Hour), Epoch: 7,
+		Exclusive: true, Generation: 1, Successors: []spec.NodeName{"b", "c"},
+		Reasons: []string{"a has the fewest instances"}, TTL: time.Second,
+	}
+	equal(t, "service", got.Services, []status.Service{want})
+	equal(t, "problems", got.Problems, nil)
+	equal(t, "a runs shop", got.Nodes[0].Services, []spec.ServiceName{"shop"})
+	equal(t, "cell", []any{got.Name, got.Quorate, string(got.Controller), got.At}, []any{"prod", true, "a", noon()})
+}
+
+func TestServiceStates(t *testing.T) {
+	tests := []struct {
+		name    string
+		change  func(*cell.View)
+		state   status.State
+		node    spec.NodeName
+		problem string
+	}{
+		{
+			name:   "its holder is lost: the next takes over",
+			change: func(v *cell.View) { v.Live.Node = "b"; v.Live.Guard.Holds = nil; loses(v, 1) },
+			state:  status.Recovering, problem: "a is lost; b takes over",
+		},
+		{
+			name: "its lease is not yet free after its holder is lost",
+			change: func(v *cell.View) {
+				v.Live.Node = "b"
+				v.Live.Guard.Holds, v.Live.Guard.Holders = nil, map[uint32]uint8{1: 0}
+				loses(v, 1)
+			},
+			state: status.Recovering, node: "a", problem: "a is lost; b takes over",
+		},
+		{
+			name:   "all who might run it are lost",
+			change: func(v *cell.View) { v.Live.Node = "d"; v.Live.Guard.Holds = nil; loses(v, 0b111) },
+			state:  status.Recovering, problem: "a is lost, and nobody is left to take over",
+		},
+		{
+			name: "a program failed and is being restarted",
+			change: func(v *cell.View) {
+				setInstance(v, "a", fact.Instance{
+					Service: "shop", Generation: 1, Phase: fact.Backoff,
+					Failures: []fact.Failure{{At: noon(), Part: "exec", Why: "it ended with exit status 1"}},
+				})
+			},
+			state: status.Recovering, node: "a", problem: "it is being restarted on a: exec: it ended with exit status 1",
+		},
+		{
+			name: "it failed on a and moves to b",
+			change: func(v *cell.View) {
+				v.Live.Guard.Holds = nil
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Failed})
+				v.Records.Placements["shop"] = record.Placement{Service: "shop", Generation: 1, Order: []spec.NodeName{"b", "c"}}
+			},
+			state: status.Recovering, problem: "it failed on a and moves to b",
+		},
+		{
+			name: "it failed and nobody else is to try",
+			change: func(v *cell.View) {
+				v.Live.Guard.Holds = nil
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Failed})
+			},
+			state: status.Failed, problem: "it failed on a",
+		},
+		{
+			name: "a part does not stop",
+			change: func(v *cell.View) {
+				setInstance(v, "a", fact.Instance{
+					Service: "shop", Generation: 1, Phase: fact.Stuck,
+					Parts: []fact.Part{{Name: "exec", Kind: "exec", State: "failed", Detail: "pid 812 is in the kernel"}},
+				})
+			},
+			state: status.Failed, node: "a",
+			problem: "a part of it does not stop on a, even by force: exec: pid 812 is in the kernel",
+		},
+		{
+			name: "it runs but is of no use",
+			change: func(v *cell.View) {
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running})
+			},
+			state: status.Running, node: "a", problem: "it runs, but its readiness check fails",
+		},
+		{
+			name: "an older spec still runs",
+			change: func(v *cell.View) {
+				r := v.Records.Services["shop"]
+				r.Generation = 2
+				v.Records.Services["shop"] = r
+			},
+			state: status.Starting, node: "a",
+		},
+		{
+			name: "no node may run it",
+			change: func(v *cell.View) {
+				v.Live.Guard.Holds = nil
+				setInstance(v, "a", fact.Instance{Service: "shop", Phase: fact.Idle})
+				v.Records.Placements["shop"] = record.Placement{Service: "shop", Generation: 1, Reasons: []string{"every node lacks the label ssd=true"}}
+			},
+			state: status.Homeless, problem: "no node may run it: every node lacks the label ssd=true",
+		},
+		{
+			name: "it was just applied and nobody plans",
+			change: func(v *cell.View) {
+				v.Live.Guard.Holds = nil
+				v.Records.Controller = ""
+				setInstance(v, "a", fact.Instance{Service: "shop", Phase: fact.Idle})
+				delete(v.Records.Placements, "shop")
+			},
+			state: status.Starting, problem: "it waits to be placed, and no controller is elected",
+		},
+		{
+			name: "it is stopped by its spec and still on its way down",
+			change: func(v *cell.View) {
+				r := v.Records.Services["shop"]
+				r.Spec.Stopped = true
+				v.Records.Services["shop"] = r
+			},
+			state: status.Stopping, node: "a",
+		},
+		{
+			name: "it is being deleted",
+			change: func(v *cell.View) {
+				r := v.Records.Services["shop"]
+				r.Deleting = true
+				v.Records.Services["shop"] = r
+			},
+			state: status.Deleting, node: "a",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := healthy()
+			tt.change(&v)
+			got := cell.Assemble(v).Services[0]
+			equal(t, "state", []string{string(got.State), string(got.Node), got.Problem}, []string{string(tt.state), string(tt.node), tt.problem})
+		})
+	}
+}
+
+func TestProblems(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*cell.View)
+		want   []string
+	}{
+		{
+			name:   "a lost voter comes before what follows from it",
+			change: func(v *cell.View) { loses(v, 0b100) },
+			want: []string{
+				"node c is lost: bring it back, or take it out with `keelson node remove c --force`",
+				"2 of 3 voters are in touch: one more loss stops the cell's services",
+			},
+		},
+		{
+			name:   "a minority side says so first",
+			change: func(v *cell.View) { v.Live.Guard.Quorate = false; loses(v, 0b110) },
+			want: []string{
+				"a is in touch with less than half of the voters: exclusive services stop on this side",
+				"node b is lost: bring it back, or take it out with `keelson node remove b --force`",
+				"node c is lost: bring it back, or take it out with `keelson node remove c --force`",
+			},
+		},
+		{
+			name:   "a store that is away makes all of it old",
+			change: func(v *cell.View) { v.Stale = true; v.Records.Controller = "" },
+			want:   []string{"the store does not answer: this is the last known state, and nothing can be changed"},
+		},
+		{
+			name:   "nobody plans",
+			change: func(v *cell.View) { v.Records.Controller = "" },
+			want:   []string{"no controller is elected: nothing is planned until one is"},
+		},
+		{
+			name: "two nodes have no witness",
+			change: func(v *cell.View) {
+				delete(v.Records.Nodes, "c")
+				v.Records.Lease.Voters = 1
+			},
+			want: []string{"two nodes cannot outvote each other, so neither takes over from the other: add a third, or a witness with `keelson join --witness`"},
+		},
+		{
+			name:   "three nodes and one vote",
+			change: func(v *cell.View) { v.Records.Lease.Voters = 1 },
+			want:   []string{"only 1 node votes: the loss of one can stop the cell's services until there are 3"},
+		},
+		{
+			name:   "four votes",
+			change: func(v *cell.View) { v.Records.Lease.Voters = 0b1111 },
+			want:   []string{"4 nodes vote: an even number survives no more losses than one less"},
+		},
+		{
+			name: "an agent is silent",
+			change: func(v *cell.View) {
+				v.Records.Reports["b"] = record.Report{Node: "b", At: noon().Add(-time.Minute), GuardUp: true}
+			},
+			want: []string{"the agent on b has said nothing for 1m0s: what runs there goes on, but nothing starts, moves or is checked"},
+		},
+		{
+			name: "this node's own guard is missing",
+			change: func(v *cell.View) {
+				v.Live.Guard = nil
+				v.Records.Reports["a"] = record.Report{Node: "a", At: noon()}
+				v.Records.Services = nil
+			},
+			want: []string{
+				"the guard on a does not answer: who is alive is not known for certain",
+				"the guard on a does not answer: it can hold no lease",
+			},
+		},
+		{
+			name: "small things come last",
+			change: func(v *cell.View) {
+				v.Records.Reports["b"] = record.Report{
+					Node: "b", At: noon(), GuardUp: true, Stall: spec.Duration(400 * time.Millisecond), Warnings: []string{"no cgroup v2 here."},
+				}
+				v.Records.Wishes["c"] = record.NodeWish{Drain: true}
+				v.Records.Wishes["b"] = record.NodeWish{Leaving: true}
+			},
+			want: []string{
+				"the guard on b paused for 400ms in the last 10 min: failovers that need it take that much longer",
+				"node b: no cgroup v2 here",
+				"node b is leaving the cell",
+				"node c is drained: `keelson undrain c` lets services back",
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := healthy()
+			tt.change(&v)
+			equal(t, "problems", cell.Assemble(v).Problems, tt.want)
+		})
+	}
+}
+
+func TestServicesThatRunNowhereAreNamedFirst(t *testing.T) {
+	v := healthy()
+	setInstance(&v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running})
+	v.Records.Services["zoo"] = record.Service{ID: 2, Generation: 1, Spec: spec.Service{Name: "zoo"}}
+	v.Records.Placements["zoo"] = record.Placement{Service: "zoo", Generation: 1}
+	equal(t, "problems", cell.Assemble(v).Problems, []string{
+		"service zoo: no node may run it",
+		"service shop: it runs, but its readiness check fails",
+	})
+}
+
+func TestAssembleOfNothingIsEmpty(t *testing.T) {
+	got := cell.Assemble(cell.View{Live: cell.Live{Node: "a"}, Now: noon()})
+	equal(t, "nodes and services", len(got.Nodes)+len(got.Services), 0)
+	equal(t, "quorate", got.Quorate, false)
+}

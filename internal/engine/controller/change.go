@@ -1,0 +1,202 @@
+package controller
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/model/action"
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/store"
+)
+
+const (
+	maxReasons = 64                 // kept with a placement
+	maxReason  = 400                // bytes of one reason
+	maxBatch   = store.MaxValue / 2 // bytes of one transaction
+
+	// reasonsEvery is how often the reasons of a service that runs nowhere are
+	// brought up to date. Those of one that runs are those of its placing.
+	reasonsEvery = 5 * time.Second
+)
+
+// change is what a plan changes for one service, written all or not at all.
+type change struct {
+	service spec.ServiceName
+	guards  []store.Guard
+	ops     []store.Op
+	events  []event.Event
+}
+
+func (c change) size() int { return len(c.guards) + len(c.ops) }
+
+func (c change) bytes() int {
+	n := 0
+	for _, op := range c.ops {
+		n += len(op.Value)
+	}
+	return n
+}
+
+// changes returns what differs between a plan and what is written, by service.
+// It is a pure function.
+func (m *mirror) changes(plan action.Plan, now time.Time) []change {
+	var out []change
+	for _, p := range plan.Placements {
+		if slices.Contains(plan.Forget, p.Service) {
+			out = append(out, m.forget(p.Service))
+			continue
+		}
+		if c := m.place(p, plan.ID, now); len(c.ops) > 0 {
+			out = append(out, c)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.placements)) {
+		if _, known := m.services[name]; !known && !m.unread[name] {
+			out = append(out, m.tidy(name))
+		}
+	}
+	return out
+}
+
+// place returns the change for a service that goes on existing.
+func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
+	svc := m.services[p.Service]
+	old, placed := m.placements[p.Service]
+	c := change{
+		service: p.Service,
+		guards: []store.Guard{
+			{Key: record.KeyServices + string(p.Service), Revision: svc.revision},
+			{Key: record.KeyPlacements + string(p.Service), Revision: old.revision},
+		},
+	}
+	fresh := record.Placement{
+		Service: p.Service, Generation: svc.value.Generation, Order: p.Order,
+		Reasons: reasons(p), PlanID: plan, At: now.UTC(),
+	}
+	elsewhere := !slices.Equal(old.value.Order, p.Order)
+	stale := len(p.Order) == 0 && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
+	if !placed || elsewhere || stale || old.value.Generation != svc.value.Generation {
+		c.ops = append(c.ops, put(record.KeyPlacements+string(p.Service), fresh))
+	}
+	if svc.value.Move != nil && (p.MoveDone || void(svc.value.Move)) {
+		done := svc.value
+		done.Move = nil
+		c.ops = append(c.ops, put(record.KeyServices+string(p.Service), done))
+	}
+	idle := svc.value.Deleting || svc.value.Spec.Stopped
+	switch {
+	case idle:
+	case len(p.Order) == 0 && (elsewhere || !placed):
+		c.events = append(c.events, event.Event{
+			Kind: event.ServiceHomeless, Service: p.Service, Text: "no node may run " + string(p.Service) + ": " + sentences(p.Refusals),
+		})
+	case len(p.Order) > 0 && (len(old.value.Order) == 0 || old.value.Order[0] != p.Order[0]):
+		c.events = append(c.events, event.Event{
+			Kind: event.ServicePlaced, Service: p.Service, About: p.Order[0], Text: firstOf(p.Why),
+		})
+	}
+	return c
+}
+
+// forget returns the change that removes all that the cell knows of a service.
+func (m *mirror) forget(name spec.ServiceName) change {
+	svc := m.services[name]
+	c := change{service: name}
+	c.remove(record.KeyServices+string(name), svc.revision)
+	if old, placed := m.placements[name]; placed {
+		c.remove(record.KeyPlacements+string(name), old.revision)
+	}
+	for _, address := range slices.Sorted(maps.Keys(m.owners)) {
+		if owner := m.owners[address]; owner.value == name {
+			c.remove(record.KeyAddressUses+address, owner.revision)
+		}
+	}
+	id := record.KeyServiceIDs + strconv.FormatUint(uint64(svc.value.ID), 10)
+	c.ops = append(c.ops, store.Op{Key: id, Delete: true})
+	c.events = append(c.events, event.Event{
+		Kind: event.ServiceDeleted, Service: name, Text: fmt.Sprintf("%s is gone: nothing of it runs any more", name),
+	})
+	return c
+}
+
+// tidy returns the change that removes the placement of a service that the cell
+// does not know.
+func (m *mirror) tidy(name spec.ServiceName) change {
+	c := change{service: name, guards: []store.Guard{{Key: record.KeyServices + string(name)}}}
+	c.remove(record.KeyPlacements+string(name), m.placements[name].revision)
+	return c
+}
+
+// remove adds the deletion of a key at a known revision.
+func (c *change) remove(key string, revision int64) {
+	c.guards = append(c.guards, store.Guard{Key: key, Revision: revision})
+	c.ops = append(c.ops, store.Op{Key: key, Delete: true})
+}
+
+// batches groups changes into transactions that the store takes, each with room
+// for one guard more.
+func batches(changes []change) [][]change {
+	var out [][]change
+	var now []change
+	size, bytes := 1, 0
+	for _, c := range changes {
+		if len(now) > 0 && (size+c.size() > store.MaxOps || bytes+c.bytes() > maxBatch) {
+			out, now, size, bytes = append(out, now), nil, 1, 0
+		}
+		now = append(now, c)
+		size, bytes = size+c.size(), bytes+c.bytes()
+	}
+	if len(now) > 0 {
+		out = append(out, now)
+	}
+	return out
+}
+
+// put writes a record, which always has a JSON form.
+func put(key string, v any) store.Op {
+	value, err := json.Marshal(v)
+	if err != nil {
+		panic("a record has no JSON form: " + err.Error())
+	}
+	return store.Op{Key: key, Value: value}
+}
+
+// reasons are what the operator reads about a placement.
+func reasons(p action.Placement) []string {
+	all := slices.Clone(p.Why)
+	for _, r := range p.Refusals {
+		all = append(all, r.Why)
+	}
+	all = all[:min(len(all), maxReasons)]
+	for i, r := range all {
+		if len(r) > maxReason {
+			all[i] = strings.ToValidUTF8(r[:maxReason], "") + "..."
+		}
+	}
+	return all
+}
+
+func sentences(refusals []action.Refusal) string {
+	if len(refusals) == 0 {
+		return "the cell has no node"
+	}
+	list := make([]string, 0, len(refusals))
+	for _, r := range refusals {
+		list = append(list, r.Why)
+	}
+	return strings.Join(list, "; ")
+}
+
+func firstOf(why []string) string {
+	if len(why) == 0 {
+		return ""
+	}
+	return why[0]
+}

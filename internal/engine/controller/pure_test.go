@@ -1,0 +1,216 @@
+package controller
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/model/action"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/store"
+)
+
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// filled is a mirror with these records, each at its own revision.
+func filled(t *testing.T, records map[string]any) *mirror {
+	t.Helper()
+	m := newMirror()
+	revision := int64(1)
+	for _, key := range []string{
+		"nodes/a", "nodes/b", "nodes/w", "wishes/a", "reports/a", "reports/b",
+		"services/db", "services/shop", "placements/shop", "address-owners/10.77.0.100",
+	} {
+		if v, ok := records[key]; ok {
+			op := put(key, v)
+			if err := m.apply(store.Event{Entry: store.Entry{Key: key, Value: op.Value, Revision: revision}}, noon); err != nil {
+				t.Fatal(err)
+			}
+		}
+		revision++
+	}
+	return m
+}
+
+func TestASnapshotJoinsStoreAndGuard(t *testing.T) {
+	m := filled(t, map[string]any{
+		"nodes/a":  record.Node{Name: "a", Slot: 3, Labels: map[string]string{"ssd": "true"}},
+		"nodes/b":  record.Node{Name: "b", Slot: 1},
+		"nodes/w":  record.Node{Name: "w", Slot: 2, Witness: true},
+		"wishes/a": record.NodeWish{Drain: true, Leaving: true},
+		"reports/a": record.Report{Node: "a", At: noon, Instances: []fact.Instance{
+			{Service: "shop", Phase: fact.Failed, FailedUntil: noon.Add(time.Minute)},
+			{Service: "db", Phase: fact.Running},
+		}},
+		// The clock of b is a year ahead.
+		"reports/b": record.Report{Node: "b", At: noon.AddDate(1, 0, 0), Instances: []fact.Instance{
+			{Service: "shop", Phase: fact.Failed, FailedUntil: noon.AddDate(1, 0, 0).Add(time.Minute)},
+		}},
+		"services/db":     record.Service{Spec: spec.Service{Name: "db"}, ID: 5, Generation: 2, Deleting: true},
+		"services/shop":   record.Service{Spec: spec.Service{Name: "shop"}, ID: 6, Generation: 1, Move: &record.Move{From: "b"}},
+		"placements/shop": record.Placement{Service: "shop", Order: []spec.NodeName{"b", "a"}},
+	})
+	s := Sight{Up: true, State: guardwire.State{Quorate: true, Alive: 1 << 3, Suspect: 1 << 2, Holders: map[uint32]uint8{6: 1}}}
+	got := m.snapshot(s, noon)
+	want := fact.Snapshot{
+		Now: noon, Revision: 9, Quorate: true,
+		Nodes: []fact.Node{
+			{
+				Name: "a", Labels: map[string]string{"ssd": "true"}, Liveness: fact.Alive, Drain: true, Leaving: true,
+				Instances: []fact.Instance{
+					{Service: "db", Phase: fact.Running},
+					{Service: "shop", Phase: fact.Failed, FailedUntil: noon.Add(time.Minute)},
+				},
+			},
+			{
+				Name: "b", Liveness: fact.Suspect, // not heard of yet
+				Instances: []fact.Instance{{Service: "shop", Phase: fact.Failed, FailedUntil: noon.Add(time.Minute)}},
+			},
+			{Name: "w", Liveness: fact.Suspect, Witness: true},
+		},
+		Services: []fact.Service{
+			// Nobody is known to hold db's lease, but a reports that it runs.
+			{Spec: spec.Service{Name: "db"}, Generation: 2, Deleting: true, Holder: "a"},
+			{Spec: spec.Service{Name: "shop"}, Generation: 1, MoveFrom: "b", Order: []spec.NodeName{"b", "a"}, Holder: "b"},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("snapshot (-want +got):\n%s", diff)
+	}
+}
+
+func TestARunningInstanceOfALostNodeIsNoHolder(t *testing.T) {
+	report := []fact.Instance{{Service: "shop", Phase: fact.Running}}
+	nodes := []fact.Node{
+		{Name: "a", Liveness: fact.Lost, Instances: report},
+		{Name: "b", Liveness: fact.Alive, Instances: report},
+		{Name: "c", Liveness: fact.Suspect, Instances: report},
+	}
+	tests := []struct {
+		name  string
+		order []spec.NodeName
+		want  spec.NodeName
+	}{
+		{"the first by name that is not lost", nil, "b"},
+		{"the first of the succession list", []spec.NodeName{"a", "c", "b"}, "c"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := running(nodes, "shop", tt.order); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+	if got := running(nodes, "db", nil); got != "" {
+		t.Errorf("a service that nobody reports runs on %q", got)
+	}
+}
+
+func TestOnlyWhatDiffersIsChanged(t *testing.T) {
+	m := filled(t, map[string]any{
+		"nodes/a":         record.Node{Name: "a"},
+		"services/shop":   record.Service{Spec: spec.Service{Name: "shop"}, ID: 6, Generation: 3},
+		"placements/shop": record.Placement{Service: "shop", Generation: 3, Order: []spec.NodeName{"a"}, At: noon},
+	})
+	const service, placement = int64(8), int64(9)
+	guards := []store.Guard{{Key: "services/shop", Revision: service}, {Key: "placements/shop", Revision: placement}}
+	tests := []struct {
+		name   string
+		plan   action.Placement
+		writes []string
+		events int
+	}{
+		{"the same order is not written again", action.Placement{Service: "shop", Order: []spec.NodeName{"a"}, Why: []string{"other words"}}, nil, 0},
+		{"another order is", action.Placement{Service: "shop", Order: []spec.NodeName{"b", "a"}, Why: []string{"x"}}, []string{"placements/shop"}, 1},
+		{"another successor is no event", action.Placement{Service: "shop", Order: []spec.NodeName{"a", "b"}}, []string{"placements/shop"}, 0},
+		{"nowhere is an event", action.Placement{Service: "shop"}, []string{"placements/shop"}, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			changes := m.changes(action.Plan{ID: "p", Placements: []action.Placement{tt.plan}}, noon)
+			var writes []string
+			events := 0
+			for _, c := range changes {
+				if diff := cmp.Diff(guards, c.guards); diff != "" {
+					t.Errorf("guards (-want +got):\n%s", diff)
+				}
+				for _, op := range c.ops {
+					writes = append(writes, op.Key)
+				}
+				events += len(c.events)
+			}
+			if diff := cmp.Diff(tt.writes, writes); diff != "" || events != tt.events {
+				t.Errorf("%d events, want %d; writes (-want +got):\n%s", events, tt.events, diff)
+			}
+		})
+	}
+}
+
+func TestBatchesFitIntoTransactions(t *testing.T) {
+	big := store.Op{Key: "k", Value: make([]byte, maxBatch/2+1)}
+	small := change{guards: make([]store.Guard, 2), ops: make([]store.Op, 1)}
+	var many []change
+	for range 100 {
+		many = append(many, small)
+	}
+	many = append(many, change{ops: []store.Op{big}}, change{ops: []store.Op{big}})
+	total := 0
+	for _, batch := range batches(many) {
+		size, bytes := 1, 0
+		for _, c := range batch {
+			size, bytes = size+c.size(), bytes+c.bytes()
+			total++
+		}
+		if size > store.MaxOps || bytes > maxBatch {
+			t.Errorf("a batch of %d guards and ops and %d bytes", size, bytes)
+		}
+	}
+	if total != len(many) {
+		t.Errorf("%d of %d changes are in batches", total, len(many))
+	}
+}
+
+func TestTheLeaseIsRevised(t *testing.T) {
+	lease := func(ceiling uint64, longest time.Duration) record.Lease {
+		return record.Lease{Version: 4, Voters: 7, Ceiling: ceiling, LongestTTL: spec.Duration(longest)}
+	}
+	tests := []struct {
+		name     string
+		old      record.Lease
+		ballot   uint64
+		longest  time.Duration
+		waited   patience
+		now      time.Duration
+		want     record.Lease
+		patience patience
+	}{
+		{"nothing to do", lease(1000, time.Second), 1, time.Second, patience{}, 0, lease(1000, time.Second), patience{}},
+		{"few numbers are left", lease(1000, time.Second), 600, time.Second, patience{}, 0, lease(2000, time.Second), patience{}},
+		{"the ceiling was passed", lease(1000, time.Second), 5000, time.Second, patience{}, 0, lease(6000, time.Second), patience{}},
+		{"a longer TTL counts at once", lease(1000, time.Second), 1, time.Minute, patience{}, 0, lease(1000, time.Minute), patience{}},
+		{"a shorter one waits", lease(1000, time.Minute), 1, time.Second, patience{}, 5, lease(1000, time.Minute), patience{time.Second, 5}},
+		{"and waits", lease(1000, time.Minute), 1, time.Second, patience{time.Second, 5}, 5 + 2*time.Minute - 1, lease(1000, time.Minute), patience{time.Second, 5}},
+		{"until twice the old one is over", lease(1000, time.Minute), 1, time.Second, patience{time.Second, 5}, 5 + 2*time.Minute, lease(1000, time.Second), patience{}},
+		{"another wish waits anew", lease(1000, time.Minute), 1, 2 * time.Second, patience{time.Second, 5}, time.Hour, lease(1000, time.Minute), patience{2 * time.Second, time.Hour}},
+		{"the old TTL in use again ends the wait", lease(1000, time.Minute), 1, time.Minute, patience{time.Second, 5}, time.Hour, lease(1000, time.Minute), patience{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := tt.waited
+			got, changed := p.revise(tt.old, tt.ballot, tt.longest, tt.now)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("lease (-want +got):\n%s", diff)
+			}
+			if changed != (got != tt.old) {
+				t.Errorf("changed is %v", changed)
+			}
+			if p != tt.patience {
+				t.Errorf("patience is %+v, want %+v", p, tt.patience)
+			}
+		})
+	}
+}

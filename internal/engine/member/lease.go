@@ -1,0 +1,64 @@
+package member
+
+import (
+	"math/bits"
+
+	"github.com/keelson/keelson/internal/core/quorum"
+	"github.com/keelson/keelson/internal/model/record"
+)
+
+// Adopted reports whether a majority of all voters that count use the lease
+// configuration or a later one. reported holds, by slot, the version that each
+// node's guard said it uses.
+//
+// A node that has once used a version uses no earlier one, so that an old
+// report is as good as a new one.
+func Adopted(lease record.Lease, reported map[uint8]uint64) bool {
+	var users quorum.Set
+	for slot, version := range reported {
+		if version >= lease.Version {
+			users |= quorum.Of(slot)
+		}
+	}
+	return config(lease).Reached(users)
+}
+
+func config(l record.Lease) quorum.Config {
+	return quorum.Config{Version: l.Version, Voters: quorum.Set(l.Voters), Prior: quorum.Set(l.Prior)}
+}
+
+// NextLease returns the next lease configuration on the way to wanted, a bit
+// set of slots, and whether there is one.
+//
+// settled says that the current one was adopted (see [Adopted]) at least
+// current.LongestTTL ago, so that every promise under an earlier one is over.
+// Without it nothing changes. A step adds or removes one voter, and takes two
+// versions: one in which old and new voters both count, and one in which only
+// the new do. Added voters come before removed ones, the lowest slot first. An
+// empty wanted set means that there is nothing to wish for.
+func NextLease(current record.Lease, wanted uint32, settled bool) (record.Lease, bool) {
+	if !settled {
+		return current, false
+	}
+	next := current
+	next.Version++
+	if current.Prior != 0 {
+		next.Prior = 0
+		return next, true
+	}
+	missing, surplus := wanted&^current.Voters, current.Voters&^wanted
+	switch {
+	case wanted == 0:
+		return current, false
+	case missing != 0:
+		next.Voters |= lowest(missing)
+	case surplus != 0:
+		next.Voters &^= lowest(surplus)
+	default:
+		return current, false
+	}
+	next.Prior = current.Voters
+	return next, true
+}
+
+func lowest(set uint32) uint32 { return 1 << bits.TrailingZeros32(set) }

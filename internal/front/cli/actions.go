@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"io"
+
+	"github.com/keelson/keelson/internal/front/cli/agentfile"
+	"github.com/keelson/keelson/internal/front/cli/screen"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Actions is what runs on this machine itself. A nil function leaves its
+// command out. Errors should be [*request.Error], whose hint is then shown.
+type Actions struct {
+	Init  func(context.Context, InitOptions) (InitResult, error)
+	Join  func(context.Context, JoinOptions) (JoinResult, error)
+	Leave func(context.Context, LeaveOptions) error
+	// Agent and Guard run until their context ends, and then return nil.
+	Agent func(context.Context, AgentOptions) error
+	Guard func(context.Context, GuardOptions) error
+	Demo  func(context.Context, DemoOptions) error
+	// Addresses lists this machine's own IP addresses; nil asks the kernel.
+	Addresses func() ([]string, error)
+}
+
+// Config is what the agent's own file says.
+type Config = agentfile.File
+
+// Folders are where a node keeps its things.
+type Folders struct {
+	Data string
+	Run  string
+}
+
+// NewNode is what init and join tell of this server.
+type NewNode struct {
+	Name    spec.NodeName
+	Address string
+	Ports   record.Ports
+	Links   []string // further addresses for heartbeats
+	Labels  map[string]string
+	Folders Folders
+	// NoStart leaves the agent to be started by somebody else.
+	NoStart bool
+	// Progress takes a sentence about what is being done; never nil.
+	Progress func(sentence string)
+}
+
+// InitOptions is what `keelson init` was told.
+type InitOptions struct {
+	NewNode
+	Cell string // the cell's name
+	// ConfigFile is the agent's file and Config what it says; both may be empty.
+	ConfigFile string
+	Config     Config
+}
+
+// InitResult is what came of init.
+type InitResult struct {
+	CellID  string
+	Started bool     // the agent runs
+	Notes   []string // sentences for the operator
+}
+
+// JoinOptions is what `keelson join` was told.
+type JoinOptions struct {
+	NewNode
+	Server  string // "host:port" of a node of the cell
+	Token   string
+	Witness bool
+	// ConfigFile is the agent's file and Config what it says; both may be empty.
+	ConfigFile string
+	Config     Config
+}
+
+// JoinResult is what came of join.
+type JoinResult struct {
+	Cell    string
+	Started bool
+	Notes   []string
+}
+
+// LeaveOptions is what `keelson leave` was told.
+type LeaveOptions struct {
+	Folders  Folders
+	Progress func(sentence string)
+}
+
+// Logging says what the agent or guard writes to standard error.
+type Logging struct {
+	Level  string // debug, info, warn or error
+	Format string // text or json
+}
+
+// AgentOptions is what `keelson agent` was told.
+type AgentOptions struct {
+	Folders    Folders
+	ConfigFile string
+	Config     Config
+	Logging    Logging
+}
+
+// GuardOptions is what `keelson guard` was told.
+type GuardOptions struct {
+	Folders Folders
+	Logging Logging
+}
+
+// DemoOptions is what `keelson demo` was told.
+type DemoOptions struct {
+	Once  bool
+	JSON  bool
+	Fault string // kill, cut, freeze or service
+	Nodes int    // 3 to 9
+
+	In       io.Reader
+	Out, Err io.Writer
+	Terminal bool // Out is a terminal, Columns wide
+	Columns  int
+	Color    bool
+}
+
+// notes prints sentences for the operator.
+func (s *shell) notes(notes []string) {
+	for _, n := range notes {
+		s.tty.Printf("note: %s\n", screen.Clean(n))
+	}
+}
+
+// refusedHere makes the error of a command that cannot be carried out here.
+func refusedHere(code, hint, text string) error {
+	return &request.Error{Kind: request.Refused, Code: code, Text: text, Hint: hint}
+}

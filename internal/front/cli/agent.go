@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keelson/keelson/internal/front/cli/agentfile"
+)
+
+const agentHelp = `Run this node. The system service does that; by hand it is for trying things.
+
+Usage:
+    keelson agent [--config FILE] [FLAGS]
+
+It starts the guard beside it, which goes on when the agent stops. So do the
+services: a stopped or upgraded agent finds them again. It ends on SIGTERM.
+
+    --data DIR           where state is kept (default /var/lib/keelson)
+    --run DIR            where sockets are kept (default /run/keelson)
+    --config FILE        the agent's file
+    --log-level LEVEL    debug, info, warn or error (default info)
+    --log-format FORMAT  text or json (default text)
+
+The file is needed only to keep the cell's state in an etcd of your own:
+
+    store:
+      endpoints: [https://10.0.0.7:2379, https://10.0.0.8:2379]
+      ca: /etc/keelson/etcd-ca.pem
+      cert: /etc/keelson/etcd.pem
+      key: /etc/keelson/etcd.key
+      prefix: /keelson/
+
+Exit status: 0 ended when asked, 1 could not go on, 2 wrong usage.
+
+Example:
+    # keelson agent --log-level debug
+`
+
+const guardHelp = `Run this node's guard: heartbeats and leases. The agent starts it by itself.
+
+Usage:
+    keelson guard [--run DIR] [--data DIR] [--log-level LEVEL] [--log-format FORMAT]
+
+Exit status: 0 ended when asked, 1 could not go on, 2 wrong usage.
+
+Example:
+    # keelson guard
+`
+
+func (l *Logging) register(c *cobra.Command) {
+	c.Flags().StringVar(&l.Level, "log-level", "info", "")
+	c.Flags().StringVar(&l.Format, "log-format", "text", "")
+	register(c, "log-level", "debug", "info", "warn", "error")
+	register(c, "log-format", "text", "json")
+}
+
+func (l *Logging) check() error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, l.Level) {
+		return wrong("choose debug, info, warn or error", "%q is no log level", l.Level)
+	}
+	if !slices.Contains([]string{"text", "json"}, l.Format) {
+		return wrong("choose text or json", "%q is no log format", l.Format)
+	}
+	return nil
+}
+
+// actionCommands are the commands whose work was handed in.
+func (s *shell) actionCommands() []*cobra.Command {
+	var all []*cobra.Command
+	a := s.env.Actions
+	if a.Init != nil {
+		all = append(all, s.initCommand())
+	}
+	if a.Join != nil {
+		all = append(all, s.joinCommand())
+	}
+	if a.Leave != nil {
+		all = append(all, s.leaveCommand())
+	}
+	if a.Agent != nil {
+		all = append(all, s.agentCommand())
+	}
+	if a.Guard != nil {
+		all = append(all, s.guardCommand())
+	}
+	if a.Demo != nil {
+		all = append(all, s.demoCommand())
+	}
+	return all
+}
+
+func (s *shell) agentCommand() *cobra.Command {
+	var o AgentOptions
+	c := &cobra.Command{Use: "agent", Long: agentHelp, Args: exactly(), RunE: func(c *cobra.Command, _ []string) error {
+		if err := o.Logging.check(); err != nil {
+			return err
+		}
+		var err error
+		if o.Config, err = agentfile.Read(o.ConfigFile); err != nil {
+			return err
+		}
+		return s.env.Actions.Agent(c.Context(), o)
+	}}
+	o.Folders.register(c)
+	o.Logging.register(c)
+	c.Flags().StringVar(&o.ConfigFile, "config", "", "")
+	return c
+}
+
+func (s *shell) guardCommand() *cobra.Command {
+	var o GuardOptions
+	c := &cobra.Command{Use: "guard", Long: guardHelp, Hidden: true, Args: exactly(), RunE: func(c *cobra.Command, _ []string) error {
+		if err := o.Logging.check(); err != nil {
+			return err
+		}
+		return s.env.Actions.Guard(c.Context(), o)
+	}}
+	o.Folders.register(c)
+	o.Logging.register(c)
+	return c
+}

@@ -1,0 +1,234 @@
+// Package cli is the keelson command: arguments in, sentences and tables out.
+//
+// It is a client of the API like any other. Its main rule: every command says
+// what the state is and what to do next, on a terminal for people, in a pipe
+// for scripts, and its exit status can be trusted. What runs on this machine
+// itself (init, join, agent, guard, demo, leave) is not here: the caller hands
+// it in as [Actions]. It refuses to destroy anything that it was not clearly
+// told to.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/front/cli/screen"
+)
+
+// Environment is all that the command has around it.
+type Environment struct {
+	Args    []string // without the program's name
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Getenv  func(string) string
+	Clock   clock.Clock
+	Version string
+	Actions Actions
+}
+
+const rootHelp = `Keelson keeps services alive on a cell of servers.
+
+Usage:
+    keelson COMMAND [ARGUMENTS]
+
+Make a cell:
+    init          make a cell, with this server as its first node
+    token create  make a one-time token for a server to join with
+    join          make this server a node of a cell
+    leave         take this server out of its cell
+    agent         run this node (the system service does that)
+
+Look:
+    status        the whole cell on one screen
+    get           services, nodes, or one of them
+    describe      everything about a service or node
+    events        what happened
+    logs          the output of a service's programs
+
+Change:
+    apply         create or change services from a file
+    move          move a service to another node
+    delete        stop a service and forget it
+    drain         move all services off a node and keep it free
+    undrain       let services back on a node
+    node remove   take a node out of the cell
+
+More:
+    demo          see a failover on this machine, without installing anything
+    schema        print the JSON schema of a service's file
+    completion    print a completion script for a shell
+    version       print the version
+
+Every command explains itself with --help.
+
+Whom to call, for all commands that look or change:
+    --socket PATH       a node's local socket (default $KEELSON_SOCKET, or
+                        /run/keelson/api.sock)
+    --server HOST:PORT  a node over the network instead; several, separated by
+                        commas, are tried in turn (default $KEELSON_SERVER)
+    --cert, --key, --ca FILE
+                        client certificate, its key and the cell's authority,
+                        needed for --server (default $KEELSON_CERT, $KEELSON_KEY
+                        and $KEELSON_CA)
+
+Exit status: 0 done, 1 the cell said no or it failed, 2 wrong usage, 3 the cell
+cannot be reached, 4 timed out waiting.
+
+Example:
+    $ keelson demo
+`
+
+// Execute runs one command and returns its exit status.
+func Execute(ctx context.Context, env Environment) int {
+	s := &shell{env: env, tty: screen.New(env.Stdin, env.Stdout, env.Stderr, env.Getenv)}
+	root := s.root()
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	return s.complain(err)
+}
+
+// shell is what all commands share.
+type shell struct {
+	env  Environment
+	tty  *screen.Terminal
+	conn connection
+}
+
+// connection says whom to call.
+type connection struct {
+	socket, server string
+	files          client.Files
+}
+
+func (s *shell) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "keelson", Long: rootHelp, Args: cobra.ArbitraryArgs, RunE: group,
+		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		s.tty.Printf("%s", strings.TrimLeft(c.Long, "\n"))
+	})
+	root.SetHelpCommand(helpCommand())
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return wrong("see `"+c.CommandPath()+" --help`", "%s", err)
+	})
+	flags := root.PersistentFlags()
+	flags.StringVar(&s.conn.socket, "socket", s.env.Getenv("KEELSON_SOCKET"), "")
+	flags.StringVar(&s.conn.server, "server", s.env.Getenv("KEELSON_SERVER"), "")
+	flags.StringVar(&s.conn.files.Cert, "cert", s.env.Getenv("KEELSON_CERT"), "")
+	flags.StringVar(&s.conn.files.Key, "key", s.env.Getenv("KEELSON_KEY"), "")
+	flags.StringVar(&s.conn.files.CA, "ca", s.env.Getenv("KEELSON_CA"), "")
+
+	root.AddCommand(
+		s.applyCommand(), s.statusCommand(), s.getCommand(), s.describeCommand(), s.moveCommand(),
+		s.drainCommand(), s.undrainCommand(), s.deleteCommand(), s.eventsCommand(), s.logsCommand(),
+		s.tokenCommand(), s.nodeCommand(), s.schemaCommand(), s.versionCommand(), s.completionCommand(),
+	)
+	root.AddCommand(s.actionCommands()...)
+	return root
+}
+
+// helpCommand makes `keelson help status` the same as `keelson status --help`.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{Use: "help", Long: rootHelp, Hidden: true, Args: cobra.ArbitraryArgs, RunE: func(c *cobra.Command, args []string) error {
+		about, rest, err := c.Root().Find(args)
+		if err != nil || len(rest) > 0 {
+			return wrong("see `keelson --help`", "there is no command %q", "keelson "+strings.Join(args, " "))
+		}
+		return about.Help()
+	}}
+}
+
+// group is run for a command that only has others below it.
+func group(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	hint := "see `" + c.CommandPath() + " --help`"
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean `%s %s`?", c.CommandPath(), near[0])
+	}
+	return wrong(hint, "there is no command %q", c.CommandPath()+" "+args[0])
+}
+
+// dial returns a client for the cell that the flags name. The caller closes it.
+func (s *shell) dial(flags *pflag.FlagSet) (*client.Client, error) {
+	o := client.Options{Socket: s.conn.socket}
+	// A socket on the command line outweighs a server in the environment.
+	if s.conn.server != "" && (!flags.Changed("socket") || flags.Changed("server")) {
+		conf, err := s.conn.files.TLS()
+		var known *client.Error
+		if errors.As(err, &known) && known.Code == "no-certificate" {
+			return nil, wrong(known.Hint, "%s", known.Text)
+		}
+		if err != nil {
+			return nil, err
+		}
+		o.TLS = conf
+		for server := range strings.SplitSeq(s.conn.server, ",") {
+			o.Servers = append(o.Servers, withPort(strings.TrimSpace(server)))
+		}
+	}
+	return client.New(o)
+}
+
+// defaultPort is where nodes serve the API.
+const defaultPort = "7480"
+
+// withPort adds the default port to a host without one.
+func withPort(server string) string {
+	if ip, err := netip.ParseAddr(server); err == nil {
+		return net.JoinHostPort(ip.String(), defaultPort)
+	}
+	if _, _, err := net.SplitHostPort(server); err == nil {
+		return server
+	}
+	return net.JoinHostPort(strings.Trim(server, "[]"), defaultPort)
+}
+
+// exactly checks the number of arguments and names the missing one.
+func exactly(names ...string) cobra.PositionalArgs { return between(len(names), names...) }
+
+// between checks that at least the first least of the named arguments are there
+// and that there are no more.
+func between(least int, names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		hint := "see `" + c.CommandPath() + " --help`"
+		if len(args) < least {
+			return wrong(hint, "%s needs %s", c.CommandPath(), strings.Join(names[len(args):least], " and "))
+		}
+		if len(args) > len(names) {
+			return wrong(hint, "%s has no use for %q", c.CommandPath(), args[len(names)])
+		}
+		return nil
+	}
+}
+
+// hostname is the short name of this machine, in lower case; empty if unknown.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return strings.ToLower(name)
+}

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/screen/view"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+const drainHelp = `Move all services off a node and keep it free, for work on it.
+
+Usage:
+    keelson drain NODE [--why TEXT] [--yes] [FLAGS]
+
+The node stays a member and keeps its vote. ` + "`keelson undrain`" + ` ends it.
+
+    --why TEXT           a reason, for those who see it in the status
+    --yes                don't ask
+` + waitFlagsHelp + `
+Exit status: 0 the node is free, 1 refused, 2 wrong usage, 3 the cell cannot be
+reached, 4 not free in time.
+
+Example:
+    $ keelson drain b --why "new disk" --yes
+    b is free of services
+`
+
+const undrainHelp = `Let services back on a node that was drained.
+
+Usage:
+    keelson undrain NODE
+
+Services move back only if they prefer that node.
+
+Exit status: 0 done, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
+
+Example:
+    $ keelson undrain b
+    b may run services again
+`
+
+func (s *shell) drainCommand() *cobra.Command {
+	var wait waiting
+	var why string
+	var yes bool
+	c := &cobra.Command{
+		Use: "drain", Long: drainHelp, Args: exactly("a NODE"), ValidArgsFunction: s.completeNames(nodes),
+	}
+	wait.register(c)
+	c.Flags().StringVar(&why, "why", "", "")
+	c.Flags().BoolVar(&yes, "yes", false, "")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := wait.check(); err != nil {
+			return err
+		}
+		name := spec.NodeName(args[0])
+		api, err := s.dial(c.Flags())
+		if err != nil {
+			return err
+		}
+		defer api.Close()
+		will, err := s.drainWill(c.Context(), api, name, yes)
+		if err != nil {
+			return err
+		}
+		if err := s.confirm(c.Context(), yes, will, fmt.Sprintf("drain %s?", name)); err != nil {
+			return err
+		}
+		if err := api.Drain(c.Context(), name, why); err != nil {
+			return err
+		}
+		if wait.no {
+			s.tty.Printf("%s is to be kept free of services\n", name)
+			return nil
+		}
+		err = s.await(c.Context(), api, wait.timeout, "drain "+string(name), func(c client.Status) verdict { return drained(c, name) })
+		if err != nil {
+			return err
+		}
+		s.tty.Printf("%s is free of services\n", name)
+		return nil
+	}
+	return c
+}
+
+// drainWill says what a drain will do, where somebody is to be told.
+func (s *shell) drainWill(ctx context.Context, api *client.Client, name spec.NodeName, yes bool) (string, error) {
+	if yes || !s.tty.Ask {
+		return fmt.Sprintf("Draining %s moves all services off it.", name), nil
+	}
+	n, err := api.Node(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	if len(n.Services) == 0 {
+		return fmt.Sprintf("Nothing runs on %s now, and nothing will until `keelson undrain %s`.", name, name), nil
+	}
+	return fmt.Sprintf("These services move away from %s, each with a short outage: %s.", name, view.Names(n.Services)), nil
+}
+
+func (s *shell) undrainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "undrain", Long: undrainHelp, Args: exactly("a NODE"), ValidArgsFunction: s.completeNames(nodes),
+		RunE: func(c *cobra.Command, args []string) error {
+			api, err := s.dial(c.Flags())
+			if err != nil {
+				return err
+			}
+			defer api.Close()
+			if err := api.Undrain(c.Context(), spec.NodeName(args[0])); err != nil {
+				return err
+			}
+			s.tty.Printf("%s may run services again\n", args[0])
+			return nil
+		},
+	}
+}

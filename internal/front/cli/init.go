@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"net"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+const initHelp = `Make a cell, with this server as its first node.
+
+Usage:
+    keelson init [--cell NAME] [FLAGS]
+
+It makes the cell's certificate authority and its store, and where systemd runs
+it installs and starts the keelson service. Nothing is done if this server is in
+a cell already.
+
+    --cell NAME          the cell's name (default "main")
+` + nodeFlagsHelp + `
+Exit status: 0 made, 1 not possible here, 2 wrong usage.
+
+Example:
+    # keelson init --cell shop
+    cell shop is made, and this server is its node a (10.0.0.1)
+    keelson runs
+    next: keelson token create, then keelson join on the other servers
+`
+
+func (s *shell) initCommand() *cobra.Command {
+	var flags nodeFlags
+	var cell string
+	c := &cobra.Command{Use: "init", Long: initHelp, Args: exactly(), RunE: func(c *cobra.Command, _ []string) error {
+		node, config, err := flags.settle(s)
+		if err != nil {
+			return err
+		}
+		if !spec.NodeName(cell).Valid() {
+			return wrong("use a-z, 0-9 and -", "%q cannot be a cell's name", cell)
+		}
+		result, err := s.env.Actions.Init(c.Context(), InitOptions{
+			NewNode: node, Cell: cell, ConfigFile: flags.config, Config: config,
+		})
+		if err != nil {
+			return err
+		}
+		s.tty.Printf("cell %s is made, and this server is its node %s (%s)\n", cell, node.Name, node.Address)
+		s.notes(result.Notes)
+		s.started(result.Started)
+		if result.Started {
+			s.tty.Printf("next: keelson token create, then keelson join on the other servers\n")
+		}
+		return nil
+	}}
+	flags.register(c)
+	c.Flags().StringVar(&cell, "cell", "main", "")
+	return c
+}
+
+func (s *shell) started(started bool) {
+	if started {
+		s.tty.Printf("keelson runs\n")
+		return
+	}
+	s.tty.Printf("next: start it with `keelson agent`\n")
+}
+
+const joinHelp = `Make this server a node of a cell.
+
+Usage:
+    keelson join ADDRESS --token TOKEN [--witness] [FLAGS]
+
+ADDRESS is any node of the cell, with or without a port. The token comes from
+` + "`keelson token create`" + ` on such a node, and is good for one server. Where
+systemd runs, the keelson service is installed and started.
+
+    --token TOKEN        the token (default $KEELSON_TOKEN, which the list of
+                         processes does not show)
+    --witness            vote, but run no services: for the third vote of two
+                         servers
+` + nodeFlagsHelp + `
+Exit status: 0 joined, 1 the cell said no, 2 wrong usage, 3 ADDRESS cannot be
+reached.
+
+Example:
+    # keelson join 10.0.0.1 --token kl1.7W3T...
+    this server is node b (10.0.0.2) of cell shop
+    keelson runs
+`
+
+func (s *shell) joinCommand() *cobra.Command {
+	var flags nodeFlags
+	o := JoinOptions{Token: s.env.Getenv("KEELSON_TOKEN")}
+	c := &cobra.Command{Use: "join", Long: joinHelp, Args: exactly("ADDRESS"), RunE: func(c *cobra.Command, args []string) error {
+		if o.Token == "" {
+			return wrong("make one with `keelson token create` on a node of the cell", "keelson join needs --token")
+		}
+		o.Server = withPort(args[0])
+		if host, _, err := net.SplitHostPort(o.Server); err != nil || host == "" {
+			return wrong("give a node of the cell, such as 10.0.0.1", "%q is no address", args[0])
+		}
+		var err error
+		if o.NewNode, o.Config, err = flags.settle(s); err != nil {
+			return err
+		}
+		o.ConfigFile = flags.config
+		result, err := s.env.Actions.Join(c.Context(), o)
+		if err != nil {
+			return err
+		}
+		as := "node"
+		if o.Witness {
+			as = "witness"
+		}
+		s.tty.Printf("this server is %s %s (%s) of cell %s\n", as, o.Name, o.Address, result.Cell)
+		s.notes(result.Notes)
+		s.started(result.Started)
+		return nil
+	}}
+	flags.register(c)
+	c.Flags().StringVar(&o.Token, "token", o.Token, "")
+	c.Flags().BoolVar(&o.Witness, "witness", false, "")
+	return c
+}

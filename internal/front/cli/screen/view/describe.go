@@ -1,0 +1,93 @@
+package view
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/screen"
+	"github.com/keelson/keelson/internal/model/specfile"
+)
+
+// facts writes named values, one a line; empty ones are left out.
+type facts struct{ strings.Builder }
+
+func (f *facts) add(name, value string) {
+	if value != "" {
+		fmt.Fprintf(&f.Builder, "%-12s  %s\n", name, screen.Clean(value))
+	}
+}
+
+// list writes a heading and lines below it; nothing if there are none.
+func (f *facts) list(name string, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(&f.Builder, "\n%s:\n", name)
+	for _, l := range lines {
+		fmt.Fprintf(&f.Builder, "  %s\n", screen.Clean(l))
+	}
+}
+
+// Node is all about a node, one fact a line.
+func Node(n client.Node) string {
+	var f facts
+	f.add("node", string(n.Name))
+	f.add("state", nodeState(n).Text)
+	f.add("role", role(n))
+	f.add("address", n.Address)
+	f.add("slot", fmt.Sprint(n.Slot))
+	f.add("guard", map[bool]string{true: "up", false: "does not answer"}[n.GuardUp])
+	if n.Stall > 0 {
+		f.add("stall", n.Stall.Round(100*time.Microsecond).String()+" at most in the last 10 min")
+	}
+	f.add("version", n.Version)
+	f.add("joined", screen.Moment(n.Joined))
+	f.add("services", Names(n.Services))
+	var labels []string
+	for _, key := range slices.Sorted(maps.Keys(n.Labels)) {
+		labels = append(labels, key+"="+n.Labels[key])
+	}
+	f.list("labels", labels)
+	f.list("warnings", n.Warnings)
+	return f.String()
+}
+
+// Service is all about a service, one fact a line, as of now.
+func Service(s client.Service, now time.Time) string {
+	var f facts
+	f.add("service", string(s.Name))
+	f.add("state", string(s.State))
+	f.add("problem", s.Problem)
+	f.add("ready", yesNo(s.Ready))
+	f.add("node", string(s.Node))
+	if !s.Since.IsZero() {
+		f.add("since", fmt.Sprintf("%s (%s ago)", screen.Moment(s.Since), screen.Since(s.Since, now)))
+	}
+	f.add("next", Names(s.Successors))
+	f.add("epoch", number(s.Epoch))
+	f.add("exclusive", yesNo(s.Exclusive))
+	f.add("lease", ttl(s))
+	f.add("generation", fmt.Sprint(s.Generation))
+	f.list("reasons", s.Reasons)
+	var parts, failures []string
+	for _, p := range s.Parts {
+		parts = append(parts, strings.TrimRight(fmt.Sprintf("%-12s  %-8s  %-8s  %s", p.Name, p.Kind, p.State, p.Detail), " "))
+	}
+	f.list("parts", parts)
+	for _, x := range s.Failures {
+		part := ""
+		if x.Part != "" {
+			part = x.Part + ": "
+		}
+		failures = append(failures, fmt.Sprintf("%s  %s  %s%s", screen.Moment(x.At), x.Node, part, x.Why))
+	}
+	f.list("failures", failures)
+	if s.Spec != nil {
+		f.list("spec", strings.Split(strings.TrimRight(string(specfile.Marshal(*s.Spec)), "\n"), "\n"))
+	}
+	return f.String()
+}

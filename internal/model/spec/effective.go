@@ -1,0 +1,209 @@
+package spec
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// IsExclusive reports whether at most one node may run s at a time.
+func (s Service) IsExclusive() bool { return s.Exclusive == nil || *s.Exclusive }
+
+// Addresses returns the IP addresses of all address parts of s, in order.
+// Those that do not parse are left out; Validate names them.
+func (s Service) Addresses() []netip.Addr {
+	var out []netip.Addr
+	for _, p := range s.Parts {
+		if p.Address == nil {
+			continue
+		}
+		if prefix, err := p.Address.Parse(); err == nil {
+			out = append(out, prefix.Addr())
+		}
+	}
+	return out
+}
+
+// EffectiveTTL returns the lease's length, [DefaultTTL] for auto.
+func (f Failover) EffectiveTTL() time.Duration {
+	if f.TTL == 0 {
+		return DefaultTTL
+	}
+	return time.Duration(f.TTL)
+}
+
+// EffectiveProof returns the proof asked for.
+func (f Failover) EffectiveProof() Proof {
+	if f.Proof == "" {
+		return ProofLease
+	}
+	return f.Proof
+}
+
+// EffectiveRestarts returns how many restarts on the spot are tried.
+func (f Failover) EffectiveRestarts() int {
+	if f.Restarts == nil {
+		return DefaultRestarts
+	}
+	return *f.Restarts
+}
+
+// EffectiveWithin returns the window in which restarts are counted.
+func (f Failover) EffectiveWithin() time.Duration { return either(f.Within, DefaultWithin) }
+
+// EffectiveAgentLoss returns how long the service may go on without its agent.
+func (f Failover) EffectiveAgentLoss() time.Duration {
+	if f.AgentLoss == nil {
+		return DefaultAgentLoss
+	}
+	return time.Duration(*f.AgentLoss)
+}
+
+// EffectiveStickiness returns the score of staying.
+func (p Place) EffectiveStickiness() int {
+	if p.Stickiness == nil {
+		return DefaultStickiness
+	}
+	return *p.Stickiness
+}
+
+// Kind returns the part's kind, such as "address". It is empty if none or more
+// than one is set, which Validate refuses.
+func (p Part) Kind() string {
+	kinds := p.kinds()
+	if len(kinds) != 1 {
+		return ""
+	}
+	return kinds[0]
+}
+
+func (p Part) kinds() []string {
+	var kinds []string
+	if p.Address != nil {
+		kinds = append(kinds, KindAddress)
+	}
+	if p.Exec != nil {
+		kinds = append(kinds, KindExec)
+	}
+	return kinds
+}
+
+// EffectiveStartTimeout returns how long the part may take to start.
+func (p Part) EffectiveStartTimeout() time.Duration {
+	return either(p.StartTimeout, DefaultStartTimeout)
+}
+
+// EffectiveStopTimeout returns how long the part may take to stop. It is never
+// shorter than the grace of its program.
+func (p Part) EffectiveStopTimeout() time.Duration {
+	if p.StopTimeout == 0 && p.Exec != nil {
+		return max(DefaultStopTimeout, p.Exec.EffectiveGrace()+killTime)
+	}
+	return either(p.StopTimeout, DefaultStopTimeout)
+}
+
+// killTime is what a default stop timeout leaves for killing after the grace.
+const killTime = 5 * time.Second
+
+// EffectiveChecks returns the checks of the part, with the shorthand Check
+// spelled out: it is asked as liveness and as readiness.
+func (p Part) EffectiveChecks() Checks {
+	if p.Check == nil {
+		return p.Checks
+	}
+	return Checks{Liveness: p.Check, Readiness: p.Check}
+}
+
+// Parse returns the address and its prefix length.
+func (a Address) Parse() (netip.Prefix, error) { return netip.ParsePrefix(a.Prefix) }
+
+// EffectiveDir returns the working directory.
+func (e Exec) EffectiveDir() string {
+	if e.Dir == "" {
+		return DefaultDir
+	}
+	return e.Dir
+}
+
+// EffectiveStopSignal returns the signal's name without "SIG".
+func (e Exec) EffectiveStopSignal() string {
+	if e.StopSignal == "" {
+		return DefaultStopSignal
+	}
+	return strings.TrimPrefix(strings.ToUpper(e.StopSignal), "SIG")
+}
+
+// EffectiveGrace returns how long the program may take to end by itself.
+func (e Exec) EffectiveGrace() time.Duration {
+	if e.Grace == nil {
+		return DefaultGrace
+	}
+	return time.Duration(*e.Grace)
+}
+
+// EffectiveOutputBytes returns how much of the program's output is kept.
+func (e Exec) EffectiveOutputBytes() int64 {
+	if e.OutputBytes == 0 {
+		return DefaultOutputBytes
+	}
+	return int64(e.OutputBytes)
+}
+
+// Kind returns "http", "tcp" or "exec", and nothing if none or more than one is
+// set, which Validate refuses.
+func (c Check) Kind() string {
+	kinds := c.kinds()
+	if len(kinds) != 1 {
+		return ""
+	}
+	return kinds[0]
+}
+
+func (c Check) kinds() []string {
+	var kinds []string
+	if c.HTTP != "" {
+		kinds = append(kinds, "http")
+	}
+	if c.TCP != "" {
+		kinds = append(kinds, "tcp")
+	}
+	if len(c.Exec) > 0 {
+		kinds = append(kinds, "exec")
+	}
+	return kinds
+}
+
+// EffectiveEvery returns the time between two asks.
+func (c Check) EffectiveEvery() time.Duration { return either(c.Every, DefaultEvery) }
+
+// EffectiveTimeout returns how long one answer may take.
+func (c Check) EffectiveTimeout() time.Duration {
+	if len(c.Exec) > 0 {
+		return either(c.Timeout, DefaultExecTimeout)
+	}
+	return either(c.Timeout, DefaultTimeout)
+}
+
+// EffectiveFailures returns how many failures in a row make a "no". A startup
+// check whose Failures is 0 is asked until the start timeout ends instead.
+func (c Check) EffectiveFailures() int {
+	if c.Failures == 0 {
+		return DefaultFailures
+	}
+	return c.Failures
+}
+
+// EffectiveSuccesses returns how many successes in a row make a "yes".
+func (c Check) EffectiveSuccesses() int {
+	if c.Successes == 0 {
+		return DefaultSuccesses
+	}
+	return c.Successes
+}
+
+func either(d Duration, other time.Duration) time.Duration {
+	if d == 0 {
+		return other
+	}
+	return time.Duration(d)
+}

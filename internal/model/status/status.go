@@ -1,0 +1,102 @@
+// Package status holds how a cell is, in the words that are shown to people.
+//
+// It is the shape that the engine assembles, the API carries and the command
+// line prints; its one rule is that everything in it can be shown as it is. It
+// judges nothing: the sentences in it were made by whoever filled it.
+package status
+
+import (
+	"time"
+
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Cell is the whole cell at a glance.
+type Cell struct {
+	Name string
+	ID   string
+	// Node is the node that answered, At when it did.
+	Node spec.NodeName
+	At   time.Time
+	// Quorate is true while that node is in touch with a majority of the voters.
+	Quorate bool
+	// Controller is the node that plans; empty: none is elected.
+	Controller spec.NodeName
+	Nodes      []Node    // sorted by name
+	Services   []Service // sorted by name
+	// Problems are sentences about what an operator should know or do, worst first.
+	Problems []string
+	// Stale is true if the store did not answer and this is the last known state.
+	Stale bool
+}
+
+// Node is a member of the cell and how it is.
+type Node struct {
+	Name     spec.NodeName
+	Slot     uint8
+	Address  string
+	Labels   map[string]string
+	Liveness fact.Liveness
+	Voter    bool
+	Witness  bool
+	Draining bool
+	Leaving  bool
+	Version  string
+	Joined   time.Time
+	// Stall is the longest pause of its guard in the last ten minutes.
+	Stall    time.Duration
+	Warnings []string
+	// Services run here; sorted.
+	Services []spec.ServiceName
+	GuardUp  bool
+}
+
+// State is how a service is, in one word.
+type State string
+
+// The states of a service.
+const (
+	Running    State = "running"    // all its parts are started
+	Starting   State = "starting"   // on its way up, or waiting to be planned
+	Stopping   State = "stopping"   // on its way down
+	Stopped    State = "stopped"    // as its spec says
+	Recovering State = "recovering" // it failed or its node is lost; it is being brought back
+	Failed     State = "failed"     // it runs nowhere and a person must look
+	Homeless   State = "homeless"   // no node may run it
+	Deleting   State = "deleting"   // on its way out of the cell
+)
+
+// Service is an applied service and how it is.
+type Service struct {
+	Name  spec.ServiceName
+	State State
+	Ready bool // running, and its readiness checks pass
+	// Node holds it and Since is when it got into its state there; both are
+	// zero if nobody holds it.
+	Node       spec.NodeName
+	Since      time.Time
+	Epoch      uint64
+	Exclusive  bool
+	Generation uint64
+	// Successors take over, in this order.
+	Successors []spec.NodeName
+	Parts      []fact.Part
+	// Failures are recent failures anywhere, the newest last.
+	Failures []Failure
+	// Reasons say why it is where it is, or nowhere.
+	Reasons []string
+	// Spec is set where one service was asked for, nil in a list.
+	Spec *spec.Service
+	TTL  time.Duration
+	// Problem is one sentence if something is wrong.
+	Problem string
+}
+
+// Failure is one failure of a service on one node.
+type Failure struct {
+	At   time.Time
+	Node spec.NodeName
+	Part string
+	Why  string
+}
