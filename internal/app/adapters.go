@@ -22,9 +22,13 @@ func (e emitter) Emit(ev event.Event) { e.to.Add(ev) }
 // nodes changes what is asked of nodes.
 type nodes struct{ n *node }
 
-func (x nodes) Drain(ctx context.Context, ask request.Drain) error     { return x.n.clerk.Drain(ctx, ask) }
-func (x nodes) Undrain(ctx context.Context, ask request.Undrain) error { return x.n.clerk.Undrain(ctx, ask) }
-func (x nodes) Remove(ctx context.Context, ask request.Remove) error   { return x.n.clerk.Remove(ctx, ask) }
+func (x nodes) Drain(ctx context.Context, ask request.Drain) error { return x.n.clerk.Drain(ctx, ask) }
+func (x nodes) Undrain(ctx context.Context, ask request.Undrain) error {
+	return x.n.clerk.Undrain(ctx, ask)
+}
+func (x nodes) Remove(ctx context.Context, ask request.Remove) error {
+	return x.n.clerk.Remove(ctx, ask)
+}
 
 // members lets nodes in.
 type members struct{ n *node }

@@ -29,6 +29,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/lab/cgroup"
+	"github.com/keelson/keelson/internal/lab/hostinit"
 	"github.com/keelson/keelson/internal/lab/wire"
 )
 
@@ -180,7 +181,7 @@ func stageCommand(id string, control *os.File, said *tail) *exec.Cmd {
 	}
 	return &exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{id}, Dir: "/",
-		Env:         []string{RoleVariable + "=" + string(roleStage), "PATH=" + os.Getenv("PATH")},
+		Env:         hostinit.InnerEnvironment(string(roleStage)),
 		Stderr:      said,
 		ExtraFiles:  []*os.File{control},
 		SysProcAttr: attr,

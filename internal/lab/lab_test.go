@@ -84,7 +84,7 @@ func tool(t *testing.T, h *lab.Host, args ...string) string {
 }
 
 func toolCommand(args ...string) lab.Command {
-	return lab.Command{Args: append([]string{lab.SelfPath}, args...), Env: []string{toolVariable + "=1"}}
+	return lab.Command{Args: append([]string{lab.SelfPath}, args...), Env: []string{toolVariable + "=1", "GORACE=atexit_sleep_ms=0"}}
 }
 
 // pings returns how many of n pings from h to an address were answered.

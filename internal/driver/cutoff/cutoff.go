@@ -11,8 +11,8 @@
 // What cannot be enforced this way, and must not be relied on:
 //
 //   - Frames that a program sends through a packet socket pass. The address
-//     driver, which probes for duplicates that way, therefore checks for itself
-//     that it is not late.
+//     driver probes and announces that way, and therefore sees to it itself that
+//     it announces nothing after a freeze.
 //   - The timeouts count the time that the kernel runs. A host that was
 //     suspended as a whole goes on where it stopped, until the guard, which
 //     counts the sleep, drops what it held.
@@ -181,7 +181,8 @@ func (f *Fence) Close() error {
 }
 
 // Remove takes the tables away: every address passes. Only for a node that
-// leaves its cell, after it has given up its addresses.
+// leaves its cell, after it has given up its addresses. The error may be
+// [ErrUnsupported]: then there are none.
 func (f *Fence) Remove() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

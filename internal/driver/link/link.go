@@ -428,6 +428,8 @@ const (
 	Duplicate               // handed out before; normal with several links
 	Stale                   // too old to tell, or of an older incarnation
 	kinds
+
+	taken = kinds // not dropped at all
 )
 
 var kindNames = [kinds]string{

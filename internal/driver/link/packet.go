@@ -119,48 +119,47 @@ func (c *codec) setNonce(h header) {
 	binary.BigEndian.PutUint64(c.nonce[16:], h.sequence)
 }
 
-// parse reads the header of a packet of this cell. It returns the kind that
-// the packet is to be counted as if it is none.
-func (c *codec) parse(packet []byte) (header, Kind, bool) {
+// parse reads the header of a packet of this cell. It returns taken, or what to
+// count the packet as if it is none.
+func (c *codec) parse(packet []byte) (header, Kind) {
 	switch {
 	case len(packet) < headerSize:
-		return header{}, Truncated, false
+		return header{}, Truncated
 	case packet[atVersion] != protocol:
-		return header{}, Version, false
+		return header{}, Version
 	case binary.BigEndian.Uint32(packet[atCell:]) != c.cell:
-		return header{}, Foreign, false
+		return header{}, Foreign
 	}
 	return header{
 		key:  binary.BigEndian.Uint32(packet[atKey:]),
 		from: packet[atFrom], to: packet[atTo],
 		incarnation: binary.BigEndian.Uint64(packet[atIncarnation:]),
 		sequence:    binary.BigEndian.Uint64(packet[atSequence:]),
-	}, 0, true
+	}, taken
 }
 
 // open returns the header and the payload of a packet, the payload in dst's
-// memory. It returns false, and what to count the packet as, for everything
-// that is not an authentic new packet of a peer for this node. dst and packet
-// must not overlap.
-func (c *codec) open(dst, packet []byte) (h header, payload []byte, k Kind, ok bool) {
+// memory, and taken; or what to count the packet as if it is not an authentic
+// new packet of a peer for this node. dst and packet must not overlap.
+func (c *codec) open(dst, packet []byte) (header, []byte, Kind) {
 	if len(packet) > MaxPacket {
-		return header{}, nil, Oversize, false
+		return header{}, nil, Oversize
 	}
-	h, k, ok = c.parse(packet)
-	if !ok {
-		return header{}, nil, k, false
+	h, k := c.parse(packet)
+	if k != taken {
+		return header{}, nil, k
 	}
 	switch {
 	case len(packet) < headerSize+chacha20poly1305.Overhead:
-		return header{}, nil, Truncated, false
+		return header{}, nil, Truncated
 	case h.to != c.self:
-		return header{}, nil, Misdirected, false
+		return header{}, nil, Misdirected
 	case h.from >= MaxSlots || c.peers&(1<<h.from) == 0:
-		return header{}, nil, Stranger, false
+		return header{}, nil, Stranger
 	}
 	heard := &c.heard[h.from]
-	if k, fresh := heard.fresh(h.incarnation, h.sequence); !fresh {
-		return header{}, nil, k, false
+	if k := heard.judge(h.incarnation, h.sequence); k != taken {
+		return header{}, nil, k
 	}
 	for i := range c.keys {
 		if c.keys[i].id != h.key {
@@ -169,18 +168,18 @@ func (c *codec) open(dst, packet []byte) (h header, payload []byte, k Kind, ok b
 		c.setNonce(h)
 		payload, err := c.keys[i].aead.Open(dst[:0], c.nonce[:], packet[headerSize:], packet[:headerSize])
 		if err != nil {
-			return header{}, nil, Forged, false
+			return header{}, nil, Forged
 		}
 		heard.mark(h.incarnation, h.sequence)
-		return h, payload, 0, true
+		return h, payload, taken
 	}
-	return header{}, nil, UnknownKey, false
+	return header{}, nil, UnknownKey
 }
 
 // ours reports whether the start of a packet, as a refusal quotes it, was sent
 // by this codec to slot to.
 func (c *codec) ours(packet []byte, to uint8) bool {
-	h, _, ok := c.parse(packet)
-	return ok && h.from == c.self && h.to == to && h.incarnation == c.incarnation &&
+	h, k := c.parse(packet)
+	return k == taken && h.from == c.self && h.to == to && h.incarnation == c.incarnation &&
 		h.sequence > 0 && h.sequence <= c.sequence
 }

@@ -67,13 +67,13 @@ func TestOpenTakesOnlyWhatIsMeantForIt(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name+" is dropped", func(t *testing.T) {
 			c := newCodec(t, "c", 0, 1)
-			_, payload, k, ok := c.open(make([]byte, MaxPayload), tt.packet)
-			if ok || payload != nil || k != tt.want {
+			_, payload, k := c.open(make([]byte, MaxPayload), tt.packet)
+			if payload != nil || k != tt.want {
 				t.Errorf("took %q, kind %s, want %s", payload, k, tt.want)
 			}
 			// Whatever it was, it must not keep out the real one.
-			h, payload, k, ok := c.open(make([]byte, MaxPayload), sealed())
-			if !ok || string(payload) != "hello" {
+			h, payload, k := c.open(make([]byte, MaxPayload), sealed())
+			if k != taken || string(payload) != "hello" {
 				t.Fatalf("the real packet is dropped as %s", k)
 			}
 			if diff := cmp.Diff(header{key: 1, from: 1, to: 0, incarnation: 7, sequence: 1}, h, cmp.AllowUnexported(header{})); diff != "" {
@@ -91,8 +91,8 @@ func TestAPayloadMayBeEmptyOrAsLongAsTheLimit(t *testing.T) {
 		if size == MaxPayload && len(packet) != MaxPacket {
 			t.Errorf("the longest packet has %d bytes, not %d", len(packet), MaxPacket)
 		}
-		_, got, k, ok := to.open(make([]byte, MaxPayload), packet)
-		if !ok || !bytes.Equal(got, want) {
+		_, got, k := to.open(make([]byte, MaxPayload), packet)
+		if k != taken || !bytes.Equal(got, want) {
 			t.Errorf("%d bytes: dropped as %s", size, k)
 		}
 	}
@@ -116,11 +116,11 @@ func TestNoNonceIsUsedTwice(t *testing.T) {
 
 func TestKeysRotateWithoutALoss(t *testing.T) {
 	from, to := newCodec(t, "c", 1, 7, key(1)), newCodec(t, "c", 0, 1, key(1))
-	pass := func(step string, want bool) {
+	pass := func(step string, want Kind) {
 		t.Helper()
-		_, _, k, ok := to.open(make([]byte, MaxPayload), from.seal(nil, 0, []byte(step)))
-		if ok != want {
-			t.Errorf("%s: taken %v (%s), want %v", step, ok, k, want)
+		_, _, k := to.open(make([]byte, MaxPayload), from.seal(nil, 0, []byte(step)))
+		if k != want {
+			t.Errorf("%s: kind %d, want %d", step, k, want)
 		}
 	}
 	set := func(c *codec, keys ...record.LinkKey) {
@@ -129,18 +129,18 @@ func TestKeysRotateWithoutALoss(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pass("before", true)
+	pass("before", taken)
 	set(to, key(1), key(2)) // the receiver learns the new key first
-	pass("the receiver knows both", true)
+	pass("the receiver knows both", taken)
 	set(from, key(2), key(1))
-	pass("the sender seals with the new one", true)
+	pass("the sender seals with the new one", taken)
 	set(to, key(2))
-	pass("the old one is gone", true)
+	pass("the old one is gone", taken)
 	set(from, key(1))
-	pass("a sender with the old one", false)
+	pass("a sender with the old one", UnknownKey)
 	late := from.seal(nil, 0, nil)
 	set(to, key(2), key(1))
-	if _, _, k, ok := to.open(make([]byte, MaxPayload), late); !ok {
+	if _, _, k := to.open(make([]byte, MaxPayload), late); k != taken {
 		t.Errorf("the old key opens no more: %s", k)
 	}
 }
@@ -166,7 +166,7 @@ func TestSetKeysRefusesWhatIsNoKeyRing(t *testing.T) {
 			if err := c.setKeys(tt.keys); err == nil {
 				t.Fatal("accepted")
 			}
-			if _, _, k, ok := newCodec(t, "c", 0, 1).open(make([]byte, MaxPayload), c.seal(nil, 0, nil)); !ok {
+			if _, _, k := newCodec(t, "c", 0, 1).open(make([]byte, MaxPayload), c.seal(nil, 0, nil)); k != taken {
 				t.Errorf("the old key is gone: %s", k)
 			}
 		})
@@ -178,26 +178,26 @@ func TestANewIncarnationBeginsAnewAndTheOldOneIsOver(t *testing.T) {
 	buf := make([]byte, MaxPayload)
 	old, young := newCodec(t, "c", 1, 7), newCodec(t, "c", 1, 8)
 	first, second := old.seal(nil, 0, nil), old.seal(nil, 0, nil)
-	check := func(packet []byte, want Kind, wantOK bool) {
+	check := func(packet []byte, want Kind) {
 		t.Helper()
-		if _, _, k, ok := to.open(buf, packet); ok != wantOK || !ok && k != want {
-			t.Errorf("taken %v, kind %s", ok, k)
+		if _, _, k := to.open(buf, packet); k != want {
+			t.Errorf("kind %d, want %d", k, want)
 		}
 	}
-	check(first, 0, true)
-	check(first, Duplicate, false)
+	check(first, taken)
+	check(first, Duplicate)
 	forged := young.seal(nil, 0, nil)
 	forged[len(forged)-1] ^= 1
-	check(forged, Forged, false)
-	check(second, 0, true) // a forged one ends no incarnation
-	check(young.seal(nil, 0, nil), 0, true)
-	check(old.seal(nil, 0, nil), Stale, false)
-	check(first, Stale, false)
+	check(forged, Forged)
+	check(second, taken) // a forged one ends no incarnation
+	check(young.seal(nil, 0, nil), taken)
+	check(old.seal(nil, 0, nil), Stale)
+	check(first, Stale)
 	// Who leaves the cell is forgotten, and the slot's next owner may be younger.
 	to.admit(1, false)
-	check(first, Stranger, false)
+	check(first, Stranger)
 	to.admit(1, true)
-	check(newCodec(t, "c", 1, 3).seal(nil, 0, nil), 0, true)
+	check(newCodec(t, "c", 1, 3).seal(nil, 0, nil), taken)
 }
 
 // model is the window as a set without bounds.
@@ -227,14 +227,14 @@ func TestTheWindowTakesEachPacketOnce(t *testing.T) {
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
 			incarnation := rapid.Uint64Range(0, 2).Draw(t, "incarnation")
 			sequence := base + rapid.Uint64Range(0, 3*windowSize).Draw(t, "sequence")
-			k, fresh := w.fresh(incarnation, sequence)
-			if fresh {
+			k := w.judge(incarnation, sequence)
+			if k == taken {
 				w.mark(incarnation, sequence)
 			} else if k != Duplicate && k != Stale {
 				t.Fatalf("counted as %s", k)
 			}
-			if want := m.take(incarnation, sequence); fresh != want {
-				t.Fatalf("incarnation %d, sequence %d: taken %v, want %v", incarnation, sequence, fresh, want)
+			if want := m.take(incarnation, sequence); (k == taken) != want {
+				t.Fatalf("incarnation %d, sequence %d: kind %d, want taken %v", incarnation, sequence, k, want)
 			}
 		}
 	})
@@ -279,13 +279,14 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		c := newCodec(t, "c", 0, 1)
 		before := c.heard
-		_, payload, k, ok := c.open(make([]byte, MaxPayload), packet)
+		_, payload, k := c.open(make([]byte, MaxPayload), packet)
+		ok := k == taken
 		switch {
 		case ok && !bytes.Equal(packet, good):
 			t.Errorf("took %x", packet)
 		case ok && string(payload) != "hello":
 			t.Errorf("payload %q", payload)
-		case !ok && (payload != nil || k >= kinds):
+		case !ok && payload != nil:
 			t.Errorf("dropped as %d with payload %q", k, payload)
 		case !ok && c.heard != before:
 			t.Error("a dropped packet changed what was heard")
@@ -302,7 +303,7 @@ func BenchmarkSealAndOpen(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		packet = from.seal(packet[:0], 0, payload)
-		if _, _, k, ok := to.open(buf, packet); !ok {
+		if _, _, k := to.open(buf, packet); k != taken {
 			b.Fatal(k)
 		}
 	}

@@ -145,9 +145,9 @@ func (s *Socket) arrival(fd int, buf []byte) (p Packet, more, ok bool) {
 		return Packet{}, false, false
 	}
 	s.mu.Lock()
-	h, payload, k, ok := s.codec.open(buf, s.inbox[:n])
+	h, payload, k := s.codec.open(buf, s.inbox[:n])
 	s.mu.Unlock()
-	if !ok {
+	if k != taken {
 		s.drop(k)
 		return Packet{}, true, false
 	}

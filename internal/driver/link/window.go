@@ -10,45 +10,47 @@ const windowSize = 1024
 type window struct {
 	incarnation uint64
 	newest      uint64
-	taken       [windowSize / 64]uint64
+	seen        [windowSize / 64]uint64
 }
 
-// fresh reports whether the packet may be taken, and if not, what to count it
-// as. It changes nothing: the packet is not known to be authentic yet.
-// Sequence numbers begin with 1.
-func (w *window) fresh(incarnation, sequence uint64) (Kind, bool) {
+// judge returns taken if the packet may be taken, or what to count it as. It
+// changes nothing: the packet is not known to be authentic yet. Sequence
+// numbers begin with 1.
+func (w *window) judge(incarnation, sequence uint64) Kind {
 	switch {
 	case incarnation < w.incarnation, sequence == 0:
-		return Stale, false
+		return Stale
 	case incarnation > w.incarnation:
-		return 0, true
+		return taken
 	case w.newest >= windowSize && sequence <= w.newest-windowSize:
-		return Stale, false
+		return Stale
 	case sequence > w.newest:
-		return 0, true
+		return taken
 	}
-	word, bit := place(sequence)
-	return Duplicate, w.taken[word]&bit == 0
+	if word, bit := place(sequence); w.seen[word]&bit != 0 {
+		return Duplicate
+	}
+	return taken
 }
 
-// mark takes a packet that is fresh and authentic.
+// mark takes a packet that judge would take and that is authentic.
 func (w *window) mark(incarnation, sequence uint64) {
 	if incarnation > w.incarnation {
 		*w = window{incarnation: incarnation}
 	}
 	if sequence > w.newest {
 		if sequence-w.newest >= windowSize {
-			clear(w.taken[:])
+			clear(w.seen[:])
 		} else {
 			for s := w.newest + 1; s < sequence; s++ {
 				word, bit := place(s)
-				w.taken[word] &^= bit
+				w.seen[word] &^= bit
 			}
 		}
 		w.newest = sequence
 	}
 	word, bit := place(sequence)
-	w.taken[word] |= bit
+	w.seen[word] |= bit
 }
 
 func place(sequence uint64) (word int, bit uint64) {

@@ -63,12 +63,22 @@ func (a *assembly) node(n record.Node) status.Node {
 	return status.Node{
 		Name: n.Name, Slot: n.Slot, Address: n.Address, Labels: n.Labels,
 		Liveness: a.liveness[n.Name],
-		Voter:    (a.Records.Lease.Voters>>n.Slot)&1 == 1,
+		Voter:    counts(a.Records.Lease, n.Slot),
 		Witness:  n.Witness, Draining: wish.Drain, Leaving: wish.Leaving,
 		Version: n.Version, Joined: n.Joined,
 		Stall: time.Duration(report.Stall), Warnings: report.Warnings,
 		GuardUp: report.GuardUp,
 	}
+}
+
+// counts reports whether a node's vote counts for good: one that is about to
+// come or to go is not relied on.
+func counts(l record.Lease, slot uint8) bool {
+	voters := l.Voters
+	if l.Prior != 0 {
+		voters &= l.Prior
+	}
+	return (voters>>slot)&1 == 1
 }
 
 // found is the instance of a service that counts: the one that runs or is

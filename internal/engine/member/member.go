@@ -31,7 +31,7 @@ const (
 	// busyPeriod is the pause between two looks while something is under way,
 	// quietPeriod when not. A changed wish or node wakes at once.
 	busyPeriod  = 500 * time.Millisecond
-	quietPeriod = 10 * time.Second
+	quietPeriod = 2 * time.Second
 
 	callTimeout  = 5 * time.Second  // of one call of the store or its cluster
 	startTimeout = 30 * time.Second // of the start of the server

@@ -40,7 +40,8 @@ Example:
 const guardHelp = `Run this node's guard: heartbeats and leases. The agent starts it by itself.
 
 Usage:
-    keelson guard [--run DIR] [--data DIR] [--log-level LEVEL] [--log-format FORMAT]
+    keelson guard [--run DIR] [--data DIR] [--log-level LEVEL]
+                  [--log-format FORMAT]
 
 Exit status: 0 ended when asked, 1 could not go on, 2 wrong usage.
 

@@ -13,7 +13,7 @@ import (
 	"github.com/keelson/keelson/internal/model/request"
 )
 
-const applyHelp = `Create or change services from a file. All of them are valid and written, or none.
+const applyHelp = `Create or change services from a file: all of them, or none if one is wrong.
 
 Usage:
     keelson apply -f FILE [--dry-run] [--wait] [--timeout DURATION] [-o FORMAT]

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const completionHelp = `Print a completion script for a shell. It completes names of services and nodes too.
+const completionHelp = `Print a completion script for a shell. It knows the names in the cell, too.
 
 Usage:
     keelson completion bash|zsh|fish

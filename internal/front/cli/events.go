@@ -14,7 +14,8 @@ import (
 const eventsHelp = `Show what happened in the cell, the newest last.
 
 Usage:
-    keelson events [--follow] [--service SERVICE] [--node NODE] [--limit N] [-o FORMAT]
+    keelson events [--follow] [--service SERVICE] [--node NODE] [--limit N]
+                   [-o FORMAT]
 
     -f, --follow         then go on with what happens, until Ctrl-C
     --service SERVICE    of one service only

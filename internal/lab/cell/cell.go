@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,6 +44,11 @@ type Options struct {
 	// LogDir is a directory of the machine for the agents' output, one file
 	// HOST.log each. "" drops it.
 	LogDir string
+	// Output, if not nil, gets the output of a node's agents instead of a file.
+	// What it returns must be safe for concurrent use.
+	Output func(node string) io.Writer
+	// Progress, if not nil, hears what [Form] is about to do.
+	Progress func(what string)
 	// LogLevel is that of the agents; "" is theirs.
 	LogLevel string
 	// Env is added to the environment of all commands and agents.
@@ -70,7 +76,11 @@ func Form(ctx context.Context, l *lab.Lab, o Options) (*Cell, error) {
 		return nil, errors.New("a cell has one node at least")
 	}
 	c := &Cell{lab: l, o: o, agents: map[string]*lab.Process{}}
+	if o.Progress == nil {
+		c.o.Progress = func(string) {}
+	}
 	first := l.Host(o.Nodes[0])
+	c.o.Progress("making it on " + first.Name())
 	if _, err := c.command(ctx, first, "", initLine(o, first)); err != nil {
 		return nil, err
 	}
@@ -85,11 +95,13 @@ func Form(ctx context.Context, l *lab.Lab, o Options) (*Cell, error) {
 			return nil, err
 		}
 	}
+	c.o.Progress("waiting for all nodes to be alive")
 	_, err := c.Await(ctx, "all nodes to be alive", func(s Status) bool { return s.Whole(o.Nodes) })
 	return c, err
 }
 
 func (c *Cell) join(ctx context.Context, name string) error {
+	c.o.Progress(name + " joins")
 	first, h := c.lab.Host(c.o.Nodes[0]), c.lab.Host(name)
 	text, err := c.command(ctx, first, "", tokenLine())
 	if err != nil {
@@ -119,7 +131,11 @@ func (c *Cell) StartAgent(ctx context.Context, node string) error {
 		}
 	}
 	command := lab.Command{Args: agentLine(c.o), Env: c.o.Env}
-	if c.o.LogDir != "" {
+	switch {
+	case c.o.Output != nil:
+		w := c.o.Output(node)
+		command.Stdout, command.Stderr = w, w
+	case c.o.LogDir != "":
 		command.LogPath = filepath.Join(c.o.LogDir, node+".log")
 	}
 	p, err := c.lab.Host(node).Start(ctx, command)

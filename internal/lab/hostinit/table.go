@@ -19,7 +19,13 @@ import (
 
 // RoleVariable is the environment variable that starts the lab's own binary in
 // an inner role.
-const RoleVariable = "KEELSON_LAB_ROLE"
+const RoleVariable = "LAB_OF_KEELSON_ROLE"
+
+// InnerEnvironment returns the environment of an inner process of the lab. A
+// binary that checks for races would sleep for a second when it ends.
+func InnerEnvironment(role string) []string {
+	return []string{RoleVariable + "=" + role, "GORACE=atexit_sleep_ms=0"}
+}
 
 // table knows the processes that the lab started, and starts more. Orphans of
 // others are reaped without being known.
@@ -126,7 +132,7 @@ func (t *table) environment(p wire.Process) []string {
 		"HOME=/var/home", "LANG=C.UTF-8", "HOSTNAME=" + t.cfg.Host.Name,
 	}
 	if p.Role != "" {
-		env = append(env, RoleVariable+"="+p.Role)
+		env = append(env, InnerEnvironment(p.Role)...)
 	}
 	return append(env, p.Env...)
 }

@@ -75,7 +75,7 @@ func (h *host) startInit(ctx context.Context, control *os.File) (*os.Process, ch
 	cmd := exec.Cmd{
 		Path: "/proc/self/exe",
 		Args: []string{"keelson-lab-init " + h.cfg.Host.Name},
-		Env:  []string{hostinit.RoleVariable + "=init", "PATH=" + os.Getenv("PATH")},
+		Env:  hostinit.InnerEnvironment("init"),
 		Dir:  "/", Stdin: strings.NewReader(string(cfg)), Stdout: readyIn, Stderr: os.Stderr,
 		ExtraFiles: []*os.File{control},
 		SysProcAttr: &syscall.SysProcAttr{

@@ -55,6 +55,9 @@ type ServerOptions struct {
 	ListenPeer, ListenClient       string
 	AdvertisePeer, AdvertiseClient string
 	TLS                            TLSFiles // required: peers and clients both need a certificate of the CA
+	// PeerName is a DNS name that the certificates of peers and clients must
+	// have; empty: any certificate of the CA will do.
+	PeerName string
 	// Heartbeat and Election must be equal on all servers, and Election at
 	// least five times Heartbeat. 0 means the defaults.
 	Heartbeat, Election time.Duration
@@ -209,7 +212,7 @@ func (o ServerOptions) config(state, cluster string, q *quiet) *embed.Config {
 	c.Name, c.Dir = o.Name, o.Dir
 	c.ListenPeerUrls, c.ListenClientUrls = urls(o.ListenPeer), urls(o.ListenClient)
 	c.AdvertisePeerUrls, c.AdvertiseClientUrls = urls(o.AdvertisePeer), urls(o.AdvertiseClient)
-	c.PeerTLSInfo, c.ClientTLSInfo = o.TLS.server(), o.TLS.server()
+	c.PeerTLSInfo, c.ClientTLSInfo = o.TLS.server(o.PeerName), o.TLS.server(o.PeerName)
 	c.ClusterState, c.InitialClusterToken = state, o.Cell
 	c.InitialCluster = cluster
 	if cluster == "" {

@@ -50,13 +50,19 @@ func (f TLSFiles) client() (*tls.Config, error) {
 	return config, nil
 }
 
-// server returns what the embedded server needs to listen with mutual TLS.
+// server returns what the embedded server needs to listen with mutual TLS. With
+// a name, only certificates for that DNS name are let in.
 //
 // The address in a certificate is not compared with the one a peer calls from:
 // a node may have several.
-func (f TLSFiles) server() transport.TLSInfo {
+func (f TLSFiles) server(name string) transport.TLSInfo {
+	var names []string
+	if name != "" {
+		names = []string{name}
+	}
 	return transport.TLSInfo{
-		CertFile: f.Cert, KeyFile: f.Key, TrustedCAFile: f.CA,
+		AllowedHostnames: names,
+		CertFile:         f.Cert, KeyFile: f.Key, TrustedCAFile: f.CA,
 		ClientCertAuth: true, SkipClientSANVerify: true,
 	}
 }

@@ -53,6 +53,9 @@ var (
 	// ErrGone means the address is not on its interface although it was not
 	// stopped here.
 	ErrGone = errors.New("the address is gone")
+
+	// ErrGivenBack means that Stop gave the address back. All is well.
+	ErrGivenBack = errors.New("the address was given back")
 )
 
 // Defaults and limits of [Options].

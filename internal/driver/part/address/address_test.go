@@ -225,7 +225,7 @@ func TestWaitReportsALoss(t *testing.T) {
 		}, ErrGone},
 		{"a stop is no loss", func(t *testing.T, d *Driver, run instance.Run) {
 			check(t, d.Stop(t.Context(), run))
-		}, nil},
+		}, ErrGivenBack},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			newHosts(t, 1)

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	// maxLate is how late an announcement may be. A later one shows that this
-	// process or host stood still, and the lease may be another's by now.
-	maxLate = 200 * time.Millisecond
-	// settle is how long the announcements rest after that, so that whoever
-	// enforces the lease comes first.
-	settle = time.Second
+	// dozed is the longest time between two looks that proves that this process
+	// did not stand still for as long as a lease lasts.
+	dozed = 250 * time.Millisecond
+	// settle is how long the process must have been awake before it announces:
+	// whoever enforces the lease has then had time to cut off what has ended.
+	settle = 150 * time.Millisecond
 	// idle is how long Run sleeps when nothing is held.
 	idle = time.Hour
 )
@@ -34,6 +34,9 @@ type roster struct {
 	burst       int
 	gap, repeat time.Duration
 	all         map[string]holding
+	// looked is when due was last asked, since the first of those times with no
+	// longer pause than dozed between them.
+	looked, since time.Duration
 }
 
 func newRoster(burst int, gap, repeat time.Duration) roster {
@@ -62,15 +65,21 @@ func (r *roster) after(h holding, now time.Duration) holding {
 }
 
 // due moves on all holdings whose time has come and returns those to announce
-// now, by key. What is too late is put off instead.
+// now, by key. All of them are put off while it is not sure that this process
+// is awake.
 func (r *roster) due(now time.Duration) []holding {
+	if now-r.looked > dozed {
+		r.since = now
+	}
+	r.looked = now
+
 	var out []holding
 	for key, h := range r.all {
 		switch {
 		case h.next > now:
 			continue
-		case now-h.next > maxLate:
-			h.next = now + settle
+		case now-r.since < settle:
+			h.next = r.since + settle
 		default:
 			h = r.after(h, now)
 			out = append(out, h)
@@ -93,9 +102,9 @@ func (r *roster) wait(now time.Duration) time.Duration {
 // Run announces what is held, several times after it was taken and slowly from
 // then on, until ctx ends. It returns ctx's error. Call it once.
 //
-// An announcement for which the process woke up too late is skipped, and none
-// is sent for an address that is not on its interface: whoever was frozen must
-// not draw the traffic of an address that has moved on.
+// An announcement waits until the process is proved awake for a moment, and is
+// sent only for an address that is on its interface then: whoever was frozen
+// must not draw the traffic of an address that has moved on.
 func (d *Driver) Run(ctx context.Context) error {
 	defer d.closeSpent()
 	for {

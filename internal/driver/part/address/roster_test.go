@@ -10,42 +10,73 @@ func testRoster() roster { return newRoster(3, 100*time.Millisecond, 10*time.Sec
 
 func TestRosterAnnouncesOftenFirstAndSlowlyThen(t *testing.T) {
 	r := testRoster()
-	r.add("shop/address", claim{}, 0)
+	r.due(time.Hour)
+	r.add("shop/address", claim{}, time.Hour)
 
 	var at []time.Duration
-	for now := time.Duration(0); now < 25*time.Second; now += r.wait(now) {
+	for now := time.Hour; now < time.Hour+25*time.Second; now += r.wait(now) {
 		for range r.due(now) {
-			at = append(at, now)
+			at = append(at, now-time.Hour)
 		}
 	}
-	compare(t, at, []time.Duration{
-		100 * time.Millisecond, 200 * time.Millisecond, 10200 * time.Millisecond, 20200 * time.Millisecond,
-	})
+	// Each of the slow ones comes after a moment of proved wakefulness.
+	compare(t, at, []time.Duration{settle, settle + 100*time.Millisecond, 10400 * time.Millisecond, 20550 * time.Millisecond})
 }
 
-func TestRosterPutsOffWhatIsLate(t *testing.T) {
-	for _, c := range []struct {
-		name string
+func TestRosterPutsOffWhatIsDueUntilItIsSurelyAwake(t *testing.T) {
+	const ms = time.Millisecond
+	type step struct {
 		now  time.Duration
 		want []string
 		wait time.Duration
+	}
+	both := []string{"a/address", "b/address"}
+	for _, c := range []struct {
+		name  string
+		steps []step
 	}{
-		{name: "nothing is due before its time", now: 99 * time.Millisecond, wait: time.Millisecond},
-		{name: "on time, by name", now: 100 * time.Millisecond, want: []string{"a/address", "b/address"}, wait: 100 * time.Millisecond},
-		{name: "a little late is on time", now: 300 * time.Millisecond, want: []string{"a/address", "b/address"}, wait: 100 * time.Millisecond},
-		{name: "after a freeze it rests until the lease was enforced", now: 301 * time.Millisecond, wait: settle},
-		{name: "after a night's sleep too", now: 8 * time.Hour, wait: settle},
+		{"awake all the time, by name", []step{
+			{now: 0, wait: 200 * ms},
+			{now: 200 * ms, want: both, wait: 100 * ms},
+		}},
+		{"a short pause is no freeze", []step{
+			{now: 0, wait: 200 * ms},
+			{now: 250 * ms, want: both, wait: 100 * ms},
+		}},
+		{"after a freeze, however little late", []step{
+			{now: 0, wait: 200 * ms},
+			{now: 251 * ms, wait: settle},
+			{now: 401 * ms, want: both, wait: 100 * ms},
+		}},
+		{"another reason to look does not prove it", []step{
+			{now: 0, wait: 200 * ms},
+			{now: 3000 * ms, wait: settle},
+			{now: 3001 * ms, wait: settle - ms},
+			{now: 3150 * ms, want: both, wait: 100 * ms},
+		}},
+		{"frozen again in between", []step{
+			{now: 0, wait: 200 * ms},
+			{now: 3000 * ms, wait: settle},
+			{now: 5000 * ms, wait: settle},
+			{now: 5150 * ms, want: both, wait: 100 * ms},
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := testRoster()
-			r.add("b/address", claim{}, 0)
-			r.add("a/address", claim{}, 0)
-			var got []string
-			for _, h := range r.due(c.now) {
-				got = append(got, h.key)
+			const start = time.Hour
+			r := newRoster(3, 100*ms, 10*time.Second)
+			for now := start - 500*ms; now <= start; now += 100 * ms {
+				r.due(now)
 			}
-			compare(t, got, c.want)
-			compare(t, r.wait(c.now), c.wait)
+			r.add("b/address", claim{}, start+100*ms)
+			r.add("a/address", claim{}, start+100*ms)
+			for _, s := range c.steps {
+				var got []string
+				for _, h := range r.due(start + s.now) {
+					got = append(got, h.key)
+				}
+				compare(t, got, s.want)
+				compare(t, r.wait(start+s.now), s.wait)
+			}
 		})
 	}
 }

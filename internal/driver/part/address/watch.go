@@ -15,10 +15,10 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 )
 
-// Wait blocks until the part's address is lost although nobody stopped it here,
-// and returns [ErrGone] or [ErrLinkDown] with what happened. It returns nil
-// when [Driver.Stop] gives the address back, and ctx's error when ctx ends. It
-// learns of changes from the kernel at once; it does not poll.
+// Wait blocks while the part's address is in place. It returns [ErrGone] or
+// [ErrLinkDown] with what happened, [ErrGivenBack] after a [Driver.Stop], or
+// ctx's error; never nil. It learns of changes from the kernel at once; it does
+// not poll.
 func (d *Driver) Wait(ctx context.Context, run instance.Run) error {
 	c, known, err := loadClaim(run.RunDir)
 	if err != nil {
@@ -37,7 +37,7 @@ func (d *Driver) Wait(ctx context.Context, run instance.Run) error {
 	defer stop()
 
 	index, err := d.lookAgain(run, c)
-	for err == nil && index != 0 {
+	for err == nil {
 		if err = nextChange(changes, change{index: index, addr: c.Prefix.Addr()}); err == nil {
 			index, err = d.lookAgain(run, c)
 		}
@@ -48,8 +48,8 @@ func (d *Driver) Wait(ctx context.Context, run instance.Run) error {
 	return err
 }
 
-// lookAgain returns the index of the link that has the address. Index 0 without
-// an error means that the address was given back here.
+// lookAgain returns the index of the link that has the address, or what became
+// of it.
 func (d *Driver) lookAgain(run instance.Run, c claim) (int, error) {
 	host, err := openNetwork()
 	if err != nil {
@@ -64,7 +64,7 @@ func (d *Driver) lookAgain(run instance.Run, c claim) (int, error) {
 		return 0, err
 	}
 	if !known || now.Prefix != c.Prefix || now.Interface != c.Interface {
-		return 0, nil
+		return 0, fmt.Errorf("%s: %w", c.Prefix, ErrGivenBack)
 	}
 	if err := host.check(c); err != nil {
 		return 0, err

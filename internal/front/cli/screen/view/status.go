@@ -40,7 +40,8 @@ func Status(c client.Status, width int, color bool) string {
 	if len(c.Services) == 0 {
 		b.WriteString("\nno services yet: `keelson apply -f FILE`\n")
 	} else {
-		b.WriteString("\n" + Services(c.Services, c.At).Render(width, color))
+		// What is wrong with a service is said above.
+		b.WriteString("\n" + services(c.Services, c.At).Render(width, color))
 	}
 	return b.String()
 }
@@ -104,16 +105,24 @@ func role(n client.Node) string {
 	return ""
 }
 
-// Services is the table of services, as of now.
-func Services(services []client.Service, now time.Time) screen.Table {
-	t := screen.Table{Head: []string{"SERVICE", "STATE", "READY", "NODE", "FOR", "EPOCH", "TTL", "NEXT", "PROBLEM"}}
-	for _, s := range services {
+// Services is the table of services, as of now, with what is wrong with each.
+func Services(list []client.Service, now time.Time) screen.Table {
+	t := services(list, now)
+	t.Head = append(t.Head, "PROBLEM")
+	for i, s := range list {
+		t.Rows[i] = append(t.Rows[i], screen.Bad.Of(s.Problem))
+	}
+	return t
+}
+
+func services(list []client.Service, now time.Time) screen.Table {
+	t := screen.Table{Head: []string{"SERVICE", "STATE", "READY", "NODE", "FOR", "EPOCH", "TTL", "NEXT"}}
+	for _, s := range list {
 		t.Rows = append(t.Rows, []screen.Field{
 			screen.Strong.Of(string(s.Name)),
 			serviceState(s), ready(s), screen.Text(string(s.Node)),
 			screen.Text(screen.Since(s.Since, now)), screen.Text(number(s.Epoch)), screen.Text(ttl(s)),
 			screen.Text(Names(s.Successors)),
-			screen.Bad.Of(s.Problem),
 		})
 	}
 	return t
