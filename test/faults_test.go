@@ -5,40 +5,72 @@ package test
 import (
 	"testing"
 	"time"
+
+	"github.com/keelson/keelson/internal/lab/cell"
 )
 
-func TestHostKilled(t *testing.T) {
-	b := newBench(t, 3)
-	was := b.holder()
-	fault := boot()
-	b.ready(b.lab.Host(was).Kill(t.Context()))
-	b.movedFrom(fault, was)
-	b.ready(b.cell.Boot(t.Context(), was))
-	b.whole()
-	b.neverTwo()
+func TestOneHostOfThree(t *testing.T) {
+	b := newBench(t, 3, secondClient)
+	b.step("is killed", func(b *bench) {
+		was := b.holder()
+		fault := boot()
+		b.ready(b.lab.Host(was).Kill(b.t.Context()))
+		now := b.movedFrom(fault, was)
+		b.ready(b.cell.Boot(b.t.Context(), was))
+		b.whole()
+		b.stays(now)
+	})
+	b.step("loses its cable", func(b *bench) {
+		was := b.holder()
+		fault := boot()
+		b.ready(b.lab.Host(was).Cut(b.t.Context()))
+		now := b.movedFrom(fault, was)
+		b.gone(was)
+		b.ready(b.lab.Host(was).Heal(b.t.Context()))
+		b.whole()
+		b.stays(now)
+	})
+	b.step("is frozen and thawed", func(b *bench) {
+		was := b.holder()
+		fault := boot()
+		b.ready(b.lab.Host(was).Freeze(b.t.Context()))
+		now := b.movedFrom(fault, was)
+		time.Sleep(2 * time.Second)
+		b.ready(b.lab.Host(was).Thaw(b.t.Context()))
+		b.whole()
+		b.stays(now)
+	})
+	b.step("is divided from the others, with the service", func(b *bench) {
+		b.partition(b.holder())
+	})
+	b.step("is divided from the others, without the service", func(b *bench) {
+		was := b.answered(boot())
+		alone := b.others(was.Host)[1]
+		fault := boot()
+		b.ready(b.lab.Partition(b.t.Context(), []string{alone}, b.others(alone)))
+		b.stays(was)
+		time.Sleep(2 * time.Second)
+		b.report(fault)
+		b.ready(b.lab.HealAll(b.t.Context()))
+		b.whole()
+		b.stays(was)
+	})
 }
 
-func TestCableCut(t *testing.T) {
-	b := newBench(t, 3)
-	was := b.holder()
-	fault := boot()
-	b.ready(b.lab.Host(was).Cut(t.Context()))
-	b.movedFrom(fault, was)
-	time.Sleep(2 * time.Second)
-	b.ready(b.lab.Host(was).Heal(t.Context()))
-	b.whole()
-	b.neverTwo()
-}
-
-func TestHostFrozenAndThawed(t *testing.T) {
-	b := newBench(t, 3)
-	was := b.holder()
-	fault := boot()
-	b.ready(b.lab.Host(was).Freeze(t.Context()))
-	b.movedFrom(fault, was)
-	time.Sleep(2 * time.Second)
-	b.ready(b.lab.Host(was).Thaw(t.Context()))
-	b.whole()
-	time.Sleep(time.Second)
-	b.neverTwo()
+func TestTwoHostsOfFiveKilledAtOnce(t *testing.T) {
+	b := newBench(t, 5, secondClient)
+	b.step("one of them serves and the other is next in line", func(b *bench) {
+		was := b.holder()
+		next := b.await("a succession", func(s cell.Status) bool { return len(s.Service(web).Successors) > 1 }).Service(web).Successors[0]
+		fault := boot()
+		b.power("kill", was, next)
+		now := b.movedFrom(fault, was, next)
+		b.power("boot", was, next)
+		b.whole()
+		b.stays(now)
+	})
+	b.step("a partition of two and three with the service among the two", func(b *bench) {
+		was := b.holder()
+		b.partition(was, b.others(was)[0])
+	})
 }

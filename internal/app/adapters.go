@@ -23,9 +23,11 @@ func (e emitter) Emit(ev event.Event) { e.to.Add(ev) }
 type nodes struct{ n *node }
 
 func (x nodes) Drain(ctx context.Context, ask request.Drain) error { return x.n.clerk.Drain(ctx, ask) }
+
 func (x nodes) Undrain(ctx context.Context, ask request.Undrain) error {
 	return x.n.clerk.Undrain(ctx, ask)
 }
+
 func (x nodes) Remove(ctx context.Context, ask request.Remove) error {
 	return x.n.clerk.Remove(ctx, ask)
 }
@@ -154,7 +156,7 @@ func (x logs) read(ctx context.Context, ask request.Logs, parts []spec.Part, f f
 				n := min(len(data), maxChunk)
 				if err := f(request.LogChunk{Part: p.part, Data: data[:n]}); err != nil {
 					cancel()
-					<-done
+					_ = <-done // its error is f's
 					return err
 				}
 				data = data[n:]

@@ -47,7 +47,7 @@ type node struct {
 	observer  *cell.Observer
 	programs  *partexec.Driver
 	addresses *address.Driver
-	left      chan struct{} // closed when the node has left the cell
+	healed    string // why this node has signed its own certificate; empty if it has not
 }
 
 // app is what every part of a running agent needs.
@@ -72,18 +72,22 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 			return err
 		}
 	}
-	if ok, err := lock(filepath.Join(f.data, "agent.lock")); err != nil {
+	unlock, err := lock(filepath.Join(f.data, "agent.lock"))
+	if err != nil {
 		return err
-	} else if !ok {
+	}
+	if unlock == nil {
 		return refused("already-running", "stop the other agent first", "an agent runs on %s already", f.data)
 	}
-	n := &node{app: &app{App: a, folders: f, local: l, config: o.Config, log: a.logger(o.Logging)}, left: make(chan struct{})}
+	defer unlock()
+	n := &node{app: &app{App: a, folders: f, local: l, config: o.Config, log: a.logger(o.Logging)}}
 	n.log.Info("agent started", logkey.Node, l.Node, "cell", l.Cell, logkey.Version, a.version)
+	defer n.closeStore(ctx)
 	if err := n.openStore(ctx); err != nil {
 		return storeError(f.etcd(), err)
 	}
-	defer n.closeStore(ctx)
 	n.build(o.Logging)
+	n.tellHealed()
 	organs, err := n.organs(ctx)
 	if err != nil {
 		return err
@@ -108,6 +112,12 @@ func (n *node) openStore(ctx context.Context) error {
 			}
 		}
 	}
+	files := pki.NewFiles(n.folders.pki())
+	if err := n.usable(n.local.Node, files); errors.Is(err, pki.ErrNoIdentity) || errors.Is(err, pki.ErrDamaged) {
+		return err
+	} else if err != nil {
+		n.log.Error("certificate of no use, the node goes on with what it knew last", logkey.Err, err, "hint", hint(err))
+	}
 	var err error
 	n.store, err = n.storeClient(n.folders, n.local, n.config, n.log)
 	return err
@@ -119,15 +129,19 @@ func (n *node) openStore(ctx context.Context) error {
 func (n *node) restartServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	err := n.server.Restart(ctx)
+	err := n.heal(ctx)
+	if err == nil {
+		err = n.server.Restart(ctx)
+	}
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, etcdstore.ErrRemoved):
 		n.log.Warn("this node's vote was taken over by another, its old store was put aside")
 		return n.server.Discard(n.clock.Now())
-	case len(n.local.Endpoints) > 1 && !errors.Is(err, etcdstore.ErrInUse):
-		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, storeError(n.folders.etcd(), err))
+	case len(n.local.Endpoints) > 1 && !errors.Is(err, etcdstore.ErrInUse) && !outlived(err):
+		err = storeError(n.folders.etcd(), err)
+		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, err, "hint", hint(err))
 		return nil
 	}
 	return err
@@ -139,8 +153,10 @@ const stopTimeout = 10 * time.Second
 func (n *node) closeStore(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	if err := n.store.Close(); err != nil {
-		n.log.Warn("store client not closed", logkey.Err, err)
+	if n.store != nil {
+		if err := n.store.Close(); err != nil {
+			n.log.Warn("store client not closed", logkey.Err, err)
+		}
 	}
 	if n.server != nil {
 		if err := n.server.Stop(ctx); err != nil {
@@ -194,7 +210,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		return nil, err
 	}
 	renewer := &pki.Renewer{
-		Files: n.trust.Files, Signer: n.registrar.SignerFor(n.local.Node), Clock: n.clock, Log: n.log, Seed: uint64(n.local.Slot),
+		Files: n.trust.Files, Signer: selfReliant{n, n.registrar.SignerFor(n.local.Node)}, Clock: n.clock, Log: n.log, Seed: uint64(n.local.Slot),
 		Renewed: func(expires time.Time) {
 			n.recorder.Add(event.Event{Kind: event.CertRenewed, Text: fmt.Sprintf("the certificate of %s was renewed; it is valid until %s", n.local.Node, expires.UTC().Format(time.RFC3339))})
 		},
@@ -215,6 +231,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		organ{"store endpoints", n.followVoters},
 		organ{"store server", n.watchServer},
 		organ{"leaving", n.leave},
+		organ{"memory", n.shedLater},
 	), nil
 }
 
@@ -234,7 +251,7 @@ func (n *node) faces(ctx context.Context) ([]organ, error) {
 	if errors.Is(err, unix.EADDRINUSE) {
 		return nil, refused("port-in-use", "stop the program that has it, or join with another --api-port", "port %d is in use on %s", n.local.Ports.API, n.local.Address)
 	} else if err != nil {
-		return nil, fmt.Errorf("listen for the API on %s: %w", where, err)
+		return nil, fmt.Errorf("listen for the API: %w", err)
 	}
 	if err := os.Remove(n.folders.api()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove an old socket: %w", err)
@@ -320,13 +337,20 @@ func (n *node) followVoters(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// outlived reports whether only a new process can start the store again.
+func outlived(err error) bool {
+	return errors.Is(err, etcdstore.ErrBroken) && !errors.Is(err, etcdstore.ErrCorrupt)
+}
+
 // watchServer says when the store server stops by a fault, and starts it again
-// on the data it has.
+// on the data it has. If this process cannot, it ends: the next one can, and
+// what runs goes on meanwhile.
 func (n *node) watchServer(ctx context.Context) error {
 	for n.server != nil {
 		if n.server.Running() {
 			if err := n.server.Wait(ctx); err != nil && ctx.Err() == nil {
-				n.log.Error("store server stopped", logkey.Err, storeError(n.folders.etcd(), err))
+				known := storeError(n.folders.etcd(), err)
+				n.log.Error("store server stopped", logkey.Err, known, "hint", hint(known))
 				if err := n.server.Stop(ctx); err != nil {
 					n.log.Warn("store server not stopped in order", logkey.Err, err)
 				}
@@ -340,8 +364,13 @@ func (n *node) watchServer(ctx context.Context) error {
 			return err
 		}
 		if !n.server.Running() && n.server.HasData() {
-			if err := n.restartServer(ctx); err != nil && ctx.Err() == nil {
-				n.log.Error("store server not started again", logkey.Err, storeError(n.folders.etcd(), err))
+			err := n.restartServer(ctx)
+			if outlived(err) {
+				return err
+			}
+			if err != nil && ctx.Err() == nil {
+				err = storeError(n.folders.etcd(), err)
+				n.log.Error("store server not started again", logkey.Err, err, "hint", hint(err))
 			}
 		}
 	}

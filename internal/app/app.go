@@ -51,7 +51,7 @@ func (a *App) logger(l cli.Logging) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 	}
 	if f, ok := a.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return slog.New(tint.NewHandler(a.stderr, &tint.Options{Level: level}))
+		return slog.New(tint.NewTextHandler(a.stderr, &tint.Options{Level: level}))
 	}
 	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 }

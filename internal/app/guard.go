@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -33,11 +34,14 @@ func (a *App) Guard(ctx context.Context, o cli.GuardOptions) error {
 	if err := makeFolder(f.run); err != nil {
 		return err
 	}
-	if ok, err := lock(filepath.Join(f.run, "guard.lock")); err != nil {
+	unlock, err := lock(filepath.Join(f.run, "guard.lock"))
+	if err != nil {
 		return err
-	} else if !ok {
+	}
+	if unlock == nil {
 		return refused("already-running", "nothing needs to be done", "a guard runs on %s already", f.run)
 	}
+	defer unlock()
 	incarnation, err := a.incarnation(f)
 	if err != nil {
 		return err
@@ -84,6 +88,9 @@ func (a *App) incarnation(f folders) (uint64, error) {
 // sentences about what the kernel refused.
 func steady(log *slog.Logger) []string {
 	var warnings []string
+	if err := shed(); err != nil {
+		log.Debug("pages not given back", "err", err)
+	}
 	// Only what was touched is locked: the binary holds much that the guard
 	// never runs.
 	const onFault = 4 // MCL_ONFAULT, Linux 4.4
@@ -99,6 +106,9 @@ func steady(log *slog.Logger) []string {
 		log.Warn("kill order not changed", "err", err)
 	}
 	debug.SetGCPercent(50)
+	// One thread of Go code is enough, and waking a second one for each datagram
+	// costs more than the datagram.
+	runtime.GOMAXPROCS(1)
 	return warnings
 }
 

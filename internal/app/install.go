@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/keelson/keelson/api/client"
@@ -16,7 +17,6 @@ import (
 	"github.com/keelson/keelson/internal/front/cli"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
-	"github.com/keelson/keelson/internal/store"
 	"github.com/keelson/keelson/internal/store/etcdstore"
 )
 
@@ -28,6 +28,9 @@ const foundTimeout = time.Minute
 func (a *App) Init(ctx context.Context, o cli.InitOptions) (cli.InitResult, error) {
 	f := folders{data: o.Folders.Data, run: o.Folders.Run}
 	if err := a.vacant(f); err != nil {
+		return cli.InitResult{}, err
+	}
+	if err := canListen(ctx, o.NewNode, o.Config.Store != nil); err != nil {
 		return cli.InitResult{}, err
 	}
 	files := pki.NewFiles(f.pki())
@@ -54,7 +57,7 @@ func (a *App) Init(ctx context.Context, o cli.InitOptions) (cli.InitResult, erro
 		return cli.InitResult{}, err
 	}
 	if err := os.Remove(f.founding()); err != nil {
-		return cli.InitResult{}, fmt.Errorf("remove %s: %w", f.founding(), err)
+		return cli.InitResult{}, diskError(f.data, err)
 	}
 	started, notes, err := a.startService(ctx, o.NewNode)
 	return cli.InitResult{CellID: l.CellID, Started: started, Notes: notes}, err
@@ -62,22 +65,28 @@ func (a *App) Init(ctx context.Context, o cli.InitOptions) (cli.InitResult, erro
 
 // vacant makes sure that this server is in no cell.
 func (a *App) vacant(f folders) error {
-	if err := makeFolder(f.data); err != nil {
-		return err
-	}
-	if err := atomicfile.Clean(f.data); err != nil {
-		return diskError(f.data, err)
-	}
-	l, err := readLocal(f)
-	if err == nil {
-		return refused("already-a-member", "run `keelson leave` first if it shall join another",
-			"this server is node %s of cell %s already (%s); nothing was changed", l.Node, l.Cell, f.local())
-	}
-	var known *request.Error
-	if errors.As(err, &known) && known.Code == "not-a-member" {
-		return nil
+	l, member, err := a.membership(f)
+	if err == nil && member {
+		return alreadyMember(f, l)
 	}
 	return err
+}
+
+// membership returns who this server is, if it is a member of a cell. It makes
+// the data folder.
+func (a *App) membership(f folders) (l local, member bool, err error) {
+	if err := makeFolder(f.data); err != nil {
+		return l, false, err
+	}
+	if err := atomicfile.Clean(f.data); err != nil {
+		return l, false, diskError(f.data, err)
+	}
+	l, err = readLocal(f)
+	var known *request.Error
+	if errors.As(err, &known) && known.Code == "not-a-member" {
+		return l, false, nil
+	}
+	return l, err == nil, err
 }
 
 func localOf(n cli.NewNode, cell, id string) local {
@@ -87,36 +96,71 @@ func localOf(n cli.NewNode, cell, id string) local {
 }
 
 // founding returns what the cell begins with: made now, or by an init that was
-// cut short.
+// cut short, with a certificate of now.
 func (a *App) founding(f folders, files *pki.Files, o cli.InitOptions) (pki.Founding, error) {
-	var made pki.Founding
-	data, err := atomicfile.Read(f.founding(), maxLocal)
-	if err == nil {
-		if err := json.Unmarshal(data, &made); err == nil && made.Node.Name == o.Name && made.Cell.Name == o.Cell {
-			return made, nil
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return made, err
-	}
 	key, err := files.Key()
 	if err != nil {
-		return made, err
+		return pki.Founding{}, err
 	}
 	csr, err := pki.NewRequest(key, string(o.Name))
 	if err != nil {
-		return made, err
+		return pki.Founding{}, err
 	}
 	node := record.Node{
 		Name: o.Name, Address: o.Address, Ports: withDefaults(o.Ports), Links: o.Links, Labels: o.Labels, Version: a.version,
 	}
-	made, err = pki.Found(o.Cell, node, csr, o.Config.Store != nil, a.clock.Now())
+	made, found, err := a.begun(f, o, node)
 	if err != nil {
 		return made, err
 	}
-	if data, err = json.Marshal(made); err != nil {
+	if !found {
+		if made, err = pki.Found(o.Cell, node, csr, o.Config.Store != nil, a.clock.Now()); err != nil {
+			return made, err
+		}
+	}
+	authority, err := pki.AuthorityOf(made.Cell)
+	if err != nil {
+		return made, err
+	}
+	issued, err := authority.SignNode(csr, made.Node, a.clock.Now())
+	if err != nil {
+		return made, err
+	}
+	made.Certificate, made.Node.CertSerial = issued.Certificate, issued.Serial
+	data, err := json.Marshal(made)
+	if err != nil {
 		return made, fmt.Errorf("encode the new cell: %w", err)
 	}
 	return made, atomicfile.Write(f.founding(), data, 0o600)
+}
+
+// begun returns what an init that was cut short has made. One that asked for
+// something else is forgotten, unless its store was made: that is not thrown
+// away without being told.
+func (a *App) begun(f folders, o cli.InitOptions, node record.Node) (made pki.Founding, found bool, err error) {
+	data, err := atomicfile.Read(f.founding(), maxLocal)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return made, false, err
+	}
+	server := etcdstore.NewServer(etcdstore.ServerOptions{Dir: f.etcd()})
+	if err := json.Unmarshal(data, &made); err == nil {
+		was := made.Node
+		same := record.Node{
+			Name: was.Name, Address: was.Address, Ports: was.Ports, Links: was.Links, Labels: was.Labels, Version: a.version,
+		}
+		if made.Cell.Name == o.Cell && made.Cell.External == (o.Config.Store != nil) && reflect.DeepEqual(same, node) {
+			return made, true, nil
+		}
+		if server.HasData() {
+			return made, false, refused("init-unfinished",
+				fmt.Sprintf("run the same `keelson init` again, or move %s away to begin anew", f.data),
+				"an init of cell %s with node %s (%s) was cut short here, and this one asks for something else", made.Cell.Name, was.Name, was.Address)
+		}
+	}
+	return pki.Founding{}, false, server.Discard(a.clock.Now())
 }
 
 // fill starts the cell's store, or reaches the operator's own, writes what the
@@ -149,45 +193,68 @@ func (a *App) fill(ctx context.Context, f folders, l local, c cli.Config, foundi
 // Join makes this server a node of an existing cell.
 func (a *App) Join(ctx context.Context, o cli.JoinOptions) (cli.JoinResult, error) {
 	f := folders{data: o.Folders.Data, run: o.Folders.Run}
-	if err := a.vacant(f); err != nil {
+	before, member, err := a.membership(f)
+	if err != nil {
 		return cli.JoinResult{}, err
 	}
 	token, err := pki.ParseToken(o.Token)
+	if err != nil && member {
+		err = alreadyMember(f, before)
+	}
 	if err != nil {
 		return cli.JoinResult{}, err
 	}
 	files := pki.NewFiles(f.pki())
-	key, err := files.Key()
+	if member {
+		if o.NewNode, err = a.again(f, before, files, token, o); err != nil {
+			return cli.JoinResult{}, err
+		}
+		o.Witness = before.Witness
+	} else if err := canListen(ctx, o.NewNode, o.Config.Store != nil); err != nil {
+		return cli.JoinResult{}, err
+	}
+	joined, err := a.ask(ctx, files, token, o)
 	if err != nil {
 		return cli.JoinResult{}, diskError(f.data, err)
 	}
-	csr, err := pki.NewRequest(key, string(o.Name))
-	if err != nil {
-		return cli.JoinResult{}, err
-	}
-	o.Progress("asking " + o.Server + " to let this node in")
-	c, err := client.New(client.Options{Servers: []string{o.Server}, TLS: pki.Pinned(token, a.clock)})
-	if err != nil {
-		return cli.JoinResult{}, err
-	}
-	defer c.Close()
-	joined, err := c.Join(ctx, request.Join{
-		Token: o.Token, Name: o.Name, CSR: csr, Address: o.Address, Links: o.Links, Labels: o.Labels,
-		Witness: o.Witness, Ports: withDefaults(o.Ports), Version: a.version, Clock: a.clock.Now(),
-	})
-	if err != nil {
-		return cli.JoinResult{}, err
+	if err := a.strange(f, before, joined.NodeID); err != nil {
+		return cli.JoinResult{}, diskError(f.data, err)
 	}
 	if err := files.Install(joined.Certificate, joined.CA); err != nil {
 		return cli.JoinResult{}, diskError(f.data, err)
 	}
 	l := localOf(o.NewNode, joined.Cell, joined.CellID)
 	l.NodeID, l.Slot, l.Witness, l.Endpoints, l.Config = joined.NodeID, joined.Slot, o.Witness, joined.Endpoints, o.ConfigFile
+	if l.Config == "" {
+		l.Config = before.Config
+	}
 	if err := l.write(f); err != nil {
 		return cli.JoinResult{}, err
 	}
 	started, notes, err := a.startService(ctx, o.NewNode)
 	return cli.JoinResult{Cell: joined.Cell, Started: started, Notes: append(joined.Notes, notes...)}, err
+}
+
+// ask asks a node of the cell to let this one in.
+func (a *App) ask(ctx context.Context, files *pki.Files, token pki.Token, o cli.JoinOptions) (request.Joined, error) {
+	key, err := files.Key()
+	if err != nil {
+		return request.Joined{}, err
+	}
+	csr, err := pki.NewRequest(key, string(o.Name))
+	if err != nil {
+		return request.Joined{}, err
+	}
+	o.Progress("asking " + o.Server + " to let this node in")
+	c, err := client.New(client.Options{Servers: []string{o.Server}, TLS: pki.Pinned(token, a.clock)})
+	if err != nil {
+		return request.Joined{}, err
+	}
+	defer c.Close()
+	return c.Join(ctx, request.Join{
+		Token: o.Token, Name: o.Name, CSR: csr, Address: o.Address, Links: o.Links, Labels: o.Labels,
+		Witness: o.Witness, Ports: withDefaults(o.Ports), Version: a.version, Clock: a.clock.Now(),
+	})
 }
 
 // storeServer is this node's own store server.
@@ -202,11 +269,14 @@ func (a *App) storeServer(f folders, l local, log *slog.Logger) *etcdstore.Serve
 	})
 }
 
+// storePrefix begins all keys of the cell's own store.
+func storePrefix(l local) string { return "/keelson/" + l.CellID + "/" }
+
 // storeClient is this node's way to the store.
 func (a *App) storeClient(f folders, l local, c cli.Config, log *slog.Logger) (*etcdstore.Client, error) {
 	files := pki.NewFiles(f.pki())
 	o := etcdstore.ClientOptions{
-		Name: string(l.Node), Endpoints: l.Endpoints, Prefix: "/keelson/" + l.CellID + "/",
+		Name: string(l.Node), Endpoints: l.Endpoints, Prefix: storePrefix(l),
 		TLS:   etcdstore.TLSFiles{Cert: files.CertPath(), Key: files.KeyPath(), CA: files.CAPath()},
 		Clock: a.clock, Log: log,
 	}
@@ -216,28 +286,6 @@ func (a *App) storeClient(f folders, l local, c cli.Config, log *slog.Logger) (*
 		o.TLS = etcdstore.TLSFiles{Cert: c.Store.Cert, Key: c.Store.Key, CA: c.Store.CA}
 	}
 	return etcdstore.NewClient(o)
-}
-
-// storeError makes what can be wrong with the store a sentence.
-func storeError(dir string, err error) error {
-	for _, s := range []struct {
-		is         error
-		code, hint string
-	}{
-		{etcdstore.ErrPortInUse, "port-in-use", "stop that program, or give other ports with --peer-port and --client-port"},
-		{etcdstore.ErrNoAddress, "no-such-address", "give an address that this server has with --address"},
-		{etcdstore.ErrDiskFull, "disk-full", "make room, then start the agent again; nothing was lost"},
-		{etcdstore.ErrCorrupt, "data-corrupted", "the folder was left as it is: move " + dir + " away and start the agent; a voter of several gets its data from the others, a single node needs a backup"},
-		{etcdstore.ErrForeign, "data-foreign", "move " + dir + " away if it is not needed"},
-		{etcdstore.ErrInUse, "already-running", "an agent runs on this data folder already; stop it first"},
-		{etcdstore.ErrCertificate, "certificate-invalid", "check this server's clock; if it is right, join again with a new token"},
-		{store.ErrUnavailable, "store-unavailable", "check that a majority of the voters runs and can be reached"},
-	} {
-		if errors.Is(err, s.is) {
-			return &request.Error{Kind: request.Refused, Code: s.code, Text: err.Error(), Hint: s.hint, Err: err}
-		}
-	}
-	return err
 }
 
 // endpoints takes the scheme off an operator's etcd endpoints.

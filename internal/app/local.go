@@ -65,7 +65,7 @@ func readLocal(f folders) (local, error) {
 		return l, refused("not-a-member", "run `keelson init` for a new cell, or `keelson join` for an existing one",
 			"this server is not a member of a cell: %s does not exist", f.local())
 	case err != nil:
-		return l, err
+		return l, diskError(f.data, err)
 	}
 	if err := json.Unmarshal(data, &l); err != nil || l.Format != localFormat || !l.Node.Valid() || l.CellID == "" {
 		return l, &request.Error{
@@ -90,18 +90,6 @@ func (l local) write(f folders) error {
 	return nil
 }
 
-// diskError makes a full disk a sentence.
-func diskError(dir string, err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return &request.Error{
-			Kind: request.Refused, Code: "disk-full", Err: err,
-			Text: fmt.Sprintf("the disk under %s is full; what was there before is intact", dir),
-			Hint: "make room, then try again",
-		}
-	}
-	return err
-}
-
 func withDefaults(p record.Ports) record.Ports {
 	for _, d := range []struct {
 		port  *int
@@ -116,21 +104,21 @@ func withDefaults(p record.Ports) record.Ports {
 
 func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
-// lock takes the lock file for this process and keeps it until the process
-// ends. It returns false if another process has it.
-func lock(path string) (bool, error) {
+// lock takes the lock file for this process, until unlock is called or the
+// process ends. unlock is nil if another has it.
+func lock(path string) (unlock func(), err error) {
 	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return false, diskError(filepath.Dir(path), fmt.Errorf("open lock file %s: %w", path, err))
+		return nil, diskError(filepath.Dir(path), &fs.PathError{Op: "open", Path: path, Err: err})
 	}
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = unix.Close(fd)
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return false, nil
+			return nil, nil
 		}
-		return false, fmt.Errorf("lock %s: %w", path, err)
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return true, nil
+	return func() { _ = unix.Close(fd) }, nil
 }
 
 // makeFolder makes a folder that only its owner may enter.

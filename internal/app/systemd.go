@@ -22,6 +22,7 @@ Description=Keelson keeps services alive on this cell of servers
 Documentation=man:keelson(1)
 After=network-online.target
 Wants=network-online.target
+StartLimitIntervalSec=0
 
 [Service]
 ExecStart=%s agent%s

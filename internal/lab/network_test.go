@@ -72,6 +72,7 @@ func networkFaults(t *testing.T, l *lab.Lab) {
 		}},
 		{"a loss of 30 percent each way loses half of the pings", func(t *testing.T) {
 			ctx := within(t)
+			reaches(t, h1, h2) // so that no question for the MAC is lost
 			must(t, h2.Loss(ctx, 30))
 			got := pings(t, h1, h2.Address(1), 60)
 			if got < 12 || got > 48 { // 29 expected; five standard deviations are 19

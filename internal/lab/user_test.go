@@ -21,16 +21,16 @@ func toolContext() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), syscall.SIGTERM)
 }
 
-// asUser runs the same test again in a process of an ordinary user, and
-// returns true in the process that started it.
-func asUser(t *testing.T, attr *syscall.SysProcAttr) bool {
+// elsewhere runs the same test again in a process with other rights or
+// namespaces, and returns true in the process that started it.
+func elsewhere(t *testing.T, attr *syscall.SysProcAttr) bool {
 	t.Helper()
-	const again = "LAB_TEST_AS_USER"
+	const again = "LAB_TEST_ELSEWHERE"
 	if os.Getenv(again) != "" {
 		return false
 	}
 	if os.Getuid() != 0 {
-		t.Skip("only root can become another user")
+		t.Skip("only root can become another user or change the mounts")
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run", "^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), again+"=1", "TMPDIR=/tmp")
@@ -38,9 +38,9 @@ func asUser(t *testing.T, attr *syscall.SysProcAttr) bool {
 	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("--- PASS")) && !bytes.Contains(out, []byte("--- SKIP")) {
-		t.Fatalf("as an ordinary user: %v\n%s", err, out)
+		t.Fatalf("elsewhere: %v\n%s", err, out)
 	}
-	t.Logf("as an ordinary user:\n%s", out)
+	t.Logf("elsewhere:\n%s", out)
 	return true
 }
 
@@ -49,7 +49,7 @@ func ordinary() *syscall.SysProcAttr {
 }
 
 func TestAnOrdinaryUserHasALab(t *testing.T) {
-	if asUser(t, ordinary()) {
+	if elsewhere(t, ordinary()) {
 		return
 	}
 	l := raise(t, lab.Options{Hosts: []string{"h1", "h2", "h3", "client"}})
@@ -80,6 +80,50 @@ func TestAnOrdinaryUserHasALab(t *testing.T) {
 	t.Run("a host freezes and dies", func(t *testing.T) { freezing(t, l) })
 	t.Run("the network breaks", func(t *testing.T) { networkFaults(t, l) })
 	t.Run("the clients see a failover", func(t *testing.T) { failover(t, l) })
+}
+
+// unmount takes a cgroup hierarchy away from this process's mounts.
+func unmount(t *testing.T, path string) {
+	t.Helper()
+	if err := syscall.Unmount(path, syscall.MNT_DETACH); err != nil {
+		t.Skipf("this machine has no %s to take away: %v", path, err)
+	}
+}
+
+func TestAMachineWithTheUnifiedHierarchyOnly(t *testing.T) {
+	if elsewhere(t, &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}) {
+		return
+	}
+	unmount(t, "/sys/fs/cgroup")
+	must(t, syscall.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, ""))
+	l := raise(t, lab.Options{Hosts: []string{"h1", "h2"}})
+	if !l.Limits() {
+		t.Fatal("the lab has no cgroups")
+	}
+	got := sh(t, l.Host("h1"), "cat /proc/self/cgroup | grep ^0; cd /sys/fs/cgroup; ls -d init; mkdir mine; ls -d mine")
+	if got != "0::/init\ninit\nmine" {
+		t.Errorf("the host sees\n%s", got)
+	}
+	freezing(t, l)
+}
+
+func TestAMachineWithTheOldHierarchiesOnly(t *testing.T) {
+	if elsewhere(t, &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}) {
+		return
+	}
+	unmount(t, "/sys/fs/cgroup/unified")
+	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err != nil {
+		t.Skip("this machine has no freezer of the old kind")
+	}
+	t.Run("a host freezes, thaws and dies frozen", func(t *testing.T) {
+		freezing(t, raise(t, lab.Options{Hosts: []string{"h1", "h2"}}))
+	})
+	t.Run("a frozen host dies with its stage and with its caller", func(t *testing.T) {
+		c := callWith(t, nil)
+		must(t, c.cmd.Process.Kill())
+		c.cmd.Wait()
+		c.nothingLeft(t, true)
+	})
 }
 
 func TestNothingIsLeftOfAnOrdinaryUsersLab(t *testing.T) {

@@ -40,7 +40,7 @@ const (
 // Limits of what the demo waits for.
 const (
 	formLimit  = 25 * time.Second // for the nodes to be a cell
-	voteLimit  = 20 * time.Second // for the votes to be given out
+	voteLimit  = 30 * time.Second // for the votes to be given out
 	serveLimit = 15 * time.Second // for the service to run at first
 )
 
@@ -147,28 +147,35 @@ func (s *show) prepare(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	voters := votersOf(len(s.nodes))
-	err = s.voice.step(fmt.Sprintf("%d nodes with a vote", voters), func(func(string)) (string, error) {
-		ctx, cancel := context.WithTimeout(ctx, voteLimit)
-		defer cancel()
-		_, err := s.cell.Await(ctx, "every node to have its vote", func(c cell.Status) bool {
-			return c.Whole(s.nodes) && countVoters(c) == voters
-		})
-		return "", err
-	})
-	if err != nil {
+	if err := s.awaitVotes(ctx); err != nil {
 		return "", err
 	}
 	return s.serve(ctx)
 }
 
-// serve applies the service and waits until it is ready, with successors.
+// awaitVotes waits until enough nodes vote to survive the loss of one.
+func (s *show) awaitVotes(ctx context.Context) error {
+	voters := votersOf(len(s.nodes))
+	return s.voice.step(fmt.Sprintf("%d nodes with a vote", voters), func(tell func(string)) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, voteLimit)
+		defer cancel()
+		_, err := s.cell.Await(ctx, "the nodes to have their votes", func(c cell.Status) bool {
+			n := countVoters(c)
+			tell(fmt.Sprintf("%d so far", n))
+			return n == voters && c.Whole(s.nodes)
+		})
+		return "", err
+	})
+}
+
+// serve applies the service, waits until it is ready and has successors, and
+// returns the host that serves.
 func (s *show) serve(ctx context.Context) (string, error) {
 	holder := ""
-	err := s.voice.step("a service, an address and a web program", func(tell func(string)) (string, error) {
+	err := s.voice.step("a service of an address and a web program", func(tell func(string)) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, serveLimit)
 		defer cancel()
-		if err := s.cell.Apply(ctx, spec()); err != nil {
+		if err := s.cell.Apply(ctx, webService()); err != nil {
 			return "", err
 		}
 		tell("waiting for it to be ready")
@@ -182,8 +189,8 @@ func (s *show) serve(ctx context.Context) (string, error) {
 	return holder, err
 }
 
-// spec is the service as a user writes it.
-func spec() string {
+// webService is the service as a user writes it.
+func webService() string {
 	return fmt.Sprintf(`kind: service
 name: %s
 parts:

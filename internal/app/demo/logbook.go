@@ -16,7 +16,7 @@ import (
 
 const (
 	keptLog   = 256 << 10 // bytes of a node's log that are kept
-	shownLog  = 10        // lines of it that are shown after a failure
+	shownLog  = 20        // lines of it that are shown
 	shownLine = 200       // characters of such a line
 )
 
@@ -85,10 +85,6 @@ func lastLines(text string, n int) []string {
 // keepLogs shows the ends of the agents' logs and keeps the logs, and returns
 // an error that says where.
 func (s *show) keepLogs(cause error) error {
-	var known *request.Error
-	if errors.As(cause, &known) && known.Hint != "" {
-		return cause
-	}
 	shown := false
 	for _, n := range s.nodes {
 		text := fmt.Sprint(s.logs.of(n))

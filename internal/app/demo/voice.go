@@ -16,7 +16,8 @@ import (
 const (
 	defaultWidth = 80
 	maxWidth     = 100
-	timeWidth    = 8 // of the times at the right
+	stepWidth    = 78 // of a step's line
+	timeWidth    = 8  // of the time at its right
 	redrawEvery  = 100 * time.Millisecond
 )
 
@@ -85,7 +86,10 @@ func (v *voice) step(what string, work func(tell func(string)) (string, error)) 
 		if err != nil {
 			result = "not done"
 		}
-		v.printf("%s\n", join(result, took(v.clock.Boot()-began)))
+		if result != "" {
+			result += ", "
+		}
+		v.printf("%s%s\n", result, took(v.clock.Boot()-began))
 		return err
 	}
 	stop := v.spin(what, began)
@@ -95,13 +99,13 @@ func (v *voice) step(what string, work func(tell func(string)) (string, error)) 
 	if err != nil {
 		mark, result = v.paint(v.pick("✗", "x"), screen.Bad), "not done"
 	}
-	v.printf("\r\x1b[K%s\n", v.line(mark, join(what, result), took(v.clock.Boot()-began)))
+	v.printf("\r\x1b[K%s\n", v.line(mark, with(what, result), took(v.clock.Boot()-began)))
 	return err
 }
 
 // line is a mark of one column, a text and a time at the right.
 func (v *voice) line(mark, text, when string) string {
-	room := v.width - 5 - timeWidth
+	room := min(v.width, stepWidth) - 5 - timeWidth
 	text = screen.Cut(screen.Clean(text), room)
 	blank := strings.Repeat(" ", max(0, room-utf8.RuneCountInString(text)))
 	return fmt.Sprintf("  %s %s%s%s", mark, text, blank, v.paint(fmt.Sprintf("%*s", timeWidth, when), screen.Faint))
@@ -144,11 +148,7 @@ func (v *voice) spin(what string, began time.Duration) spinner {
 		defer tick.Stop()
 		detail := ""
 		for n := 0; ; n++ {
-			text := what
-			if detail != "" {
-				text += ": " + detail
-			}
-			v.printf("\r\x1b[K%s", v.line(string(frames[n%len(frames)]), text, took(v.clock.Boot()-began)))
+			v.printf("\r\x1b[K%s", v.line(string(frames[n%len(frames)]), with(what, detail), took(v.clock.Boot()-began)))
 			select {
 			case detail = <-s.told:
 			case <-tick.C:
@@ -160,12 +160,12 @@ func (v *voice) spin(what string, began time.Duration) spinner {
 	return s
 }
 
-// join puts a comma between two texts, if there are two.
-func join(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
+// with adds to a step what is known of it.
+func with(what, detail string) string {
+	if detail == "" {
+		return what
 	}
-	return a + ", " + b
+	return what + ": " + detail
 }
 
 // took writes how long something took.

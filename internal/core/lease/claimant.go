@@ -129,6 +129,12 @@ func (c *claimant) tick(n *Node, now Boot) {
 		case resting:
 			c.start(n, now, x)
 		case preparing:
+			if x.nacks != 0 {
+				// One refused this number and the others have not come to a
+				// majority; if one of them is dead they never will.
+				c.giveWay(n, now, x)
+				continue
+			}
 			c.prepare(n, now, x)
 		case proposing:
 			if now >= x.sent+x.TTL/2 {
@@ -204,14 +210,19 @@ func (c *claimant) answered(n *Node, now Boot, from uint8, m *Message) {
 		if n.config.Reached(n.config.All() &^ x.nacks) {
 			return
 		}
-		c.abandon(n, x)
-		x.attempt = min(x.attempt+1, maxDuel)
-		x.retry = now + time.Duration(int(n.self)+1)*time.Duration(x.attempt)*duelStep/2
-		if x.attempt == 1 {
-			// The first refusal only says that others are further ahead.
-			x.retry = now
-		}
+		c.giveWay(n, now, x)
 	default: // Receive passes on nothing else
+	}
+}
+
+// giveWay ends an attempt that was refused. The next has a higher number.
+func (c *claimant) giveWay(n *Node, now Boot, x *claim) {
+	c.abandon(n, x)
+	x.attempt = min(x.attempt+1, maxDuel)
+	x.retry = now + time.Duration(int(n.self)+1)*time.Duration(x.attempt)*duelStep/2
+	if x.attempt == 1 {
+		// The first refusal only says that others are further ahead.
+		x.retry = now
 	}
 }
 

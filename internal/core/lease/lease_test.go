@@ -218,3 +218,57 @@ func TestShorterTTLDoesNotShortenWhatWasPromised(t *testing.T) {
 		t.Errorf("promise-kept: %s", diff)
 	}
 }
+
+func TestPromiseOfANumberDoesNotKeepAWonLeaseOut(t *testing.T) {
+	n := voterAt(2 * sec)
+	set := Message{Kind: KindSet, Set: 1, Parts: 1, Entries: []Entry{{ID: 1, Number: 61, TTL: sec}}}
+	beat := Message{Kind: KindBeat, Sent: 1, Set: 1}
+	prepare := Message{Kind: KindPrepare, ID: 1, Number: 63}
+	propose := Message{Kind: KindPropose, ID: 1, Number: 63, TTL: sec, Sent: 3}
+	// The voter was cut off with node 2 and promised it what node 2 could not
+	// win. Node 1 has won a lease with the others meanwhile.
+	if diff := cmp.Diff([]Kind{KindPromise}, kinds(answers(n, 2*sec, 2, prepare))); diff != "" {
+		t.Fatalf("a claim: %s", diff)
+	}
+	answers(n, 2*sec, 1, set)
+	want := []Envelope{{To: 1, Message: Message{Kind: KindAck, Version: 1, Inc: 7, Sent: 1, Set: 1}}}
+	if diff := cmp.Diff(want, answers(n, 2*sec, 1, beat)); diff != "" {
+		t.Errorf("the won lease is not renewed: %s", diff)
+	}
+	if out := answers(n, 2*sec+500*time.Millisecond, 2, propose); len(out) > 0 {
+		t.Errorf("promise-kept: a proposal under an accepted lease was answered: %v", out)
+	}
+	if diff := cmp.Diff([]Kind{KindAccept}, kinds(answers(n, 3*sec+time.Millisecond, 2, propose))); diff != "" {
+		t.Errorf("exact-promise: the proposal after the lease's end: %s", diff)
+	}
+}
+
+func TestClaimThatOneRefusesDoesNotWaitForTheDead(t *testing.T) {
+	n := voterAt(2 * sec)
+	n.Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	settleOnly := func(now Boot) (highest uint64) {
+		for out := n.Outbox(); len(out) > 0; out = n.Outbox() {
+			for i := range out {
+				if m := out[i].Message; out[i].To == 0 {
+					n.Receive(now, 0, 100, &m)
+				} else if m.Kind == KindPrepare {
+					highest = max(highest, m.Number)
+				}
+			}
+		}
+		return highest
+	}
+	first := settleOnly(2 * sec)
+	if first == 0 {
+		t.Fatal("nothing was claimed")
+	}
+	// Node 1 is further ahead; node 2 is dead and never answers.
+	n.Receive(2*sec, 1, 7, &Message{Kind: KindNack, Version: 1, ID: 1, Number: first, Inc: 100, Highest: 700, Holder: NoSlot})
+	for now := 2 * sec; now <= 2*sec+5*Resend; now += Resend / 4 {
+		n.Tick(now)
+		if second := settleOnly(now); second > 700 {
+			return
+		}
+	}
+	t.Errorf("no number above 700 was tried, although node 1 would promise it")
+}

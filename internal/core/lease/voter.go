@@ -242,9 +242,12 @@ func (v *voter) install(now Boot, from peer, h *holderView) {
 			continue
 		}
 		same := r.by == from && r.number == e.Number
-		// A number above all that this voter knows was won with a majority of
-		// others; what this voter accepted before it has lapsed there.
-		newer := e.Number > r.number && (e.Number > r.promised || e.Number == r.promised && r.promisedTo == from)
+		// A number above all that this voter has accepted was won with a majority
+		// of others; what this voter accepted before it has lapsed there. What it
+		// has only promised, even a higher number, does not stand in the way: a
+		// proposal is looked at again when it comes (promise-kept), and a node
+		// that was cut off for a while promises itself much that it never wins.
+		newer := e.Number > r.number
 		switch {
 		case same:
 			// promise-kept: a shorter TTL takes effect only after what was
@@ -255,7 +258,9 @@ func (v *voter) install(now Boot, from peer, h *holderView) {
 				v.drop(r)
 			}
 			r.by, r.number, r.keep, r.at = from, e.Number, 0, now
-			r.promised, r.promisedTo, r.promisedAt = e.Number, from, now
+			if e.Number > r.promised {
+				r.promised, r.promisedTo, r.promisedAt = e.Number, from, now
+			}
 		default:
 			continue
 		}

@@ -83,7 +83,7 @@ func New(self uint8, incarnation uint64) *Node {
 // Interval is the time between two heartbeats in a cell of n nodes. It grows
 // with the cell so that the packets each node sends a second stay bounded.
 func Interval(n int) time.Duration {
-	const base = 25 * time.Millisecond
+	const base = 40 * time.Millisecond
 	return base + base*time.Duration(max(n-4, 0))/12
 }
 

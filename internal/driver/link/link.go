@@ -109,7 +109,8 @@ type Socket struct {
 	counters counters
 	closed   atomic.Bool
 
-	reading sync.Mutex // held while somebody receives; guards the next five
+	reading sync.Mutex // held while somebody receives; guards the next six
+	waiter  *waiter
 	polled  []unix.PollFd
 	turn    int
 	inbox   [MaxPacket + 1]byte
@@ -134,7 +135,7 @@ type port struct {
 // path is one way to a peer.
 type path struct {
 	port int
-	to   unix.Sockaddr
+	to   target
 }
 
 // Listen opens a Socket. It returns [ErrPortInUse] or [ErrOptions]. An address
@@ -165,6 +166,10 @@ func Listen(o Options) (*Socket, error) {
 	}
 	s.wake = wake
 	s.polled = append(s.polled, unix.PollFd{Fd: int32(wake), Events: unix.POLLIN})
+	if s.waiter, err = newWaiter(s.polled); err != nil {
+		s.release()
+		return nil, err
+	}
 	for _, h := range s.homes() {
 		if !h.network.IsValid() && !h.addr.IsLoopback() && !h.addr.IsUnspecified() {
 			o.Log.Warn("address not on this host yet", logkey.Addr, h.addr)
@@ -210,7 +215,7 @@ func (s *Socket) SetPeers(peers map[uint8][]netip.AddrPort) error {
 				s.opts.Log.Warn("peer address left out", logkey.Slot, slot, logkey.Addr, addr, logkey.Err, err)
 				continue
 			}
-			next[slot] = append(next[slot], path{port: at, to: to})
+			next[slot] = append(next[slot], path{port: at, to: newTarget(to)})
 			owner[netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port())] = slot
 		}
 	}
@@ -252,8 +257,9 @@ func (s *Socket) Send(to uint8, payload []byte) error {
 	s.out = s.codec.seal(s.out[:0], to, payload)
 	var failed error
 	sent := false
-	for _, p := range s.peers[to] {
-		if err := send(s.ports[p.port].fd, s.out, p.to); err != nil {
+	for i := range s.peers[to] {
+		p := &s.peers[to][i]
+		if err := send(s.ports[p.port].fd, s.out, &p.to); err != nil {
 			s.counters.unsent.Add(1)
 			failed = err
 			continue
@@ -270,10 +276,10 @@ func (s *Socket) Send(to uint8, payload []byte) error {
 // send hands one datagram to the kernel. A socket that has heard of a refusal
 // reports it once in place of the next result, whoever that concerns; the
 // refusal itself stays in the error queue. So an error counts only if it stays.
-func send(fd int, packet []byte, to unix.Sockaddr) error {
+func send(fd int, packet []byte, to *target) error {
 	var err error
 	for range sendTries {
-		err = unix.Sendto(fd, packet, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
+		err = sendTo(fd, packet, to)
 		if err == nil || errors.Is(err, unix.EAGAIN) {
 			return err
 		}
@@ -315,6 +321,9 @@ func (s *Socket) Close() error {
 
 // release closes what is open. Nothing can be lost by it, so errors are of no use.
 func (s *Socket) release() {
+	if s.waiter != nil {
+		s.waiter.close()
+	}
 	for _, p := range s.ports {
 		_ = unix.Close(p.fd)
 	}

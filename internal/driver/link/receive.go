@@ -74,15 +74,14 @@ func (s *Socket) poll(d time.Duration) error {
 	for i := range s.polled {
 		s.polled[i].Revents = 0
 	}
-	timeout := unix.NsecToTimespec(int64(d))
-	n, err := unix.Ppoll(s.polled, &timeout, nil)
-	switch {
-	case errors.Is(err, unix.EINTR):
-		return nil
-	case err != nil:
-		return fmt.Errorf("wait for datagrams: %w", err)
-	case n == 0:
-		return nil
+	n, err := 0, error(nil)
+	if d <= 0 {
+		n, err = ready(s.polled)
+	} else {
+		n, err = s.waiter.until(s.opts.Clock.Now().Add(d), s.polled)
+	}
+	if err != nil || n == 0 {
+		return err
 	}
 	waker := &s.polled[len(s.polled)-1]
 	if waker.Revents == 0 {

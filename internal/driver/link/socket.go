@@ -123,7 +123,7 @@ func (s *source) addr() netip.AddrPort {
 // unix.Recvfrom has it, which would allocate the source for each datagram.
 func receive(fd int, into []byte, from *source) (int, error) {
 	from.size = uint32(len(from.raw))
-	n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd),
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
 		uintptr(unsafe.Pointer(&into[0])), uintptr(len(into)), unix.MSG_DONTWAIT,
 		uintptr(unsafe.Pointer(&from.raw[0])), uintptr(unsafe.Pointer(&from.size)))
 	if errno != 0 {

@@ -169,8 +169,11 @@ func (g *Guard) setDuty(ctx context.Context, t *tasks, d guardwire.Duty) error {
 	if g.link == nil {
 		if err := g.open(ctx, t, d); err != nil {
 			// The agent hears of it by the state, and repeats the duty.
-			g.troubles["link"] = fmt.Sprintf("heartbeats cannot be sent or received: %v", err)
-			g.opts.Log.Error("heartbeat link not opened", logkey.Err, err)
+			trouble := fmt.Sprintf("heartbeats cannot be sent or received: %v", err)
+			if g.troubles["link"] != trouble {
+				g.opts.Log.Error("heartbeat link not opened", logkey.Err, err)
+			}
+			g.troubles["link"] = trouble
 			return nil
 		}
 		delete(g.troubles, "link")

@@ -19,9 +19,10 @@ const (
 	// CutMargin is how long before a lease's end the cut begins, so that it is
 	// done by then (cut-before-end).
 	CutMargin = 40 * time.Millisecond
-	// renewEvery is the shortest time between two renewals of an address in the
-	// kernel.
-	renewEvery = 60 * time.Millisecond
+	// renewAfter is the part of a lease that passes between two renewals of an
+	// address in the kernel, as a divisor. A guard that freezes loses its
+	// addresses that much earlier, and the kernel is asked less often.
+	renewAfter = 4
 	// killTimeout bounds one attempt to end the processes of an instance.
 	killTimeout = 2 * time.Second
 	// retryCut is the pause after a cut that could not be proven.
@@ -49,8 +50,7 @@ type enforcer struct {
 	orders []order
 	news   []guardwire.Happened
 
-	// Owned by run.
-	busy  sync.Mutex
+	busy  sync.Mutex // held while orders are carried out; guards state
 	state map[spec.ServiceName]*enforced
 }
 
@@ -58,7 +58,6 @@ type enforcer struct {
 type enforced struct {
 	order
 	passing bool          // its addresses pass in the kernel
-	renewed time.Duration // when they were last renewed
 	passes  time.Duration // until when
 	cut     bool          // it has been cut off since the lease ended
 	retry   time.Duration
@@ -155,10 +154,10 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	now := e.opts.Clock.Boot()
 	if left := s.until - CutMargin - now; left > 0 {
 		s.cut = false
-		if !s.passing || now >= s.renewed+renewEvery && s.until-CutMargin/2 > s.passes {
-			e.pass(s, s.until-CutMargin/2-now)
+		if passes := s.until - CutMargin/2; !s.passing || passes > s.passes && s.passes-now < (passes-now)*(renewAfter-1)/renewAfter {
+			e.pass(s, passes-now)
 		}
-		return min(left, renewEvery)
+		return left
 	}
 	if s.passing {
 		e.pass(s, 0)
@@ -186,7 +185,7 @@ func (e *enforcer) pass(s *enforced, d time.Duration) {
 	var err error
 	if d > 0 {
 		err = e.opts.Fence.Hold(addrs, d)
-		s.passing, s.renewed, s.passes = err == nil, now, now+d
+		s.passing, s.passes = err == nil, now+d
 	} else {
 		err = e.opts.Fence.Drop(addrs)
 		s.passing = err != nil

@@ -200,7 +200,7 @@ func (g *Guard) stateEvery() time.Duration {
 	every := guardwire.StateEvery
 	for _, s := range g.duty.Seeks {
 		if s.TTL > 0 {
-			every = min(every, max(s.TTL/4, lookEvery))
+			every = min(every, max(s.TTL/4, minLook))
 		}
 	}
 	return every
@@ -236,9 +236,24 @@ func (g *Guard) arrived(a arrival) {
 	_ = g.node.Receive(g.opts.Clock.Boot(), a.From, a.Incarnation, a.buf)
 }
 
+// minLook and maxLook bound lookEvery.
+const (
+	minLook = 20 * time.Millisecond
+	maxLook = 100 * time.Millisecond
+)
+
 // lookEvery is the longest time until a renewal reaches the enforcer, or a
-// change that brought no note reaches the agent.
-const lookEvery = 20 * time.Millisecond
+// change that brought no note reaches the agent: a small part of the shortest
+// lease.
+func (g *Guard) lookEvery() time.Duration {
+	every := maxLook
+	for _, s := range g.duty.Seeks {
+		if s.TTL > 0 {
+			every = min(every, max(s.TTL/10, minLook))
+		}
+	}
+	return every
+}
 
 // settle sends what the plane wants sent, hands the leases to the enforcer, and
 // tells the agent.
@@ -250,7 +265,7 @@ func (g *Guard) settle(ctx context.Context) {
 		}
 		g.noteLeases()
 	}
-	if !g.dirty && now-g.looked < lookEvery {
+	if !g.dirty && now-g.looked < g.lookEvery() {
 		return
 	}
 	g.dirty, g.looked = false, now

@@ -2,7 +2,6 @@ package guard
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -165,7 +164,7 @@ func startSite(t *testing.T, w *wire, clk bubbleClock, slot uint8) *site {
 	l := pipes{conns: make(chan net.Conn, 1)}
 	s := &site{fence: &fence{clock: clk, cuts: map[string]time.Duration{}}, cancel: cancel, done: make(chan error, 1)}
 	g := New(Options{
-		Clock: clk, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Listener: l,
+		Clock: clk, Log: slog.New(slog.DiscardHandler), Listener: l,
 		Incarnation: uint64(clk.Boot()) + uint64(slot), OpenLink: w.open, Fence: s.fence,
 	})
 	go func() { s.done <- g.Run(ctx) }()

@@ -124,8 +124,14 @@ func (a *Authority) SignOperator(csr []byte, name string, role Role, life time.D
 	return a.sign(template, checked.key, now)
 }
 
-// sign completes template and signs it.
+// sign completes template and signs it. What would not be valid now is refused
+// with [ErrClockOff] or [ErrCertificateExpired].
 func (a *Authority) sign(template *x509.Certificate, key *ecdsa.PublicKey, now time.Time) (Issued, error) {
+	if now.Before(a.cert.NotBefore) {
+		return Issued{}, say(request.Refused, ErrClockOff,
+			fmt.Sprintf("this node's clock says %s, but the cell was made at %s", stamp(now), stamp(a.cert.NotBefore.Add(BackDate))),
+			"set the clock (NTP keeps it right) and try again")
+	}
 	if now.After(a.cert.NotAfter) {
 		return Issued{}, say(request.Refused, ErrCertificateExpired,
 			fmt.Sprintf("the cell's authority expired at %s and this node's clock says %s", stamp(a.cert.NotAfter), stamp(now)),

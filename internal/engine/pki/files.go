@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/keelson/keelson/internal/base/atomicfile"
@@ -226,8 +227,7 @@ func (f *Files) makeDir() error {
 func (f *Files) read(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, say(request.Refused, ErrNoIdentity, fmt.Sprintf("there is no %s", path),
-			"this node is not a member of a cell yet: use `keelson init` or `keelson join`")
+		return nil, f.missing(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the node's identity: %w", err)
@@ -235,10 +235,36 @@ func (f *Files) read(path string) ([]byte, error) {
 	return text, nil
 }
 
+func (f *Files) missing(path string) error {
+	hint := "this node is not a member of a cell yet: use `keelson init` or `keelson join`"
+	if stat(f.CAPath()).info != nil || stat(f.CertPath()).info != nil {
+		hint = f.remedy(path) // it was a member
+	}
+	return say(request.Refused, ErrNoIdentity, fmt.Sprintf("there is no %s", path), hint)
+}
+
 func (f *Files) damaged(path string, err error) error {
-	text := fmt.Sprintf("%s cannot be used: %s", path, err)
-	return say(request.Refused, ErrDamaged, text,
-		fmt.Sprintf("restore %s from a backup, or remove this node from the cell and join it again", f.dir))
+	return say(request.Refused, ErrDamaged, fmt.Sprintf("%s cannot be used: %s", path, plain(err)), f.remedy(path))
+}
+
+// remedy says what to do about a file that is damaged or lost.
+func (f *Files) remedy(path string) string {
+	switch path {
+	case f.CertPath():
+		return "join this node again under its name with a new token, which keeps its place in the cell"
+	case f.CAPath():
+		return "copy the file from any other node of the cell, where it is the same"
+	}
+	return "restore it from a backup, or remove this node from the cell, move " + f.dir + " away and join again with a new token"
+}
+
+// plain returns what err says without the name of the package that says it.
+func plain(err error) string {
+	text := err.Error()
+	for _, from := range []string{"tls: ", "x509: ", "asn1: "} {
+		text = strings.TrimPrefix(text, from)
+	}
+	return text
 }
 
 // stat returns the version of a file, the zero value if there is none.

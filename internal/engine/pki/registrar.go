@@ -93,9 +93,7 @@ func (r *Registrar) RenewCertificate(ctx context.Context, ask request.Renew) (re
 			return request.Renewed{}, err
 		}
 		if !bytes.Equal(node.KeyHash, checked.keyHash) {
-			return request.Renewed{}, say(request.Denied, ErrNotMember,
-				fmt.Sprintf("the node %s of this cell has another key", ask.Node),
-				"a node that was removed, or lost its key, joins again with a new token")
+			return request.Renewed{}, otherKey(ask.Node)
 		}
 		issued, err := authority.SignNode(ask.CSR, node, r.Clock.Now())
 		if err != nil {
@@ -233,6 +231,11 @@ func (r *Registrar) member(ctx context.Context, name spec.NodeName) (record.Node
 			"see `keelson status` for the members")
 	}
 	return node, revision, nil
+}
+
+func otherKey(name spec.NodeName) error {
+	return say(request.Denied, ErrNotMember, fmt.Sprintf("the node %s of this cell has another key", name),
+		"a node that was removed, or lost its key, joins again with a new token")
 }
 
 func conflict(what string) error {

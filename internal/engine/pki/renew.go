@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -54,7 +55,8 @@ type Renewer struct {
 
 // Run renews the certificate when a third of its life is left, and tries again
 // after a failure, until ctx ends; it returns ctx's error. A certificate that
-// has expired is renewed too, if the Signer can.
+// has expired, or is of a time to come because the clock was wrong when it was
+// signed, is renewed too, if the Signer can.
 func (r *Renewer) Run(ctx context.Context) error {
 	failed := 0
 	for {
@@ -82,7 +84,8 @@ func (r *Renewer) step(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	now := r.Clock.Now()
-	if due := renewDue(pair.Leaf.NotBefore, pair.Leaf.NotAfter, r.Seed); now.Before(due) {
+	due := renewDue(pair.Leaf.NotBefore, pair.Leaf.NotAfter, r.Seed)
+	if now.Before(due) && !now.Before(pair.Leaf.NotBefore) {
 		return due.Sub(now), nil
 	}
 	key, err := r.Files.Key()
@@ -170,8 +173,17 @@ type OfflineSigner struct {
 	Clock     clock.Clock
 }
 
-// RenewCertificate signs the request for the signer's node.
+// RenewCertificate signs the request for the signer's node. It returns
+// [ErrNotMember] if the request is not for that node's key, and [ErrRequest],
+// [ErrClockOff] or [ErrCertificateExpired].
 func (s OfflineSigner) RenewCertificate(_ context.Context, csr []byte) (request.Renewed, error) {
+	checked, err := checkRequest(csr, string(s.Node.Name))
+	if err != nil {
+		return request.Renewed{}, err
+	}
+	if !bytes.Equal(s.Node.KeyHash, checked.keyHash) {
+		return request.Renewed{}, otherKey(s.Node.Name)
+	}
 	issued, err := s.Authority.SignNode(csr, s.Node, s.Clock.Now())
 	if err != nil {
 		return request.Renewed{}, err

@@ -190,6 +190,62 @@ func TestACellThatSleptTooLongRenewsOffline(t *testing.T) {
 	})
 }
 
+func TestAnotherKeyIsNotSignedOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRenewal(t)
+		authority, err := AuthorityOf(r.founding.Cell)
+		must(t, err)
+		key, err := newKey()
+		must(t, err)
+		csr, err := NewRequest(key, "a")
+		must(t, err)
+		_, err = OfflineSigner{Authority: authority, Node: r.founding.Node, Clock: r.Clock}.RenewCertificate(t.Context(), csr)
+		wantError(t, err, ErrNotMember)
+	})
+}
+
+// ahead is a clock that is off by a fixed time.
+type ahead struct {
+	clock.Clock
+	by time.Duration
+}
+
+func (a ahead) Now() time.Time { return a.Clock.Now().Add(a.by) }
+
+func TestACertificateSignedUnderAWrongClockIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRenewal(t)
+		authority, err := AuthorityOf(r.founding.Cell)
+		must(t, err)
+		right := r.Clock
+		for _, wrong := range []time.Duration{3 * 365 * day, 0} {
+			r.Clock = ahead{right, wrong}
+			r.Signer = OfflineSigner{Authority: authority, Node: r.founding.Node, Clock: r.Clock}
+			r.run(t, time.Minute)
+			trust := Trust{Cell: r.founding.Cell.ID, Files: r.Files, Clock: r.Clock}
+			_, err = trust.own()
+			wantError(t, err, nil)
+		}
+	})
+}
+
+func TestNothingIsSignedBeforeTheCellWasMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRenewal(t)
+		authority, err := AuthorityOf(r.founding.Cell)
+		must(t, err)
+		r.Clock = ahead{r.Clock, -50 * 365 * day}
+		r.Signer = OfflineSigner{Authority: authority, Node: r.founding.Node, Clock: r.Clock}
+		_, err = r.step(t.Context())
+		wantError(t, err, ErrClockOff)
+		pair, err := r.Files.Certificate()
+		must(t, err)
+		if serialText(pair.Leaf) != r.founding.Node.CertSerial {
+			t.Error("the certificate was replaced")
+		}
+	})
+}
+
 func TestRevocationsFollowTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var clk clock.System

@@ -145,7 +145,7 @@ func (t Token) Verify(kept record.Token, now time.Time) error {
 		return t.unknown()
 	}
 	if !now.Before(kept.Expires) {
-		return say(request.Expired, ErrTokenExpired,
+		return say(request.Denied, ErrTokenExpired,
 			fmt.Sprintf("the token %s expired at %s; it is now %s", t.ID, stamp(kept.Expires), stamp(now)),
 			"make a new one with `keelson token create` on a member of the cell")
 	}

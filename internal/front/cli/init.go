@@ -75,6 +75,9 @@ ADDRESS is any node of the cell, with or without a port. The token comes from
 ` + "`keelson token create`" + ` on such a node, and is good for one server. Where
 systemd runs, the keelson service is installed and started.
 
+A node whose certificate has expired because it was off for more than 30 days
+joins again the same way under its own name, and keeps all that it has.
+
     --token TOKEN        the token (default $KEELSON_TOKEN, which the list of
                          processes does not show)
     --witness            vote, but run no services: for the third vote of two

@@ -21,6 +21,10 @@ import (
 	"github.com/keelson/keelson/internal/model/request"
 )
 
+// noLinger keeps commands that are built with the race detector from waiting a
+// second before they end.
+const noLinger = "atexit_sleep_ms=0"
+
 // leakFree fails a run that leaves goroutines behind.
 type leakFree struct{ *testing.M }
 
@@ -113,6 +117,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(stop)
 			env.Setenv("KEELSON_SOCKET", socket)
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", noLinger)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},

@@ -54,7 +54,7 @@ func sit(t *testing.T, socket string, env []string, args ...string) *seat {
 	}
 	s := &seat{keyboard: master, read: make(chan struct{})}
 	s.cmd = exec.CommandContext(t.Context(), path, args...)
-	s.cmd.Env = append(append(os.Environ(), "KEELSON_SOCKET="+socket, "TZ=UTC", "TERM=xterm", "NO_COLOR="), env...)
+	s.cmd.Env = append(append(os.Environ(), "KEELSON_SOCKET="+socket, "TZ=UTC", "TERM=xterm", "NO_COLOR=", "GORACE="+noLinger), env...)
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = slave, slave, slave
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := s.cmd.Start(); err != nil {

@@ -176,10 +176,13 @@ func (t *table) signal(s wire.SignalTo) error {
 	return nil
 }
 
-// reap waits for every child of init, known or orphaned.
+// reap waits for every child of init, known or orphaned. Signals by which a
+// program of the host might mean to end init are taken and dropped: a host is
+// switched off from outside.
 func (t *table) reap() {
 	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGCHLD)
+	signal.Notify(ended, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP,
+		syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	for {
 		for t.reapOne() {
 		}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -48,14 +49,17 @@ type stage struct {
 }
 
 // Run is the whole life of the stage: it serves the caller on control until
-// the caller is gone, powers off all hosts and removes their cgroups. Only
-// PID 1 of new namespaces may call it.
+// the caller is gone or a signal asks it to end, powers off all hosts and
+// removes their cgroups. Only PID 1 of new namespaces may call it.
 func Run(ctx context.Context, control *os.File) error {
 	peer, err := wire.NewPeer(control)
 	if err != nil {
 		return err
 	}
 	s := &stage{hosts: map[string]*host{}}
+	asked, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	context.AfterFunc(asked, func() { _ = peer.Close() }) // which ends its Run
 	err = peer.Run(ctx, s.handle)
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)

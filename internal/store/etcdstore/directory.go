@@ -101,7 +101,7 @@ func (o ServerOptions) prepare(state, cluster string) error {
 	case !found && present:
 		return fmt.Errorf("%w: %s: %w", ErrForeign, o.Dir, errNoOwner)
 	case cluster == "":
-		return nil
+		return o.room(roomToGoOn)
 	case own.Formed && wal.Exist(o.walDir()):
 		return fmt.Errorf("%w: %s", errExists, o.Dir)
 	case own.Formed:
@@ -113,13 +113,21 @@ func (o ServerOptions) prepare(state, cluster string) error {
 			return err
 		}
 	}
-	if free, err := freeBytes(o.Dir); err != nil {
+	if err := o.room(roomToStart); err != nil {
 		return err
-	} else if free < roomToStart {
-		return fmt.Errorf("%w: %s has %d MiB free, a voter needs at least %d MiB: make room and start again",
-			ErrDiskFull, o.Dir, free>>20, roomToStart>>20)
 	}
 	return o.own(false)
+}
+
+// room makes sure that the disk has room: etcd comes to a bad end without, and
+// this process could not start it again.
+func (o ServerOptions) room(least uint64) error {
+	free, err := freeBytes(o.Dir)
+	if err == nil && free < least {
+		err = fmt.Errorf("%w: %s has %d MiB free, a voter needs at least %d MiB: make room and start again",
+			ErrDiskFull, o.Dir, free>>20, least>>20)
+	}
+	return err
 }
 
 // inspect reads all of the directory before etcd does: etcd ends the process
@@ -186,38 +194,10 @@ func (o ServerOptions) corrupt(what string, err error) error {
 }
 
 // checkDatabase reads every key of the database and returns the index of the
-// last log entry that is in it. It panics neither over a broken structure nor
-// over a file that ends too early. The keys are read before bbolt's own check,
+// last log entry that is in it. The keys are read before bbolt's own check,
 // which reads pages on a goroutine whose panic nobody could catch.
 func checkDatabase(name string) (applied uint64, err error) {
-	file, err := os.Stat(name)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return 0, errDataGone
-	case err != nil:
-		return 0, err
-	case file.Size() == 0:
-		return 0, errTruncated
-	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("%v", cause)
-		}
-	}()
-	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockPatience})
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if closed := db.Close(); err == nil {
-			err = closed
-		}
-	}()
-	err = db.View(func(tx *bbolt.Tx) error {
-		if file.Size() < tx.Size() {
-			return errTruncated
-		}
+	err = readDatabase(name, func(tx *bbolt.Tx) error {
 		if err := tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return readBucket(b) }); err != nil {
 			return err
 		}
@@ -235,6 +215,41 @@ func checkDatabase(name string) (applied uint64, err error) {
 		return faults
 	})
 	return applied, err
+}
+
+// readDatabase calls f with the database of a stopped server. It panics neither
+// over a broken structure nor over a file that ends too early.
+func readDatabase(name string, f func(*bbolt.Tx) error) (err error) {
+	file, err := os.Stat(name)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return errDataGone
+	case err != nil:
+		return err
+	case file.Size() == 0:
+		return errTruncated
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%v", cause)
+		}
+	}()
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockPatience})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closed := db.Close(); err == nil {
+			err = closed
+		}
+	}()
+	return db.View(func(tx *bbolt.Tx) error {
+		if file.Size() < tx.Size() {
+			return errTruncated
+		}
+		return f(tx)
+	})
 }
 
 // readBucket touches every page of b.

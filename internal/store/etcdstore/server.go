@@ -38,8 +38,10 @@ const (
 	// stopLimit is how long a stop may take; one that works takes a second.
 	stopLimit = 15 * time.Second
 
-	// roomToStart is how much free disk a new data directory needs.
+	// roomToStart is how much free disk a new data directory needs, roomToGoOn
+	// one that was in use: a log segment is allocated at once.
 	roomToStart = 32 << 20
+	roomToGoOn  = 2 * segmentBytes
 )
 
 // smallSegments sets the size of log segments, which etcd keeps in a variable of

@@ -1,0 +1,88 @@
+//go:build integration
+
+package test
+
+import (
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/keelson/keelson/internal/lab/probe"
+)
+
+// TestProcessesOfANode ends one process after the other on the node that
+// serves. Its host goes on.
+func TestProcessesOfANode(t *testing.T) {
+	b := newBench(t, 3)
+	b.step("an agent that is killed and comes back leaves the service alone", func(b *bench) {
+		b.leftAlone(func(node string) {
+			b.endAgent(node, syscall.SIGKILL)
+			time.Sleep(3 * time.Second)
+			b.ready(b.cell.StartAgent(b.t.Context(), node))
+		})
+	})
+	b.step("an agent that is upgraded leaves the service alone", func(b *bench) {
+		b.leftAlone(func(node string) {
+			b.endAgent(node, syscall.SIGTERM)
+			b.ready(b.cell.StartAgent(b.t.Context(), node))
+		})
+	})
+	b.step("a guard that is killed is started again, and the service comes back", func(b *bench) {
+		was := b.answered(boot())
+		old := b.guardOn(was.Host)
+		fault := boot()
+		b.signal(was.Host, syscall.SIGKILL, old)
+		now := b.answeredBy(fault, "an answer under a later epoch", func(r probe.HTTPResult) bool { return r.Epoch > was.Epoch })
+		b.whole()
+		b.report(fault)
+		if p := b.guardOn(was.Host); p.pid == old.pid {
+			b.t.Errorf("the guard of %s still is process %d", was.Host, p.pid)
+		}
+		b.webOn(now.Host)
+	})
+	b.step("without agent and guard the kernel takes the address off the program", func(b *bench) {
+		was := b.holder()
+		left := b.webOn(was)
+		agent := b.cell.Agent(was)
+		fault := boot()
+		b.signal(was, syscall.SIGKILL, b.guardOn(was), program{pid: agent.PID()})
+		b.movedFrom(fault, was)
+		if now := b.webOn(was); now.pid != left.pid {
+			b.t.Errorf("the program did not go on: it was process %d and is %d", left.pid, now.pid)
+		}
+		time.Sleep(time.Second)
+		<-agent.Done()
+		b.ready(b.cell.StartAgent(b.t.Context(), was))
+		b.whole()
+		if on := b.holder(); on != was && len(b.served(was)) != 0 {
+			b.t.Errorf("%s serves, and the program on %s was left running", on, was)
+		}
+	})
+}
+
+// leftAlone does something to the agent of the node that serves, and fails if
+// a client, or the program, could tell.
+func (b *bench) leftAlone(f func(node string)) {
+	b.t.Helper()
+	was := b.answered(boot())
+	program := b.webOn(was.Host)
+	from := boot()
+	f(was.Host)
+	b.whole()
+	time.Sleep(time.Second)
+	now := b.answered(boot())
+	if now.Host != was.Host || now.Epoch != was.Epoch {
+		b.t.Errorf("%s served under epoch %d, now it is %s under %d", was.Host, was.Epoch, now.Host, now.Epoch)
+	}
+	if p := b.webOn(was.Host); p.pid != program.pid {
+		b.t.Errorf("the program was process %d, now it is %d", program.pid, p.pid)
+	}
+	asked := slices.DeleteFunc(slices.Clone(b.http.Since(0)), func(r probe.HTTPResult) bool { return r.Sent < from })
+	for _, r := range asked {
+		if !r.OK {
+			b.t.Errorf("a request failed after %s, %s after the agent was ended: %s", (r.Done - r.Sent).Round(time.Millisecond), (r.Sent - from).Round(time.Millisecond), r.Err)
+		}
+	}
+	b.t.Logf("none of %d requests failed", len(asked))
+}
