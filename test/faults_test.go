@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/lab/cell"
+	"github.com/keelson/keelson/internal/lab/probe"
 )
 
 func TestOneHostOfThree(t *testing.T) {
@@ -17,6 +18,20 @@ func TestOneHostOfThree(t *testing.T) {
 		b.ready(b.lab.Host(was).Kill(b.t.Context()))
 		now := b.movedFrom(fault, was)
 		b.ready(b.cell.Boot(b.t.Context(), was))
+		b.whole()
+		b.stays(now)
+	})
+	b.step("is killed while it leads the store too", func(b *bench) {
+		leader := b.leader()
+		if b.holder() != leader {
+			b.t.Log(b.keelson(leader, "move", web, leader))
+			b.answeredBy(boot(), "an answer of "+leader, func(r probe.HTTPResult) bool { return r.Host == leader })
+		}
+		b.whole()
+		fault := boot()
+		b.ready(b.lab.Host(leader).Kill(b.t.Context()))
+		now := b.movedFrom(fault, leader)
+		b.ready(b.cell.Boot(b.t.Context(), leader))
 		b.whole()
 		b.stays(now)
 	})

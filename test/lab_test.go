@@ -22,6 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	lab.MaybeRunInner()
+	playRole()
 	os.Exit(m.Run())
 }
 

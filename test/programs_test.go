@@ -60,6 +60,7 @@ func (b *bench) webOn(host string) program {
 	b.t.Helper()
 	return b.theOne(host, lab.SelfPath, webIP+":80")
 }
+
 func (b *bench) guardOn(host string) program {
 	b.t.Helper()
 	return b.theOne(host, cell.Program, "guard")

@@ -52,8 +52,8 @@ func BenchmarkAtRest(b *testing.B) {
 // used is what the agent and the guard of one node have used.
 type used struct {
 	rss, anon, file int // KiB
-	cpu            time.Duration
-	by             map[string]time.Duration
+	cpu             time.Duration
+	by              map[string]time.Duration
 }
 
 func (u used) since(before used, span time.Duration) string {

@@ -180,9 +180,9 @@ func TestADiskThatFillsUpWhileTheAgentRunsLosesNothing(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, _, _ = c.Txn(ctx, nil, []store.Op{{Key: "big", Value: make([]byte, 1<<20)}})
-		return strings.Contains(h.log.String(), "store server stopped")
+		return strings.Contains(h.output(), "store server stopped")
 	})
-	log := h.log.String()
+	log := h.output()
 	for _, w := range []string{"disk under " + h.data("etcd") + " is full", "make room"} {
 		if !strings.Contains(log, w) {
 			t.Errorf("it does not log %q", w)

@@ -213,7 +213,11 @@ func (h *host) process() *running {
 	must(h.t, err)
 	ctx, stop := context.WithCancel(h.t.Context())
 	cmd := exec.CommandContext(ctx, self, append([]string{"agent"}, h.where()...)...)
-	cmd.Stdout, cmd.Stderr = h.log, h.log
+	// Not a pipe: the guard would keep it open.
+	log, err := os.Create(h.folder + "/log")
+	must(h.t, err)
+	defer log.Close() //nolint:errcheck // the process has its own
+	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = patience
 	must(h.t, cmd.Start())
@@ -225,6 +229,13 @@ func (h *host) process() *running {
 	}()
 	h.t.Cleanup(a.end)
 	return a
+}
+
+// output is what an agent in a process of its own has printed.
+func (h *host) output() string {
+	text, err := os.ReadFile(h.folder + "/log")
+	must(h.t, err)
+	return string(text)
 }
 
 func (a *running) end() {

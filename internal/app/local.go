@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/base/atomicfile"
+	"github.com/keelson/keelson/internal/engine/pki"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -67,11 +69,35 @@ func readLocal(f folders) (local, error) {
 	case err != nil:
 		return l, diskError(f.data, err)
 	}
-	if err := json.Unmarshal(data, &l); err != nil || l.Format != localFormat || !l.Node.Valid() || l.CellID == "" {
+	l, err = parseLocal(data)
+	if err != nil {
 		return l, &request.Error{
 			Kind: request.Refused, Code: "identity-damaged", Err: err,
 			Text: f.local() + " cannot be read as the identity of a node; nothing was changed",
 			Hint: "restore the file from a backup, or remove the node from the cell and join it again",
+		}
+	}
+	return l, nil
+}
+
+// errNoIdentity means that a file is not the identity of a node.
+var errNoIdentity = errors.New("not the identity of a node")
+
+// parseLocal reads the content of node.json.
+func parseLocal(data []byte) (local, error) {
+	var l local
+	if err := json.Unmarshal(data, &l); err != nil {
+		return local{}, fmt.Errorf("%w: %w", errNoIdentity, err)
+	}
+	if l.Format != localFormat || !l.Node.Valid() || l.CellID == "" || l.Slot >= pki.MaxNodes {
+		return local{}, errNoIdentity
+	}
+	if _, err := netip.ParseAddr(l.Address); err != nil {
+		return local{}, fmt.Errorf("%w: %w", errNoIdentity, err)
+	}
+	for _, port := range []int{l.Ports.API, l.Ports.Link, l.Ports.Peer, l.Ports.Client} {
+		if port < 0 || port > 65535 {
+			return local{}, errNoIdentity
 		}
 	}
 	l.Ports = withDefaults(l.Ports)

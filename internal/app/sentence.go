@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -89,6 +90,20 @@ func storeError(dir string, err error) error {
 		}
 	}
 	return diskError(dir, err)
+}
+
+// unanswered makes a sentence of a store that did not answer. what says what
+// became of the request then.
+func unanswered(what string, err error) error {
+	var known *request.Error
+	if errors.As(err, &known) || !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &request.Error{
+		Kind: request.Unavailable, Code: "store-unavailable", Err: err,
+		Text: what + ": the cell's store does not answer",
+		Hint: "a majority of the voters must be up and in touch: see `keelson status`; then try again",
+	}
 }
 
 // listening names the port and the host that could not be listened on.

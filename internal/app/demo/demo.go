@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/clock"
@@ -26,16 +27,20 @@ import (
 
 // The sample service.
 const (
-	service    = "web"
-	address    = "10.77.0.100"
-	listen     = address + ":80"
-	url        = "http://" + address + "/"
-	client     = "client"
-	partAddr   = "address"
-	partExec   = "program"
-	maxVoters  = 5
-	arpAddress = address
+	service  = "web"
+	address  = "10.77.0.100"
+	listen   = address + ":80"
+	url      = "http://" + address + "/"
+	client   = "client"
+	partAddr = "address"
+	partExec = "program"
 )
+
+// maxVoters is how many nodes of a cell vote at most.
+const maxVoters = 5
+
+// interval is the time between two questions of the client.
+const interval = probe.DefaultEvery
 
 // Limits of what the demo waits for.
 const (
@@ -128,9 +133,18 @@ func (s *show) raise(ctx context.Context) error {
 		return "", err
 	})
 	if errors.Is(err, lab.ErrForbidden) {
-		return &request.Error{Kind: request.Refused, Code: "forbidden", Text: err.Error(), Err: err}
+		return &request.Error{Kind: request.Refused, Code: "forbidden", Text: withoutCause(err.Error()), Err: err}
 	}
 	return err
+}
+
+// withoutCause cuts off what the kernel said, in brackets at the end of a
+// sentence that says it better.
+func withoutCause(text string) string {
+	if n := strings.LastIndex(text, " ("); n > 0 && strings.HasSuffix(text, ")") {
+		return text[:n]
+	}
+	return text
 }
 
 // prepare forms the cell and starts the service on it, and returns the host
@@ -220,6 +234,3 @@ func countVoters(c cell.Status) int {
 	}
 	return n
 }
-
-// interval is the time between two questions of the client.
-const interval = probe.DefaultEvery

@@ -47,6 +47,9 @@ func (s *show) converse(ctx context.Context) error {
 				s.voice.printf("\n")
 				return nil
 			}
+			if !s.Terminal {
+				s.voice.printf("%s%s\n", prompt, screen.Clean(line))
+			}
 			if again, err := s.obey(ctx, strings.Fields(line)); err != nil || !again {
 				return s.leave(ctx, err)
 			}
@@ -106,6 +109,7 @@ func (s *show) obey(ctx context.Context, line []string) (again bool, err error) 
 		return true, nil
 	case o.verb == "status":
 		err = s.print(ctx, "status")
+		s.ended(ctx)
 	case o.verb == "logs":
 		s.printLog(o.host)
 	case o.verb == "events":
@@ -134,6 +138,23 @@ func (s *show) print(ctx context.Context, args ...string) error {
 	}
 	s.voice.printf("\n")
 	return nil
+}
+
+// ended tells of agents that have ended on hosts that run: here nothing starts
+// them again by itself, as a system would.
+func (s *show) ended(ctx context.Context) {
+	states, err := s.lab.State(ctx)
+	for _, h := range states {
+		p := s.cell.Agent(h.Name)
+		if err != nil || p == nil || !h.On {
+			continue
+		}
+		select {
+		case <-p.Done():
+			s.voice.printf("  The agent on %s has ended: `logs %s` says why, `boot %s` starts it again.\n\n", h.Name, h.Name, h.Name)
+		default:
+		}
+	}
 }
 
 // printLog shows the end of a host's log.

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/model/record"
+)
+
+func TestParseLocal(t *testing.T) {
+	const good = `"format":1,"cell":"main","cell_id":"c1","node":"a","node_id":"n1","slot":3,"address":"10.0.0.1"`
+	tests := []struct {
+		name    string
+		content string
+		want    local
+		fails   bool
+	}{
+		{
+			name: "ports have defaults", content: "{" + good + `,"ports":{"api":7000}}`,
+			want: local{
+				Format: 1, Cell: "main", CellID: "c1", Node: "a", NodeID: "n1", Slot: 3, Address: "10.0.0.1",
+				Ports: record.Ports{API: 7000, Link: 7481, Peer: 7482, Client: 7483},
+			},
+		},
+		{name: "nothing", content: "", fails: true},
+		{name: "an empty object", content: "{}", fails: true},
+		{name: "another format", content: `{"format":2,"cell_id":"c","node":"a","address":"10.0.0.1"}`, fails: true},
+		{name: "a name that leaves its folder", content: `{"format":1,"cell_id":"c","node":"../a","address":"10.0.0.1"}`, fails: true},
+		{name: "a slot that no cell has", content: `{"format":1,"cell_id":"c","node":"a","slot":32,"address":"10.0.0.1"}`, fails: true},
+		{name: "no address", content: `{"format":1,"cell_id":"c","node":"a"}`, fails: true},
+		{name: "a port that is none", content: "{" + good + `,"ports":{"peer":-1}}`, fails: true},
+		{name: "more than one value", content: "{" + good + "}{}", fails: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := parseLocal([]byte(tt.content))
+			if tt.fails != errors.Is(err, errNoIdentity) {
+				t.Fatalf("error is %v", err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func FuzzParseLocal(f *testing.F) {
+	f.Add([]byte(`{"format":1,"cell_id":"c","node":"a","address":"::1","labels":{"a":"b"},"links":["10.0.0.1"]}`))
+	f.Add([]byte(`{"format":1,"cell_id":"c","node":"a","address":"10.0.0.1","slot":31,"ports":{"api":65535}}`))
+	f.Add([]byte(`{`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l, err := parseLocal(data)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseLocal(again); err != nil {
+			t.Errorf("what was read cannot be read again: %v\n%s", err, again)
+		}
+	})
+}
