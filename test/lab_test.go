@@ -130,14 +130,16 @@ func form(t testing.TB, l *lab.Lab, n int, o cell.Options) *cell.Cell {
 
 func wantVoters(n int) int { return min(5, n-1+n%2) }
 
-func voters(s cell.Status) int {
-	count := 0
+func voters(s cell.Status) int { return len(votersOf(s)) }
+
+func votersOf(s cell.Status) []string {
+	var out []string
 	for _, n := range s.Nodes {
 		if n.Voter {
-			count++
+			out = append(out, n.Name)
 		}
 	}
-	return count
+	return out
 }
 
 // logDir is where the agents' logs go. KEELSON_LOG_DIR keeps them.
@@ -202,6 +204,7 @@ func (b *bench) step(name string, f func(*bench)) {
 		s.answered(boot())
 		f(&s)
 		s.neverTwo()
+		b.nodes = s.nodes // it may have changed who is in the cell
 	})
 	if !passed {
 		b.t.FailNow()

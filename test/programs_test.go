@@ -23,13 +23,9 @@ type program struct {
 func (b *bench) programs(host string, args ...string) []program {
 	b.t.Helper()
 	const list = `for p in /proc/[0-9]*; do echo "${p#/proc/} $(tr '\0' '\t' <$p/cmdline 2>/dev/null)"; done`
-	out, code, err := b.lab.Host(host).Run(b.t.Context(), "/bin/sh", "-c", list)
-	b.ready(err)
-	if code != 0 {
-		b.t.Fatalf("list the processes of %s: status %d: %s", host, code, out)
-	}
+	out := b.run(host, list)
 	var found []program
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(out) {
 		number, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		pid, err := strconv.Atoi(number)
 		words := strings.Split(strings.TrimRight(rest, "\t"), "\t")
@@ -73,11 +69,7 @@ func (b *bench) signal(host string, s syscall.Signal, all ...program) {
 	for _, p := range all {
 		line += " " + strconv.Itoa(p.pid)
 	}
-	out, code, err := b.lab.Host(host).Run(b.t.Context(), "/bin/sh", "-c", line)
-	b.ready(err)
-	if code != 0 {
-		b.t.Fatalf("%s on %s: status %d: %s", line, host, code, out)
-	}
+	b.run(host, line)
 }
 
 // keelson runs a command on a node that must succeed, and returns its output.

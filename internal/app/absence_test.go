@@ -36,6 +36,9 @@ func (h *host) votes() int {
 // One cell for both, since it takes a while until all vote.
 func TestVotersComeBack(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes 20 s: etcd takes a new voter every 5 s")
+	}
 	hosts, runs := votersOf(t, "a", "b", "c")
 	t.Run("a damaged store of one of several is done without and built anew", func(t *testing.T) {
 		runs[1] = testDamagedStore(t, hosts[1], runs[1])

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -157,8 +158,7 @@ func (x logs) read(ctx context.Context, ask request.Logs, parts []spec.Part, f f
 				n := min(len(data), maxChunk)
 				if err := f(request.LogChunk{Part: p.part, Data: data[:n]}); err != nil {
 					cancel()
-					_ = <-done // its error is f's
-					return err
+					return errors.Join(err, notCanceled(<-done))
 				}
 				data = data[n:]
 			}
@@ -166,6 +166,14 @@ func (x logs) read(ctx context.Context, ask request.Logs, parts []spec.Part, f f
 			return err
 		}
 	}
+}
+
+// notCanceled leaves out what only says that somebody was told to stop.
+func notCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // each runs readers at the same time and returns the first error.

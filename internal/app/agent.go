@@ -26,6 +26,7 @@ import (
 	"github.com/keelson/keelson/internal/engine/cell"
 	"github.com/keelson/keelson/internal/engine/pki"
 	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/front/cli/agentfile"
 	"github.com/keelson/keelson/internal/front/rpc"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/store/etcdstore"
@@ -80,7 +81,11 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 		return refused("already-running", "stop the other agent first", "an agent runs on %s already", f.data)
 	}
 	defer unlock()
-	n := &node{app: &app{App: a, folders: f, local: l, config: o.Config, log: a.logger(o.Logging)}}
+	config, err := configOf(l, o)
+	if err != nil {
+		return err
+	}
+	n := &node{app: &app{App: a, folders: f, local: l, config: config, log: a.logger(o.Logging)}}
 	n.log.Info("agent started", logkey.Node, l.Node, "cell", l.Cell, logkey.Version, a.version)
 	defer n.closeStore(ctx)
 	if err := n.openStore(ctx); err != nil {
@@ -97,6 +102,15 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 		return n.forget()
 	}
 	return storeError(f.etcd(), err)
+}
+
+// configOf returns what the agent's file says: the one that the agent was
+// started with, or else the one that init or join was given.
+func configOf(l local, o cli.AgentOptions) (cli.Config, error) {
+	if o.ConfigFile != "" || l.Config == "" {
+		return o.Config, nil
+	}
+	return agentfile.Read(l.Config)
 }
 
 // startTimeout bounds the start of the store server; a voter whose peers are

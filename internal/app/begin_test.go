@@ -166,7 +166,7 @@ func fill(t *testing.T, h *host) string {
 	name := h.data("ballast")
 	f, err := os.Create(name)
 	must(t, err)
-	defer f.Close() //nolint:errcheck // it holds nothing
+	defer f.Close()
 	for _, block := range []int{64 << 10, 1} {
 		for err == nil {
 			_, err = f.Write(make([]byte, block))

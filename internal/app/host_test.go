@@ -216,7 +216,7 @@ func (h *host) process() *running {
 	// Not a pipe: the guard would keep it open.
 	log, err := os.Create(h.folder + "/log")
 	must(h.t, err)
-	defer log.Close() //nolint:errcheck // the process has its own
+	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	cmd.WaitDelay = patience
@@ -307,7 +307,7 @@ func (h *host) endGuard() {
 	if err != nil {
 		return
 	}
-	defer conn.Close() //nolint:errcheck // it carries nothing
+	defer conn.Close()
 	raw, err := conn.(*net.UnixConn).SyscallConn()
 	must(h.t, err)
 	must(h.t, raw.Control(func(fd uintptr) {
@@ -322,7 +322,7 @@ func (h *host) endGuard() {
 	h.until("the guard ends", func() bool {
 		c, err := net.Dial("unix", h.folders().guard())
 		if err == nil {
-			c.Close() //nolint:errcheck // it carries nothing
+			c.Close()
 		}
 		return err != nil
 	})

@@ -17,6 +17,7 @@ import (
 	"github.com/keelson/keelson/internal/front/cli"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store/etcdstore"
 )
 
@@ -117,6 +118,7 @@ func (a *App) founding(f folders, files *pki.Files, o cli.InitOptions) (pki.Foun
 		if made, err = pki.Found(o.Cell, node, csr, o.Config.Store != nil, a.clock.Now()); err != nil {
 			return made, err
 		}
+		made.Cell.ReplaceVoterAfter = spec.Duration(o.ReplaceVoterAfter)
 	}
 	authority, err := pki.AuthorityOf(made.Cell)
 	if err != nil {
@@ -151,7 +153,9 @@ func (a *App) begun(f folders, o cli.InitOptions, node record.Node) (made pki.Fo
 		same := record.Node{
 			Name: was.Name, Address: was.Address, Ports: was.Ports, Links: was.Links, Labels: was.Labels, Version: a.version,
 		}
-		if made.Cell.Name == o.Cell && made.Cell.External == (o.Config.Store != nil) && reflect.DeepEqual(same, node) {
+		alike := made.Cell.Name == o.Cell && made.Cell.External == (o.Config.Store != nil) &&
+			made.Cell.ReplaceVoterAfter == spec.Duration(o.ReplaceVoterAfter)
+		if alike && reflect.DeepEqual(same, node) {
 			return made, true, nil
 		}
 		if server.HasData() {

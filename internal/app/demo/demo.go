@@ -98,11 +98,10 @@ func interrupted(ctx context.Context, err error) error {
 
 // play does what comes after the lab stands.
 func (s *show) play(ctx context.Context) error {
-	holder, err := s.prepare(ctx)
-	if err != nil {
+	if err := s.prepare(ctx); err != nil {
 		return err
 	}
-	i, err := s.breakIt(ctx, order{verb: s.Fault, host: holder, rehearsed: true})
+	i, err := s.breakIt(ctx, order{verb: s.Fault, rehearsed: true})
 	if err != nil {
 		return err
 	}
@@ -147,9 +146,8 @@ func withoutCause(text string) string {
 	return text
 }
 
-// prepare forms the cell and starts the service on it, and returns the host
-// that serves.
-func (s *show) prepare(ctx context.Context) (string, error) {
+// prepare forms the cell and starts the service on it.
+func (s *show) prepare(ctx context.Context) error {
 	what := fmt.Sprintf("a cell of %d nodes, each joined by a token, with mutual TLS", len(s.nodes))
 	err := s.voice.step(what, func(tell func(string)) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, formLimit)
@@ -159,10 +157,10 @@ func (s *show) prepare(ctx context.Context) (string, error) {
 		return "", err
 	})
 	if err != nil {
-		return "", err
+		return err
 	}
 	if err := s.awaitVotes(ctx); err != nil {
-		return "", err
+		return err
 	}
 	return s.serve(ctx)
 }
@@ -182,11 +180,9 @@ func (s *show) awaitVotes(ctx context.Context) error {
 	})
 }
 
-// serve applies the service, waits until it is ready and has successors, and
-// returns the host that serves.
-func (s *show) serve(ctx context.Context) (string, error) {
-	holder := ""
-	err := s.voice.step("a service of an address and a web program", func(tell func(string)) (string, error) {
+// serve applies the service, and waits until it is ready and has successors.
+func (s *show) serve(ctx context.Context) error {
+	return s.voice.step("a service of an address and a web program", func(tell func(string)) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, serveLimit)
 		defer cancel()
 		if err := s.cell.Apply(ctx, webService()); err != nil {
@@ -197,10 +193,8 @@ func (s *show) serve(ctx context.Context) (string, error) {
 			w := c.Service(service)
 			return w.Ready && w.Node != "" && len(w.Successors) > 0
 		})
-		holder = c.Service(service).Node
-		return "runs on " + holder, err
+		return "runs on " + c.Service(service).Node, err
 	})
-	return holder, err
 }
 
 // webService is the service as a user writes it.

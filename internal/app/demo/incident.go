@@ -61,18 +61,22 @@ func (o order) sentence() string {
 	return o.verb + " " + o.host
 }
 
-// past says the order when it is done.
-func (o order) past() string {
-	words := map[string]string{
+// done is what was done to a host, as a word.
+func (o order) done() string {
+	return map[string]string{
 		verbKill: "killed", verbCut: "cut off", verbHeal: "reconnected", verbFreeze: "frozen", verbThaw: "thawed", verbBoot: "switched on",
-	}
+	}[o.verb]
+}
+
+// past says the order when it is carried out.
+func (o order) past() string {
 	switch o.verb {
 	case verbService:
 		return "program killed on " + o.host
 	case verbMove:
 		return "move asked for"
 	}
-	return o.host + " " + words[o.verb]
+	return o.host + " " + o.done()
 }
 
 // incident is a fault and what the client saw of it.
@@ -135,8 +139,9 @@ func (i incident) verdict() error {
 	if i.after.Host != "" {
 		return nil
 	}
-	return &request.Error{
-		Kind: request.Refused, Code: "not-taken-over",
-		Text: fmt.Sprintf("%s, and nobody took over within %s", i.past(), takeoverLimit),
+	text := fmt.Sprintf("%s was %s, and nobody took over within %s", i.host, i.done(), takeoverLimit)
+	if i.verb == verbService {
+		text = fmt.Sprintf("the program on %s was killed, and nobody answered again within %s", i.host, takeoverLimit)
 	}
+	return &request.Error{Kind: request.Refused, Code: "not-taken-over", Text: text}
 }

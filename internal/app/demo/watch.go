@@ -59,34 +59,40 @@ func (s *show) breakIt(ctx context.Context, o order) (incident, error) {
 	if err != nil {
 		return i, err
 	}
-	err = s.voice.step("a client that asks every 5 ms", func(func(string)) (string, error) {
-		limit, _ := o.patience()
+	err = s.attempt(ctx, c, &i)
+	return i, errors.Join(err, s.judge(ctx, c, &i))
+}
+
+func (s *show) attempt(ctx context.Context, c clients, i *incident) error {
+	err := s.voice.step("a client that asks every 5 ms", func(func(string)) (string, error) {
+		var err error
+		limit, _ := i.patience()
 		i.before, err = s.steady(ctx, c, limit)
-		if o.rehearsed && err == nil && i.before.Host == "" {
+		if err == nil && i.rehearsed && i.before.Host == "" {
 			err = fmt.Errorf("waited %s for an answer at %s in vain", firstAnswer, url)
 		}
 		return answering(i.before), err
 	})
 	if err != nil {
-		return i, err
+		return err
 	}
-	if o.verb == verbService || o.rehearsed {
+	if i.verb == verbService || i.rehearsed {
 		i.host = i.before.Host
 	}
-	if o.verb == verbService && i.host == "" {
-		return i, errors.Join(errNoProgram, s.judge(ctx, c, &i))
+	if i.verb == verbService && i.host == "" {
+		return errNoProgram
 	}
 	err = s.voice.step(i.sentence(), func(func(string)) (string, error) {
-		var err error
-		if i.fault, err = s.carryOut(ctx, i.order); err != nil {
-			i.fault = 0 // there was none
+		at, err := s.carryOut(ctx, i.order)
+		if err == nil {
+			i.fault = at
 		}
 		return "", err
 	})
-	if err == nil {
-		err = s.watch(ctx, c, &i)
+	if err != nil {
+		return err
 	}
-	return i, errors.Join(err, s.judge(ctx, c, &i))
+	return s.watch(ctx, c, i)
 }
 
 // steady asks for a while and returns who answered last.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/keelson/keelson/internal/front/cli/agentfile"
 	"github.com/keelson/keelson/internal/front/cli/screen"
@@ -52,6 +53,9 @@ type NewNode struct {
 type InitOptions struct {
 	NewNode
 	Cell string // the cell's name
+	// ReplaceVoterAfter is how long a voter may be lost until another node takes
+	// its vote; 0 means never.
+	ReplaceVoterAfter time.Duration
 	// ConfigFile is the agent's file and Config what it says; both may be empty.
 	ConfigFile string
 	Config     Config

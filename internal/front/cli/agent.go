@@ -18,7 +18,8 @@ services: a stopped or upgraded agent finds them again. It ends on SIGTERM.
 
     --data DIR           where state is kept (default /var/lib/keelson)
     --run DIR            where sockets are kept (default /run/keelson)
-    --config FILE        the agent's file
+    --config FILE        the agent's file (default the one that init or join was
+                         given)
     --log-level LEVEL    debug, info, warn or error (default info)
     --log-format FORMAT  text or json (default text)
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"net"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,9 @@ it installs and starts the keelson service. Nothing is done if this server is in
 a cell already.
 
     --cell NAME          the cell's name (default "main")
+    --replace-voter-after DURATION
+                         how long a node with a vote may be lost until another
+                         takes its vote (default 5m, 0 for never)
 ` + nodeFlagsHelp + `
 Exit status: 0 made, 1 not possible here, 2 wrong usage.
 
@@ -28,9 +32,16 @@ Example:
     next: keelson token create, then keelson join on the other servers
 `
 
+// How long a voter may be lost until another node takes its vote.
+const (
+	defaultPatience  = 5 * time.Minute
+	shortestPatience = 10 * time.Second
+)
+
 func (s *shell) initCommand() *cobra.Command {
 	var flags nodeFlags
 	var cell string
+	var patience time.Duration
 	c := &cobra.Command{Use: "init", Long: initHelp, Args: exactly(), RunE: func(c *cobra.Command, _ []string) error {
 		node, config, err := flags.settle(s)
 		if err != nil {
@@ -39,8 +50,12 @@ func (s *shell) initCommand() *cobra.Command {
 		if !spec.NodeName(cell).Valid() {
 			return wrong("use a-z, 0-9 and -", "%q cannot be a cell's name", cell)
 		}
+		if patience != 0 && patience < shortestPatience {
+			return wrong("a node that only restarts should keep its vote; 0 means never",
+				"--replace-voter-after %v is too short: it is %v at least", patience, shortestPatience)
+		}
 		result, err := s.env.Actions.Init(c.Context(), InitOptions{
-			NewNode: node, Cell: cell, ConfigFile: flags.config, Config: config,
+			NewNode: node, Cell: cell, ReplaceVoterAfter: patience, ConfigFile: flags.config, Config: config,
 		})
 		if err != nil {
 			return err
@@ -55,6 +70,7 @@ func (s *shell) initCommand() *cobra.Command {
 	}}
 	flags.register(c)
 	c.Flags().StringVar(&cell, "cell", "main", "")
+	c.Flags().DurationVar(&patience, "replace-voter-after", defaultPatience, "")
 	return c
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -97,6 +98,10 @@ func (f *nodeFlags) settle(s *shell) (NewNode, Config, error) {
 		}
 	}
 	config, err := agentfile.Read(f.config)
+	if err == nil && f.config != "" {
+		// The agent reads it again, from wherever it is started.
+		f.config, err = filepath.Abs(f.config)
+	}
 	return n, config, err
 }
 

@@ -51,6 +51,8 @@ type Options struct {
 	Progress func(what string)
 	// LogLevel is that of the agents; "" is theirs.
 	LogLevel string
+	// InitFlags are added to init, NodeFlags to init and to join.
+	InitFlags, NodeFlags []string
 	// Env is added to the environment of all commands and agents.
 	Env []string
 }

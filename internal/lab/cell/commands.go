@@ -3,6 +3,7 @@ package cell
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/keelson/keelson/internal/lab"
@@ -15,7 +16,7 @@ const Program = lab.BinDir + "/keelson"
 
 func initLine(o Options, h *lab.Host) []string {
 	line := []string{Program, "init", "--name", h.Name(), "--address", h.Address(1), "--no-start"}
-	return append(line, linkFlags(o, h)...)
+	return slices.Concat(line, linkFlags(o, h), o.NodeFlags, o.InitFlags)
 }
 
 func tokenLine() []string { return []string{Program, "token", "create", "-o", "json"} }
@@ -25,7 +26,7 @@ func joinLine(o Options, h, via *lab.Host, witness bool) []string {
 	if witness {
 		line = append(line, "--witness")
 	}
-	return append(line, linkFlags(o, h)...)
+	return slices.Concat(line, linkFlags(o, h), o.NodeFlags)
 }
 
 // tokenVariable hands join its token without showing it in lists of processes.
