@@ -38,7 +38,7 @@ format: $(TOOLS)/golangci-lint
 
 vet:
 	$(GO) vet ./...
-	$(GO) vet -tags integration ./test/...
+	$(GO) vet -tags integration ./test/... ./internal/app/demo
 
 lint: $(TOOLS)/golangci-lint
 	$(TOOLS)/golangci-lint run ./...
@@ -50,8 +50,8 @@ proto: $(TOOLS)/buf
 
 proto-check: $(TOOLS)/buf
 	PATH=$(TOOLS):$$PATH buf lint
-	@rm -rf bin/proto && mkdir -p bin/proto
-	@cp -r api buf.yaml buf.gen.yaml bin/proto/ && cd bin/proto && PATH=$(TOOLS):$$PATH buf generate && \
+	@rm -rf bin/_proto && mkdir -p bin/_proto
+	@cp -r api buf.yaml buf.gen.yaml bin/_proto/ && cd bin/_proto && PATH=$(TOOLS):$$PATH buf generate && \
 	diff -r api/keelson ../../api/keelson || { echo "generated code is old, run make proto"; exit 1; }
 	PATH=$(TOOLS):$$PATH buf breaking --against api/released.binpb
 
@@ -64,7 +64,7 @@ race:
 # The lab needs root: it makes hosts out of namespaces.
 lab: build
 	@if [ "$$(id -u)" != 0 ]; then echo "SKIPPED: the lab tests need root"; exit 0; fi; \
-	KEELSON_BINARY=$(CURDIR)/bin/keelson $(GO) test -tags integration -count=1 -timeout 40m -p 1 ./test/...
+	KEELSON_BINARY=$(CURDIR)/bin/keelson $(GO) test -tags integration -count=1 -timeout 40m -p 1 ./test/... ./internal/app/demo
 
 packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

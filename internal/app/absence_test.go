@@ -46,6 +46,9 @@ func TestVotersComeBack(t *testing.T) {
 	t.Run("a cell that was off for too long comes back by itself", func(t *testing.T) {
 		testOffForTooLong(t, hosts, runs)
 	})
+	t.Run("one that was removed while it was off leaves by itself", func(t *testing.T) {
+		testRemoved(t, hosts[0], hosts[2], runs[2])
+	})
 }
 
 func testDamagedStore(t *testing.T, b *host, run *running) *running {
@@ -85,10 +88,31 @@ func testOffForTooLong(t *testing.T, hosts []*host, runs []*running) {
 		h.endGuard()
 		expire(t, h, h, time.Now().Add(-90*day))
 	}
-	for _, h := range hosts {
-		h.agent()
+	for i, h := range hosts {
+		runs[i] = h.agent()
 	}
 	for _, h := range hosts {
 		h.ready()
+	}
+}
+
+func testRemoved(t *testing.T, a, c *host, run *running) {
+	t.Helper()
+	run.end()
+	c.endGuard()
+	a.until("it is removed", func() bool {
+		status, _ := a.keelson("node", "remove", "c", "--yes", "--force")
+		return status == 0
+	})
+	expire(t, c, c, time.Now().Add(-90*day))
+	run = c.agent()
+	select {
+	case <-run.ended:
+	case <-time.After(patience):
+		t.Fatalf("it did not leave:\n%s", c.log)
+	}
+	t.Log(run.status, run.printed)
+	if _, err := os.Stat(c.data("node.json")); err == nil {
+		t.Error("it still thinks that it is a member")
 	}
 }

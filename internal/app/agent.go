@@ -212,6 +212,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
 		Clock: n.clock, Log: n.log,
 		JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),
+		Warnings: n.warnings,
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
@@ -247,6 +248,15 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		organ{"leaving", n.leave},
 		organ{"memory", n.shedLater},
 	), nil
+}
+
+// warnings are what this host lacks, and what is wrong with its store.
+func (n *node) warnings() []string {
+	out := slices.Concat(n.programs.Warnings(), n.addresses.Warnings())
+	if n.server != nil && n.server.HasData() && !n.server.Running() {
+		out = append(out, "The store of this node does not run; the node uses those of the other voters. Its log says why.")
+	}
+	return out
 }
 
 // faces open the ports and serve the API on them.
@@ -323,6 +333,25 @@ func (n *node) sweep(ctx context.Context) error {
 	}
 }
 
+// endServer ends a server that stopped by itself, and says why it did.
+func (n *node) endServer(ctx context.Context, why error) {
+	removed := errors.Is(why, etcdstore.ErrRemoved)
+	if known := storeError(n.folders.etcd(), why); !removed {
+		n.log.Error("store server stopped", logkey.Err, known, "hint", hint(known))
+	}
+	if err := n.server.Stop(ctx); err != nil {
+		n.log.Warn("store server not stopped in order", logkey.Err, err)
+	}
+	if !removed {
+		return
+	}
+	if err := n.server.Discard(n.clock.Now()); err != nil {
+		n.log.Warn("store not put aside after this node lost its vote", logkey.Err, err)
+		return
+	}
+	n.log.Info("this node has no vote any more, its store was put aside")
+}
+
 // followVoters keeps the store's endpoints those of the voters, also for the
 // next start.
 func (n *node) followVoters(ctx context.Context) error {
@@ -363,15 +392,7 @@ func (n *node) watchServer(ctx context.Context) error {
 	for n.server != nil {
 		if n.server.Running() {
 			if err := n.server.Wait(ctx); err != nil && ctx.Err() == nil {
-				known := storeError(n.folders.etcd(), err)
-				n.log.Error("store server stopped", logkey.Err, known, "hint", hint(known))
-				if err := n.server.Stop(ctx); err != nil {
-					n.log.Warn("store server not stopped in order", logkey.Err, err)
-				}
-				if errors.Is(err, etcdstore.ErrRemoved) {
-					err = n.server.Discard(n.clock.Now())
-					n.log.Warn("this node's vote was taken over by another, its old store was put aside", logkey.Err, err)
-				}
+				n.endServer(ctx, err)
 			}
 		}
 		if err := n.clock.Sleep(ctx, serverRetry); err != nil {

@@ -45,7 +45,7 @@ const interval = probe.DefaultEvery
 // Limits of what the demo waits for.
 const (
 	formLimit  = 25 * time.Second // for the nodes to be a cell
-	voteLimit  = 30 * time.Second // for the votes to be given out
+	voteLimit  = 40 * time.Second // for the votes to be given out
 	serveLimit = 15 * time.Second // for the service to run at first
 )
 

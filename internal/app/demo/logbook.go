@@ -17,6 +17,7 @@ import (
 const (
 	keptLog   = 256 << 10 // bytes of a node's log that are kept
 	shownLog  = 20        // lines of it that are shown
+	shownAll  = 45        // lines of all logs that are shown after a failure
 	shownLine = 200       // characters of such a line
 )
 
@@ -93,7 +94,7 @@ func (s *show) keepLogs(cause error) error {
 		}
 		shown = true
 		_, _ = fmt.Fprintf(s.Err, "\nthe end of the log of %s:\n", n) // who does not read misses nothing else
-		for _, line := range lastLines(text, shownLog) {
+		for _, line := range lastLines(text, shownAll/len(s.nodes)) {
 			_, _ = fmt.Fprintf(s.Err, "  %s\n", screen.Cut(screen.Clean(line), shownLine))
 		}
 	}

@@ -34,6 +34,9 @@ type Options struct {
 	PartsDir string
 	LogsDir  string
 
+	// Warnings are what drivers have to say about this host; nil: nothing.
+	Warnings func() []string
+
 	// Resolve returns the addresses of a host name. Nil: nodes are known by IP
 	// addresses only.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)

@@ -93,6 +93,9 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 // warnings are the sentences for the operator, sorted, at most maxWarnings.
 func (a *Agent) warnings(g guardclient.View) []string {
 	out := slices.Clone(a.troubles)
+	if a.options.Warnings != nil {
+		out = append(out, a.options.Warnings()...)
+	}
 	switch {
 	case g.Up:
 		out = append(out, g.State.Warnings...)

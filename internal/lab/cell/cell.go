@@ -190,7 +190,7 @@ func (c *Cell) Await(ctx context.Context, what string, so func(Status) bool, via
 				return s, nil
 			}
 			if err == nil {
-				last = fmt.Sprintf("%s last said %+v", node, s)
+				last = fmt.Sprintf("%s last said: %s", node, s)
 				break
 			}
 			if ctx.Err() == nil {

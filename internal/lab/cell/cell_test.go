@@ -188,3 +188,16 @@ func FuzzParseStatus(f *testing.F) {
 		}
 	})
 }
+
+func TestAStatusInALine(t *testing.T) {
+	s := Status{
+		Controller: "a", Stale: true,
+		Nodes:    []Node{{Name: "a", Liveness: "alive", Voter: true}, {Name: "b", Liveness: "lost"}},
+		Services: []Service{{Name: "web", State: "running", Ready: true, Node: "a", Successors: []string{"b"}}},
+		Problems: []string{"b is lost"},
+	}
+	const want = `controller a; not quorate; last known state; a is alive and votes; b is lost; web is running and ready on "a", next ["b"]; b is lost`
+	if diff := cmp.Diff(want, s.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/keelson/keelson/internal/lab"
 )
@@ -80,6 +81,32 @@ type Service struct {
 	Node       string   `json:"node"`
 	Epoch      uint64   `json:"epoch,string"`
 	Successors []string `json:"successors"`
+}
+
+// String says the state in a line, for messages.
+func (s Status) String() string {
+	out := []string{"controller " + s.Controller}
+	if !s.Quorate {
+		out = append(out, "not quorate")
+	}
+	if s.Stale {
+		out = append(out, "last known state")
+	}
+	for _, n := range s.Nodes {
+		vote := ""
+		if n.Voter {
+			vote = " and votes"
+		}
+		out = append(out, n.Name+" is "+n.Liveness+vote)
+	}
+	for _, v := range s.Services {
+		ready := "not ready"
+		if v.Ready {
+			ready = "ready"
+		}
+		out = append(out, fmt.Sprintf("%s is %s and %s on %q, next %q", v.Name, v.State, ready, v.Node, v.Successors))
+	}
+	return strings.Join(append(out, s.Problems...), "; ")
 }
 
 // Service returns the service of that name, or the zero value.

@@ -302,6 +302,26 @@ func TestRestartKeepsData(t *testing.T) {
 	}
 }
 
+func TestStoppedByTwoAtOnce(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	s := NewServer(used(t, ca))
+	must(t, s.Restart(t.Context()))
+	must(t, s.Ready(bounded(t)))
+	errs := make(chan error, 2)
+	for range 2 {
+		go func() { errs <- s.Stop(bounded(t)) }()
+	}
+	for range 2 {
+		must(t, <-errs)
+	}
+	if s.Running() {
+		t.Error("it runs after it was stopped")
+	}
+	must(t, s.Restart(t.Context()))
+	must(t, s.Stop(bounded(t)))
+}
+
 func TestDirectoryInUseByAnotherProcess(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
@@ -342,6 +362,21 @@ func TestDiscardKeepsTheNewest(t *testing.T) {
 	if diff := cmp.Diff([]string{o.Dir + ".removed-20260101T000002.000Z"}, aside); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestServerIsStoppedOnceHoweverManyAsk(t *testing.T) {
+	t.Parallel()
+	o := options(t, newAuthority(t), "a")
+	s := startNew(t, o)
+	ended := make(chan error)
+	for range 8 {
+		go func() { ended <- s.Stop(bounded(t)) }()
+	}
+	for range 8 {
+		must(t, <-ended)
+	}
+	must(t, s.Restart(t.Context()))
+	must(t, s.Ready(bounded(t)))
 }
 
 // TestFullDisk fills a small file system of its own.

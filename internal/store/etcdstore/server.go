@@ -75,10 +75,11 @@ type Server struct {
 	options ServerOptions
 
 	mu      sync.Mutex
-	running *embed.Etcd // nil if stopped
-	quiet   *quiet      // of the running one
-	stopped bool        // running was told to stop
-	broken  error       // it broke in a way that this process cannot mend
+	running *embed.Etcd   // nil if stopped
+	quiet   *quiet        // of the running one
+	stopped bool          // running was told to stop
+	gone    chan struct{} // closed when running is gone; nil until it is being stopped
+	broken  error         // it broke in a way that this process cannot mend
 }
 
 // NewServer returns a stopped server.
@@ -348,33 +349,45 @@ func (s *Server) Wait(ctx context.Context) error {
 func (s *Server) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopLimit)
 	defer cancel()
-	s.mu.Lock()
-	etcd, q := s.running, s.quiet
-	s.stopped = true
-	s.mu.Unlock()
+	etcd, gone := s.closing()
 	if etcd == nil {
 		return nil
 	}
-	q.mute()
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		etcd.Close()
-	}()
+	var err error
 	select {
 	case <-gone:
 	case <-ctx.Done():
-		err := fmt.Errorf("stop the store server: %w", ctx.Err())
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.broken = errors.Join(err, q.failure())
-		s.running = nil
-		return err
+		err = fmt.Errorf("stop the store server: %w", ctx.Err())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running = nil
-	return nil
+	if s.running != etcd {
+		return nil // another call has seen it end
+	}
+	if err != nil {
+		s.broken = errors.Join(err, s.quiet.failure())
+	}
+	s.running, s.gone = nil, nil
+	return err
+}
+
+// closing makes etcd end, once however often it is called, and returns what is
+// closed when it has ended. etcd is nil if none runs.
+func (s *Server) closing() (etcd *embed.Etcd, gone <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	if s.running == nil || s.gone != nil {
+		return s.running, s.gone
+	}
+	s.quiet.mute()
+	ended, running := make(chan struct{}), s.running
+	s.gone = ended
+	go func() {
+		defer close(ended)
+		running.Close()
+	}()
+	return running, ended
 }
 
 // StepDown makes another voter the leader if this server leads. It returns when

@@ -86,6 +86,7 @@ type Client struct {
 	dutySent bool // on this connection
 	releases []guardwire.Release
 	quit     bool
+	quitting bool // Quit was called: no guard is started any more
 }
 
 // New returns a client that connects when it runs.
@@ -140,13 +141,19 @@ func (c *Client) Release(service spec.ServiceName, epoch uint64) {
 	c.poke()
 }
 
-// Quit asks the guard to cut off what it holds, release all leases and end. It
-// is lost if the guard is away.
+// Quit asks the guard to cut off what it holds, release all leases and end, and
+// starts no other. The request is lost if the guard is away.
 func (c *Client) Quit() {
 	c.mu.Lock()
-	c.quit = c.view.Up
+	c.quit, c.quitting = c.view.Up, true
 	c.mu.Unlock()
 	c.poke()
+}
+
+func (c *Client) hasQuit() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quitting
 }
 
 func (c *Client) poke() {
@@ -197,7 +204,7 @@ func (c *Client) connect(ctx context.Context, t *troubles) (net.Conn, error) {
 		return conn, nil
 	}
 	c.setView(func(v *View) { v.Gone = true })
-	if c.options.Start == nil || c.options.Clock.Boot() < t.startAt || ctx.Err() != nil {
+	if c.options.Start == nil || c.hasQuit() || c.options.Clock.Boot() < t.startAt || ctx.Err() != nil {
 		return nil, err
 	}
 	conn, err = c.start(ctx)

@@ -270,6 +270,24 @@ func TestGuardIsStartedWithGrowingPauses(t *testing.T) {
 	})
 }
 
+func TestNoGuardIsStartedAfterQuit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		c := run(t, f)
+		conn := <-f.conns
+		send(t, conn, state(1))
+		synctest.Wait()
+		c.Quit()
+		expect(t, conn, guardwire.Message{Quit: &guardwire.Quit{}})
+		f.setGone(true)
+		_ = conn.Close()
+		time.Sleep(5 * time.Minute)
+		if len(f.starts) != 0 {
+			t.Errorf("%d guards were started after the agent had ended its guard", len(f.starts))
+		}
+	})
+}
+
 func TestGuardThatWasStartedIsConnectedToAsSoonAsItListens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFarEnd()
