@@ -45,16 +45,6 @@ func TestOneHostOfThree(t *testing.T) {
 		b.whole()
 		b.stays(now)
 	})
-	b.step("is frozen and thawed", func(b *bench) {
-		was := b.holder()
-		fault := boot()
-		b.ready(b.lab.Host(was).Freeze(b.t.Context()))
-		now := b.movedFrom(fault, was)
-		time.Sleep(2 * time.Second)
-		b.ready(b.lab.Host(was).Thaw(b.t.Context()))
-		b.whole()
-		b.stays(now)
-	})
 	b.step("is divided from the others, with the service", func(b *bench) {
 		b.partition(b.holder())
 	})
@@ -69,6 +59,16 @@ func TestOneHostOfThree(t *testing.T) {
 		b.ready(b.lab.HealAll(b.t.Context()))
 		b.whole()
 		b.stays(was)
+	})
+	b.step("is frozen and thawed", func(b *bench) {
+		was := b.holder()
+		fault := boot()
+		b.ready(b.lab.Host(was).Freeze(b.t.Context()))
+		now := b.movedFrom(fault, was)
+		time.Sleep(2 * time.Second)
+		b.ready(b.lab.Host(was).Thaw(b.t.Context()))
+		b.whole()
+		b.stays(now)
 	})
 }
 

@@ -50,6 +50,8 @@ type bench struct {
 	ip      string // "": the address is not asked for by ARP
 	http    *lab.Stream[probe.HTTPResult]
 	arp     *lab.Stream[probe.ARPAnswer]
+
+	patience time.Duration // for an answer, if more than overdue
 }
 
 func boot() time.Duration {
@@ -254,11 +256,11 @@ func (b *bench) answered(since time.Duration) probe.HTTPResult {
 
 func (b *bench) answeredBy(since time.Duration, what string, so func(probe.HTTPResult) bool) probe.HTTPResult {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), overdue)
+	ctx, cancel := context.WithTimeout(b.t.Context(), max(b.patience, overdue))
 	defer cancel()
 	r, err := b.http.Await(ctx, func(r probe.HTTPResult) bool { return r.OK && r.Sent > since && so(r) })
 	if err != nil {
-		b.t.Fatalf("waited %s for %s: %v\n%s", overdue, what, err, b.opinions())
+		b.t.Fatalf("waited %s for %s: %v\n%s", max(b.patience, overdue), what, err, b.opinions())
 	}
 	return r
 }

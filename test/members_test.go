@@ -59,11 +59,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	})
 	b.step("a lost node is removed, and a new host takes its name", func(b *bench) {
 		was := b.answered(boot())
-		lost := b.others(was.Host)[0]
-		b.ready(b.lab.Host(lost).Kill(b.t.Context()))
-		b.await(lost+" to be lost", func(s cell.Status) bool {
-			return slices.ContainsFunc(s.Nodes, func(n cell.Node) bool { return n.Name == lost && n.Liveness == "lost" })
-		})
+		lost := b.loseVoter(was.Host)
 		b.t.Log(b.keelson(was.Host, "node", "remove", lost, "--force", "--yes"))
 		b.nodes = b.others(lost)
 		b.whole()
@@ -75,17 +71,24 @@ func TestMembersComeAndGo(t *testing.T) {
 	})
 	b.step("a removed node that comes back is not let in", func(b *bench) {
 		was := b.answered(boot())
-		lost := b.others(was.Host)[0]
-		b.ready(b.lab.Host(lost).Kill(b.t.Context()))
-		b.await(lost+" to be lost", func(s cell.Status) bool {
-			return slices.ContainsFunc(s.Nodes, func(n cell.Node) bool { return n.Name == lost && n.Liveness == "lost" })
-		})
+		lost := b.loseVoter(was.Host)
 		b.keelson(was.Host, "node", "remove", lost, "--force", "--yes")
 		b.nodes = b.others(lost)
 		b.ready(b.cell.Boot(b.t.Context(), lost))
 		b.whole()
 		b.stays(was)
 	})
+}
+
+// loseVoter kills a voter, but not this node, and waits until it is lost.
+func (b *bench) loseVoter(not string) string {
+	b.t.Helper()
+	lost := slices.DeleteFunc(votersOf(b.status()), func(n string) bool { return n == not })[0]
+	b.ready(b.lab.Host(lost).Kill(b.t.Context()))
+	b.await(lost+" to be lost", func(s cell.Status) bool {
+		return slices.ContainsFunc(s.Nodes, func(n cell.Node) bool { return n.Name == lost && n.Liveness == "lost" })
+	})
+	return lost
 }
 
 // status is what the cell says now.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keelson/keelson/internal/lab/cell"
 	"github.com/keelson/keelson/internal/lab/probe"
 )
 
@@ -59,6 +60,54 @@ func TestProcessesOfANode(t *testing.T) {
 			b.t.Errorf("%s serves, and the program on %s was left running", on, was)
 		}
 	})
+	b.step("an agent that stays away loses the service to another node", func(b *bench) {
+		b.ready(b.cell.Apply(b.t.Context(), cell.WebService(web, webIP+"/24", webIP+":80")+"failover: {agent_loss: 3s}\n"))
+		b.patience = settled
+		was := b.holder()
+		fault := boot()
+		b.endAgent(was, syscall.SIGKILL)
+		now := b.movedFrom(fault, was)
+		b.gone(was)
+		b.ready(b.cell.StartAgent(b.t.Context(), was))
+		b.whole()
+		b.stays(now)
+	})
+	b.step("a program that is killed is restarted on the spot, and moves when it is killed again and again", func(b *bench) {
+		was := b.answered(boot())
+		const restarts = 3 // the default
+		for n := 1; n <= restarts; n++ {
+			if now := b.programKilled(); now.Host != was.Host || now.Epoch != was.Epoch {
+				b.t.Fatalf("after kill %d it went from %s, epoch %d, to %s, epoch %d", n, was.Host, was.Epoch, now.Host, now.Epoch)
+			}
+		}
+		if now := b.programKilled(); now.Host == was.Host || now.Epoch <= was.Epoch {
+			b.t.Errorf("after kill %d it still is on %s, epoch %d", restarts+1, now.Host, now.Epoch)
+		}
+		b.whole()
+	})
+}
+
+// programKilled kills the program that serves, waits until another serves in its
+// place, reports the outage and returns the first answer.
+func (b *bench) programKilled() probe.HTTPResult {
+	b.t.Helper()
+	host := b.holder()
+	old := b.webOn(host)
+	fault := boot()
+	b.signal(host, syscall.SIGKILL, old)
+	for until := boot() + overdue; ; time.Sleep(20 * time.Millisecond) {
+		for _, h := range b.nodes {
+			if on := b.served(h); len(on) == 1 && (h != host || on[0].pid != old.pid) {
+				now := b.answered(boot())
+				time.Sleep(300 * time.Millisecond)
+				b.report(fault)
+				return now
+			}
+		}
+		if boot() > until {
+			b.t.Fatalf("nobody serves %s after the program of %s was killed\n%s", overdue, host, b.opinions())
+		}
+	}
 }
 
 // leftAlone does something to the agent of the node that serves, and fails if

@@ -39,14 +39,16 @@ func TestPlannedWork(t *testing.T) {
 		b.t.Log(b.keelson(first, "drain", first, "--why", "new disk", "--yes"))
 		second := b.movedFrom(fault, first).Host
 		b.gone(first)
+		fault = boot()
 		b.keelson(first, "drain", second, "--yes")
-		third := b.movedFrom(boot(), second)
+		third := b.movedFrom(fault, second)
 		if third.Host == first {
 			b.t.Errorf("it went to %s, which is drained", first)
 		}
 		b.keelson(first, "undrain", second)
+		fault = boot()
 		b.ready(b.lab.Host(third.Host).Kill(b.t.Context()))
-		if r := b.movedFrom(boot(), third.Host); r.Host != second {
+		if r := b.movedFrom(fault, third.Host); r.Host != second {
 			b.t.Errorf("it went to %s, not to %s, the only one that is not drained", r.Host, second)
 		}
 		b.ready(b.cell.Boot(b.t.Context(), third.Host))

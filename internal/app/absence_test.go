@@ -100,10 +100,12 @@ func testRemoved(t *testing.T, a, c *host, run *running) {
 	t.Helper()
 	run.end()
 	c.endGuard()
-	a.until("it is removed", func() bool {
-		status, _ := a.keelson("node", "remove", "c", "--yes", "--force")
-		return status == 0
+	a.until("it is lost", func() bool {
+		s, _ := a.status()
+		return strings.Contains(strings.Join(s.Problems, "\n"), "node c is lost")
 	})
+	status, printed := a.keelson("node", "remove", "c", "--yes", "--force")
+	done(t, status, printed)
 	expire(t, c, c, time.Now().Add(-90*day))
 	run = c.agent()
 	select {

@@ -160,12 +160,23 @@ func TestANodeWhoseClockIsYearsAheadSaysSoAndComesBack(t *testing.T) {
 	b := newHost(t, "b")
 	status, printed := b.join(a, a.token())
 	done(t, status, printed)
-	right := b.app.clock
-	b.app.clock = shifted{right, 5 * 365 * day}
+	b.app.clock = shifted{clock.System{}, 5 * 365 * day}
 	run := b.agent()
-	b.until("says so", func() bool { return strings.Contains(b.log.String(), "this host's clock says") })
+	b.until("says so", func() bool { return strings.Contains(b.log.String(), "this host's clock says 20") })
 	run.end()
-	b.app.clock = right
+	b.app.clock = clock.System{}
+
+	// It may have got a certificate of that time to come.
+	expire(t, b, a, time.Now().Add(5*365*day))
+	run = b.agent()
+	b.until("says so", func() bool { return strings.Contains(b.log.String(), "was wrong before") })
+	run.end()
+	b.app.clock = shifted{clock.System{}, 10 * time.Minute}
+	status, printed = b.join(a, a.token())
+	says(t, status, printed, 1, "differ by 10m0s", "the token is still good")
+	b.app.clock = clock.System{}
+	status, printed = b.join(a, a.token())
+	done(t, status, printed)
 	b.agent()
 	b.ready()
 }

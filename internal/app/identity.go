@@ -35,7 +35,7 @@ func (a *App) usable(name spec.NodeName, files *pki.Files) error {
 		return &request.Error{
 			Kind: request.Refused, Code: "clock-off", Err: pki.ErrClockOff,
 			Text: fmt.Sprintf("this host's clock says %s, but the certificate of node %s begins at %s", stamp(now), name, stamp(from)),
-			Hint: "set the clock (NTP keeps it right); nothing else needs to be done",
+			Hint: fmt.Sprintf("set the clock (NTP keeps it right); if it is right now and was wrong before, run `keelson token create` on another node, and here `keelson join ADDRESS --name %s --token TOKEN`, which keeps what this node has", name),
 		}
 	case now.After(until):
 		return &request.Error{
@@ -147,11 +147,8 @@ func (s selfReliant) RenewCertificate(ctx context.Context, csr []byte) (request.
 // returns what the node is to ask for: what it had.
 func (a *App) again(f folders, l local, files *pki.Files, token pki.Token, o cli.JoinOptions) (cli.NewNode, error) {
 	reason := a.usable(l.Node, files)
-	switch {
-	case o.Name != l.Node || reason == nil:
+	if o.Name != l.Node || reason == nil {
 		return cli.NewNode{}, alreadyMember(f, l)
-	case errors.Is(reason, pki.ErrClockOff):
-		return cli.NewNode{}, reason
 	}
 	root, err := files.CA()
 	if err != nil {

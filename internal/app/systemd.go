@@ -16,12 +16,14 @@ import (
 const unitPath = "/etc/systemd/system/keelson.service"
 
 // unit is the system service. Only the agent's own process is ended with it:
-// the guard and what Keelson runs go on, so that an upgrade is no outage.
+// the guard and what Keelson runs go on, so that an upgrade is no outage. It is
+// started again without end, since what stops it (a full disk, a port in use, a
+// wrong clock) may be over at any time; but not on a server that has left.
 const unit = `[Unit]
 Description=Keelson keeps services alive on this cell of servers
-Documentation=man:keelson(1)
 After=network-online.target
 Wants=network-online.target
+ConditionPathExists=/var/lib/keelson/node.json
 StartLimitIntervalSec=0
 
 [Service]

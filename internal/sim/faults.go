@@ -64,6 +64,7 @@ func (w *world) fault() {
 		}},
 		{"move", func(time.Duration) { w.boss.shuffle(w) }},
 		{"voters change", func(time.Duration) { w.boss.changeVoters(w) }},
+		{"TTL change", func(time.Duration) { w.boss.changeTTL(w) }},
 		{"restart all", w.faultRestartAll},
 	}
 	f := faults[w.rng.IntN(len(faults))]
@@ -197,6 +198,7 @@ type controller struct {
 	ceiling uint64
 	changed time.Duration
 	orders  map[lease.ID][]uint8
+	ttls    map[lease.ID]time.Duration
 }
 
 const longest = 1500 * time.Millisecond
@@ -207,8 +209,9 @@ func (c *controller) init(w *world) {
 	for i := range min(len(w.nodes), 3) {
 		c.config.Voters |= 1 << i
 	}
-	c.orders = map[lease.ID][]uint8{}
+	c.orders, c.ttls = map[lease.ID][]uint8{}, map[lease.ID]time.Duration{}
 	for id := lease.ID(1); int(id) <= w.opts.Services; id++ {
+		c.ttls[id] = 400 * time.Millisecond * time.Duration(1+int(id)%3)
 		for i := range w.nodes {
 			c.orders[id] = append(c.orders[id], uint8((i+int(id))%len(w.nodes)))
 		}
@@ -238,8 +241,7 @@ func (c *controller) joined(w *world, h *host) {
 func (c *controller) duty(w *world) plane.Duty {
 	d := plane.Duty{Members: w.members(), Config: c.config, Ceiling: c.ceiling, Longest: longest}
 	for id := lease.ID(1); int(id) <= w.opts.Services; id++ {
-		ttl := 400 * time.Millisecond * time.Duration(1+int(id)%3)
-		d.Seeks = append(d.Seeks, plane.Seek{ID: id, TTL: ttl, Order: slices.Clone(c.orders[id]), Claim: true})
+		d.Seeks = append(d.Seeks, plane.Seek{ID: id, TTL: c.ttls[id], Order: slices.Clone(c.orders[id]), Claim: true})
 	}
 	return d
 }
@@ -307,6 +309,13 @@ func (c *controller) shuffle(w *world) {
 				w.collect(h)
 			}
 		}
+	}
+}
+
+// changeTTL gives one service another TTL, up to the longest there may be.
+func (c *controller) changeTTL(w *world) {
+	if c.away == 0 {
+		c.ttls[lease.ID(1+w.rng.IntN(w.opts.Services))] = 300*time.Millisecond + time.Duration(w.rng.Int64N(int64(longest-300*time.Millisecond)))
 	}
 }
 

@@ -47,6 +47,8 @@ func (p *planner) forbidden(u *unit, n fact.Node) string {
 		return fmt.Sprintf("%s is drained", n.Name)
 	case n.Liveness == fact.Lost:
 		return fmt.Sprintf("%s is lost", n.Name)
+	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name }):
+		return fmt.Sprintf("%s is mute: its agent does not run or does not reach the store", n.Name)
 	}
 	for _, s := range u.members {
 		if why := p.forbiddenTo(s, n); why != "" {

@@ -26,7 +26,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 //	decide    prints the plan; with "brief" only the orders
 //	apply     decides and lets it happen: orders in force, holders in place
 //
-// Lines: "node NAME [alive|suspect|lost] [drain] [leaving] [witness] [k=v ...]",
+// Lines: "node NAME [alive|suspect|lost] [drain] [leaving] [witness] [mute] [k=v ...]",
 // "service NAME [priority=N] [on=a,b] [never=a,b] [prefer=node:a:N]
 // [prefer=k=v:N] [apart=x,y] [together=x,y] [stickiness=N] [stopped] [deleting]
 // [to=a] [from=a] [order=a,b] [holder=a] [generation=N]",
@@ -96,6 +96,8 @@ func readNode(t *testing.T, s *fact.Snapshot, words []string) {
 			n.Leaving = true
 		case w == "witness":
 			n.Witness = true
+		case w == "mute":
+			n.Mute = true
 		case slices.Contains([]string{"alive", "suspect", "lost"}, w):
 			n.Liveness = fact.Liveness(w)
 		default:

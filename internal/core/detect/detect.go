@@ -83,6 +83,7 @@ type peer struct {
 
 	beat   Beat
 	beatAt Boot
+	deaf   Boot // since when it says that it hears no majority; 0: it does
 }
 
 // recent remembers the largest value of the last one to two windows.
@@ -148,6 +149,12 @@ func (d *Detector) Heard(now Boot, from uint8, inc uint64, b Beat) {
 		p.got += (1 - p.got) / 64
 		p.seq = b.Seq
 		p.beat, p.beatAt = b, now
+		switch {
+		case d.voters.Reached(b.Heard | 1<<from):
+			p.deaf = 0
+		case p.deaf == 0:
+			p.deaf = now
+		}
 	}
 	p.last, p.heard, p.refused = now, true, false
 }
@@ -164,10 +171,14 @@ func (d *Detector) Refused(slot uint8) {
 // beyond that is this node's own lateness. Drain the sockets first.
 func (d *Detector) Tick(now Boot) {
 	d.measure(now)
+	quorate := d.Quorate(now)
 	d.suspect = 0
 	for slot := uint8(0); slot < 32; slot++ {
 		p := &d.peers[slot]
-		if p.known && (p.refused || now-p.last > d.timeout(p)+d.slack(now)) {
+		// One that is heard but hears no majority itself can hold nothing. Only a
+		// node that has a majority may say so of another.
+		deaf := quorate && p.deaf > 0 && now-p.deaf > Cap+d.slack(now)
+		if p.known && (p.refused || deaf || now-p.last > d.timeout(p)+d.slack(now)) {
 			d.suspect |= 1 << slot
 		}
 	}

@@ -153,6 +153,31 @@ func TestQuorateNeedsTwoWayContact(t *testing.T) {
 	}
 }
 
+func TestNodeThatHearsNobodyIsSuspectAlthoughItIsHeard(t *testing.T) {
+	r := newRoom()
+	say := func(heard quorum.Set, d time.Duration) {
+		for end := r.now + d; r.now < end; {
+			r.now += every
+			r.seq++
+			r.d.Heard(r.now, 1, 5, Beat{Seq: r.seq, Sent: r.now, Heard: heard})
+			r.d.Heard(r.now, 2, 5, Beat{Seq: r.seq, Sent: r.now, Heard: 5, Suspect: r.d.Suspect()})
+			r.d.Tick(r.now)
+		}
+	}
+	say(2, Cap/2)
+	if r.d.Suspect() != 0 {
+		t.Error("suspect after half of the time")
+	}
+	say(2, Cap)
+	if !r.d.Lost().Has(1) {
+		t.Errorf("suspect %b, lost %b: a deaf node still counts as alive", r.d.Suspect(), r.d.Lost())
+	}
+	say(7, 2*every)
+	if r.d.Lost() != 0 {
+		t.Error("lost although it hears again")
+	}
+}
+
 func TestBeatSurvivesTheWire(t *testing.T) {
 	want := Beat{Seq: 9, Sent: time.Hour, Heard: 7, Suspect: 1 << 31, Late: 35 * time.Millisecond, Abstain: true}
 	got, rest, err := ParseBeat(append(AppendBeat(nil, want), 1, 2))

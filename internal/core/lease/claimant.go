@@ -29,6 +29,7 @@ type claim struct {
 	Seek
 	phase    phase
 	number   uint64
+	asked    Entry  // what was proposed; a wish that changes meanwhile waits
 	highest  uint64 // the highest number seen for this service
 	promises quorum.Set
 	accepts  quorum.Set
@@ -137,7 +138,7 @@ func (c *claimant) tick(n *Node, now Boot) {
 			}
 			c.prepare(n, now, x)
 		case proposing:
-			if now >= x.sent+x.TTL/2 {
+			if now >= x.sent+x.asked.TTL/2 {
 				c.abandon(n, x)
 				c.start(n, now, x)
 				continue
@@ -181,7 +182,7 @@ func (c *claimant) propose(n *Node, now Boot, x *claim) {
 	x.retry = now + Resend
 	for slot := uint8(0); slot < 32; slot++ {
 		if (x.promises &^ x.accepts).Has(slot) {
-			n.send(slot, Message{Kind: KindPropose, ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft, Sent: x.sent})
+			n.send(slot, Message{Kind: KindPropose, ID: x.ID, Number: x.number, TTL: x.asked.TTL, Soft: x.asked.Soft, Sent: x.sent})
 		}
 	}
 }
@@ -231,10 +232,11 @@ func (c *claimant) promised(n *Node, now Boot, x *claim, from uint8) {
 	x.waits &^= 1 << from
 	switch {
 	case x.phase == proposing:
-		n.send(from, Message{Kind: KindPropose, ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft, Sent: x.sent})
+		n.send(from, Message{Kind: KindPropose, ID: x.ID, Number: x.number, TTL: x.asked.TTL, Soft: x.asked.Soft, Sent: x.sent})
 	case n.config.Reached(x.promises):
 		n.note(Free, now, x.ID, x.number)
 		x.phase, x.sent = proposing, now
+		x.asked = Entry{ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft}
 		c.propose(n, now, x)
 	}
 }
@@ -244,12 +246,14 @@ func (c *claimant) accepted(n *Node, now Boot, x *claim, from uint8, sent Boot) 
 		return
 	}
 	x.accepts |= 1 << from
-	until := x.sent + valid(x.TTL)
+	// count-from-send, and by the TTL that the voters accepted.
+	until := x.sent + valid(x.asked.TTL)
 	if !n.config.Reached(x.accepts) || now >= until {
 		return
 	}
 	x.phase, x.attempt = resting, 0
-	n.holder.add(Entry{ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft}, until)
+	n.holder.add(x.asked, until)
+	c.renewTTLs(n)
 	n.note(Won, now, x.ID, x.number)
 	n.holder.beat(n, now)
 }

@@ -57,8 +57,9 @@ const (
 	// it promises a claimant of a worse rank. It prevents duels.
 	PromiseHold = 100 * time.Millisecond
 
-	// MaxServices bounds the leases of one holder and the records of a voter.
-	MaxServices = 4096
+	// MaxServices bounds the leases of one holder and the records of a voter: 64
+	// parts of a set.
+	MaxServices = 64 * PartEntries
 
 	// MaxQueue bounds the claims that wait at one voter for one service.
 	MaxQueue = 32

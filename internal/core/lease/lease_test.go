@@ -272,3 +272,120 @@ func TestClaimThatOneRefusesDoesNotWaitForTheDead(t *testing.T) {
 	}
 	t.Errorf("no number above 700 was tried, although node 1 would promise it")
 }
+
+// trio is three nodes whose messages the test carries by hand.
+type trio struct {
+	t   *testing.T
+	n   [3]*Node
+	now Boot
+}
+
+func newTrio(t *testing.T) *trio {
+	x := &trio{t: t, now: 2 * sec}
+	for i := range x.n {
+		x.n[i] = New(uint8(i), uint64(100+i))
+		x.n[i].Configure(three)
+		x.n[i].Admit(0, 0, 10_000, sec)
+	}
+	return x
+}
+
+// carry delivers until nothing is under way; what keep refuses is lost.
+func (x *trio) carry(keep func(from, to uint8, m *Message) bool) {
+	for again := true; again; {
+		again = false
+		for i := range x.n {
+			for _, e := range append([]Envelope(nil), x.n[i].Outbox()...) {
+				if keep(uint8(i), e.To, &e.Message) {
+					again = true
+					x.n[e.To].Receive(x.now, uint8(i), uint64(100+i), &e.Message)
+				}
+			}
+		}
+	}
+}
+
+// live lets d go by in steps of 50 ms; node 0 sends heartbeats.
+func (x *trio) live(d time.Duration, keep func(from, to uint8, m *Message) bool) {
+	for end := x.now + d; x.now < end; {
+		x.carry(keep)
+		x.now += 50 * time.Millisecond
+		for _, n := range x.n {
+			n.Tick(x.now)
+		}
+		x.n[0].Beat(x.now)
+	}
+	x.carry(keep)
+}
+
+func (x *trio) notTwo() {
+	x.t.Helper()
+	if a, b := x.n[0].Holds(x.now, nil), x.n[1].Holds(x.now, nil); len(a) > 0 && len(b) > 0 {
+		x.t.Errorf("one-holder: node 0 holds %v and node 1 holds %v at %s", a, b, x.now)
+	}
+}
+
+func without(away uint8) func(from, to uint8, m *Message) bool {
+	return func(from, to uint8, _ *Message) bool { return from == to || from != away && to != away }
+}
+
+func TestTTLThatGrowsDuringAProposalCountsOnlyOnceItIsAccepted(t *testing.T) {
+	x := newTrio(t)
+	x.n[0].Seek(x.now, []Seek{{ID: 7, TTL: sec, Claim: true}})
+	var accepts []Message
+	x.carry(func(_, to uint8, m *Message) bool {
+		if m.Kind == KindAccept && to == 0 {
+			accepts = append(accepts, *m)
+			return false
+		}
+		return true
+	})
+	x.n[0].Seek(x.now, []Seek{{ID: 7, TTL: 30 * sec, Claim: true}})
+	for i := range accepts {
+		x.n[0].Receive(x.now, uint8(i), uint64(100+i), &accepts[i])
+	}
+	if held := x.n[0].Holds(x.now, nil); len(held) != 1 || held[0].Until > x.now+sec {
+		t.Fatalf("node 0 holds %v at %s, the voters accepted one second", held, x.now)
+	}
+	x.n[1].Seek(x.now, []Seek{{ID: 7, TTL: sec, Claim: true, Rank: 1}})
+	x.live(3*sec, without(0))
+	x.notTwo()
+	if len(x.n[1].Holds(x.now, nil)) != 1 {
+		t.Error("node 1 did not get the lease that node 0 lost")
+	}
+}
+
+func TestLateDoubleOfAProposalShortensNothing(t *testing.T) {
+	x := newTrio(t)
+	var late *Message
+	x.n[0].Seek(x.now, []Seek{{ID: 7, TTL: sec, Claim: true}})
+	x.carry(func(from, to uint8, m *Message) bool {
+		if m.Kind == KindPropose && to == 1 {
+			c := *m
+			late = &c
+		}
+		return without(2)(from, to, m)
+	})
+	x.n[0].Seek(x.now, []Seek{{ID: 7, TTL: 30 * sec, Claim: true}})
+	x.live(500*time.Millisecond, without(2))
+	if late == nil {
+		t.Fatal("no proposal was seen")
+	}
+	x.n[1].Receive(x.now, 0, 100, late)
+	x.n[1].Seek(x.now, []Seek{{ID: 7, TTL: sec, Claim: true, Rank: 1}})
+	x.live(4*sec, without(0))
+	if len(x.n[0].Holds(x.now, nil)) != 1 {
+		t.Fatal("node 0 does not hold what 30 s were promised for")
+	}
+	x.notTwo()
+}
+
+func TestDeafClaimantDoesNotKeepOthersOut(t *testing.T) {
+	x := newTrio(t)
+	x.n[2].Seek(x.now, []Seek{{ID: 7, TTL: sec, Claim: true}})
+	x.n[1].Seek(x.now, []Seek{{ID: 7, TTL: sec, Claim: true, Rank: 1}})
+	x.live(5*sec, func(from, to uint8, _ *Message) bool { return to != 2 || from == 2 })
+	if len(x.n[1].Holds(x.now, nil)) != 1 && !x.n[1].holder.holds(7) {
+		t.Error("node 1 does not win although node 2 hears no answer")
+	}
+}

@@ -153,7 +153,7 @@ func (v *voter) receive(n *Node, now Boot, from peer, m *Message) {
 	case KindBeat:
 		v.beat(n, now, from, m)
 	case KindSet:
-		v.part(now, from, m)
+		v.part(n, now, from, m)
 	case KindPrepare:
 		v.prepare(n, now, from, m)
 	case KindPropose:
@@ -208,7 +208,7 @@ func (v *voter) beat(n *Node, now Boot, from peer, m *Message) {
 }
 
 // part takes one part of a holder's set, and the set when it is whole.
-func (v *voter) part(now Boot, from peer, m *Message) {
+func (v *voter) part(n *Node, now Boot, from peer, m *Message) {
 	h := v.view(from)
 	if h == nil || m.Set <= h.set || m.Parts == 0 || m.Part >= m.Parts || m.Parts > 64 || len(m.Entries) > PartEntries {
 		return
@@ -226,11 +226,11 @@ func (v *voter) part(now Boot, from peer, m *Message) {
 	}
 	h.set, h.entries = m.Set, slices.Concat(h.parts...)
 	h.assembling, h.have, h.parts = 0, 0, nil
-	v.install(now, from, h)
+	v.install(n, now, from, h)
 }
 
 // install makes a holder's set the one that its heartbeats renew.
-func (v *voter) install(now Boot, from peer, h *holderView) {
+func (v *voter) install(n *Node, now Boot, from peer, h *holderView) {
 	for i := range v.records {
 		if r := &v.records[i]; r.by == from && r.inSet {
 			r.keep, r.inSet = v.expiry(r), false
@@ -241,6 +241,7 @@ func (v *voter) install(now Boot, from peer, h *holderView) {
 		if r == nil || e.TTL <= 0 {
 			continue
 		}
+		n.claimant.highestSeen = max(n.claimant.highestSeen, e.Number)
 		same := r.by == from && r.number == e.Number
 		// A number above all that this voter has accepted was won with a majority
 		// of others; what this voter accepted before it has lapsed there. What it
@@ -309,6 +310,7 @@ func (v *voter) prepare(n *Node, now Boot, from peer, m *Message) {
 	if r == nil {
 		return
 	}
+	n.claimant.highestSeen = max(n.claimant.highestSeen, m.Number)
 	again := m.Number == r.promised && from == r.promisedTo
 	if again && r.by == from && r.number == m.Number {
 		return // a late double: the proposal was accepted long since
@@ -349,7 +351,11 @@ func (v *voter) promise(n *Node, now Boot, r *voteRecord, w waiting) {
 		r.keep, r.inSet = v.expiry(r), false
 		v.refuse(r.by.slot)
 	}
-	r.promised, r.promisedTo, r.promisedRank, r.promisedAt = w.number, w.from, w.rank, now
+	if r.promised != w.number || r.promisedTo != w.from {
+		// One that only asks again, because it hears no answer, gets no more time.
+		r.promisedAt = now
+	}
+	r.promised, r.promisedTo, r.promisedRank = w.number, w.from, w.rank
 	n.send(w.from.slot, Message{Kind: KindPromise, ID: r.id, Number: w.number, Inc: w.from.inc})
 }
 
@@ -373,11 +379,19 @@ func (v *voter) propose(n *Node, now Boot, from peer, m *Message) {
 		return
 	}
 	if r.by != from || r.number != m.Number {
+		r.keep = max(r.keep, v.expiry(r))
 		if r.by != from {
 			v.drop(r)
 		}
-		r.by, r.number, r.inSet, r.keep = from, m.Number, false, max(r.keep, 0)
+		r.by, r.number, r.inSet, r.ttl, r.at = from, m.Number, false, 0, 0
 	}
+	if r.number == m.Number && r.inSet {
+		// A late double: the set says what is renewed now, and for how long.
+		n.send(from.slot, Message{Kind: KindAccept, ID: m.ID, Number: m.Number, Inc: from.inc, Sent: m.Sent})
+		return
+	}
+	// promise-kept: what was accepted before is not shortened.
+	r.keep = max(r.keep, v.expiry(r))
 	r.ttl, r.soft, r.at = m.TTL, m.Soft, now
 	n.send(from.slot, Message{Kind: KindAccept, ID: m.ID, Number: m.Number, Inc: from.inc, Sent: m.Sent})
 }

@@ -54,13 +54,20 @@ type plan struct {
 func (p plan) duty() guardwire.Duty {
 	v := p.view
 	self := v.Nodes[v.self]
+	// What was read together with the floor may be newer than the view, which may
+	// be the copy on disk. A guard without memory depends on it.
+	lease := v.Lease
+	if p.floor.lease.Version > lease.Version {
+		lease.Version, lease.Voters, lease.Prior = p.floor.lease.Version, p.floor.lease.Voters, p.floor.lease.Prior
+	}
+	lease.LongestTTL = max(lease.LongestTTL, p.floor.lease.LongestTTL)
 	d := guardwire.Duty{
 		Protocol: guardwire.Version, Cell: v.Cell.ID, Node: v.self, Slot: self.Slot,
 		Listen: endpoints(self, p.found), Keys: v.Cell.LinkKeys,
 		Lease: guardwire.Lease{
-			Version: v.Lease.Version, Voters: v.Lease.Voters, Prior: v.Lease.Prior,
-			Floor: p.floor.floor, Ceiling: max(v.Lease.Ceiling, p.floor.ceiling),
-			LongestTTL: time.Duration(v.Lease.LongestTTL),
+			Version: lease.Version, Voters: lease.Voters, Prior: lease.Prior,
+			Floor: p.floor.floor, Ceiling: max(lease.Ceiling, p.floor.ceiling),
+			LongestTTL: time.Duration(lease.LongestTTL),
 		},
 	}
 	for name, n := range v.Nodes {

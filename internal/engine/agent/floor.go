@@ -20,6 +20,7 @@ const ceilingStep = 1000
 type raised struct {
 	guard          uint64
 	floor, ceiling uint64
+	lease          record.Lease // as it was in the store when the ceiling was raised
 }
 
 // errNoLease means that the store has no configuration of the lease plane yet.
@@ -91,7 +92,7 @@ func (r *raiser) raise(ctx context.Context, guard uint64) (raised, error) {
 	if err != nil {
 		return raised{}, fmt.Errorf("record %s: %w", e.Key, err)
 	}
-	out := raised{guard: guard, floor: lease.Ceiling, ceiling: lease.Ceiling + ceilingStep}
+	out := raised{guard: guard, floor: lease.Ceiling, ceiling: lease.Ceiling + ceilingStep, lease: lease}
 	lease.Ceiling = out.ceiling
 	value, err := json.Marshal(lease)
 	if err != nil {

@@ -178,6 +178,15 @@ func (c *Clerk) forget(ctx context.Context, n record.Node, by string) (again, er
 	if now.ID != n.ID {
 		return true, nil // another node has taken the name since
 	}
+	// A vote that it was given just now must be taken away first.
+	lease, _, err := c.Store.Get(ctx, record.KeyLease)
+	if err != nil {
+		return false, err
+	}
+	var votes record.Lease
+	if err := json.Unmarshal(lease.Value, &votes); err == nil && (votes.Voters|votes.Prior)>>now.Slot&1 == 1 {
+		return true, nil
+	}
 	at := c.Clock.Now()
 	revoked, err := json.Marshal(record.Revoked{Node: now.Name, At: at, Until: at.Add(RevokedFor), By: by})
 	if err != nil {
@@ -194,6 +203,6 @@ func (c *Clerk) forget(ctx context.Context, n record.Node, by string) (again, er
 			ops = append(ops, store.Op{Key: record.KeyRevoked + id, Value: revoked})
 		}
 	}
-	done, _, err := c.Store.Txn(ctx, []store.Guard{{Key: key, Revision: entry.Revision}}, ops)
+	done, _, err := c.Store.Txn(ctx, []store.Guard{{Key: key, Revision: entry.Revision}, {Key: record.KeyLease, Revision: lease.Revision}}, ops)
 	return again(!done), err
 }

@@ -34,6 +34,7 @@ const (
 	retryAfter   = 200 * time.Millisecond // until a write that was not done is tried again
 	fitEvery     = 500 * time.Millisecond // between two looks at whether to campaign
 	unfitLimit   = 3 * time.Second        // how long a controller without sight stays one
+	muteAfter    = 15 * time.Second       // without a report; one is due every 10 s
 	watchLimit   = 10 * time.Second       // after which the election is looked at anew
 	batchesAhead = 16                     // of store events, that wait for the planner
 )

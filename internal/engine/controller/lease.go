@@ -57,3 +57,15 @@ func (m *mirror) longestTTL() time.Duration {
 	}
 	return longest
 }
+
+// newestEpoch is the highest ballot number that any node reports to run under. A
+// guard that does not vote hears of few itself.
+func (m *mirror) newestEpoch() uint64 {
+	var newest uint64
+	for _, r := range m.reports {
+		for _, i := range r.value.Instances {
+			newest = max(newest, i.Epoch)
+		}
+	}
+	return newest
+}

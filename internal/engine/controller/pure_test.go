@@ -214,3 +214,33 @@ func TestTheLeaseIsRevised(t *testing.T) {
 		})
 	}
 }
+
+func TestANodeThatStopsReportingIsMute(t *testing.T) {
+	m := filled(t, map[string]any{
+		"nodes/a":         record.Node{Name: "a", Slot: 0},
+		"nodes/b":         record.Node{Name: "b", Slot: 1}, // has never reported
+		"reports/a":       record.Report{Node: "a", At: noon, Instances: []fact.Instance{{Service: "shop", Phase: fact.Running}}},
+		"services/shop":   record.Service{Spec: spec.Service{Name: "shop"}, ID: 6, Generation: 1},
+		"placements/shop": record.Placement{Service: "shop", Order: []spec.NodeName{"a", "b"}},
+	})
+	free := Sight{Up: true, State: guardwire.State{Quorate: true, Alive: 3}}
+	held := Sight{Up: true, State: guardwire.State{Quorate: true, Alive: 3, Holders: map[uint32]uint8{6: 0}}}
+	for _, c := range []struct {
+		name   string
+		sight  Sight
+		after  time.Duration
+		mute   bool
+		holder spec.NodeName
+	}{
+		{"a fresh report counts where no holder is known", free, muteAfter, false, "a"},
+		{"an old report does not", free, muteAfter + 1, true, ""},
+		{"a lease counts whatever the reports say", held, muteAfter + 1, true, "a"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := m.snapshot(c.sight, noon.Add(c.after))
+			if s.Nodes[0].Mute != c.mute || s.Nodes[1].Mute || s.Services[0].Holder != c.holder {
+				t.Errorf("mute: %v and %v, holder %q; want %v and false, %q", s.Nodes[0].Mute, s.Nodes[1].Mute, s.Services[0].Holder, c.mute, c.holder)
+			}
+		})
+	}
+}

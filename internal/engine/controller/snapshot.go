@@ -25,6 +25,7 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Drain:     wish.Drain,
 			Leaving:   wish.Leaving,
 			Witness:   n.Witness,
+			Mute:      m.mute(name, now),
 			Instances: m.reports[name].value.instances(),
 		})
 	}
@@ -47,6 +48,13 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 		out.Services = append(out.Services, svc)
 	}
 	return out
+}
+
+// mute reports whether a node that used to report has stopped doing so. One that
+// has only just joined has not.
+func (m *mirror) mute(name spec.NodeName, now time.Time) bool {
+	r, reported := m.reports[name]
+	return reported && now.Sub(r.value.seen) > muteAfter
 }
 
 // liveness is what the cell holds of the node in a slot. A node that the guard
@@ -86,7 +94,7 @@ func (m *mirror) holders(s Sight) map[spec.ServiceName]spec.NodeName {
 func running(nodes []fact.Node, service spec.ServiceName, order []spec.NodeName) spec.NodeName {
 	var found []spec.NodeName
 	for _, n := range nodes {
-		if n.Liveness == fact.Lost {
+		if n.Liveness == fact.Lost || n.Mute {
 			continue
 		}
 		for _, i := range n.Instances {

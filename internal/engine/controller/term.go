@@ -269,7 +269,7 @@ func (t *term) reviseLease(ctx context.Context, sight Sight) {
 		return
 	}
 	before := t.patience
-	due, changed := t.patience.revise(t.mirror.lease.value, sight.State.Ballot, t.mirror.longestTTL(), t.Clock.Boot())
+	due, changed := t.patience.revise(t.mirror.lease.value, max(sight.State.Ballot, t.mirror.newestEpoch()), t.mirror.longestTTL(), t.Clock.Boot())
 	if !changed {
 		return
 	}

@@ -136,12 +136,17 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 		return nil
 	}
 	g.lastBeat = now
+	clear(g.forsaken)
 	switch m := w.msg; {
 	case m.Duty != nil:
 		return g.setDuty(ctx, t, *m.Duty)
 	case m.Release != nil:
 		g.release(now, m.Release)
 	case m.Quit != nil:
+		if !g.letGo(ctx) {
+			g.opts.Log.Error("not everything could be cut off, the guard goes on")
+			return nil
+		}
 		return errQuit
 	}
 	return nil
@@ -162,9 +167,10 @@ func (g *Guard) release(now time.Duration, r *guardwire.Release) {
 // cannot be two nodes in one life.
 func (g *Guard) setDuty(ctx context.Context, t *tasks, d guardwire.Duty) error {
 	now := g.opts.Clock.Boot()
+	d = g.keepHeld(now, d)
 	if g.node != nil && (d.Cell != g.duty.Cell || d.Slot != g.duty.Slot || !slices.Equal(d.Listen, g.duty.Listen)) {
 		g.opts.Log.Warn("the node's identity or its addresses changed, the guard starts anew")
-		return errQuit
+		return errAnew
 	}
 	if g.link == nil {
 		if err := g.open(ctx, t, d); err != nil {
@@ -174,6 +180,10 @@ func (g *Guard) setDuty(ctx context.Context, t *tasks, d guardwire.Duty) error {
 				g.opts.Log.Error("heartbeat link not opened", logkey.Err, err)
 			}
 			g.troubles["link"] = trouble
+			// Without a link there are no leases: what a guard before this one left
+			// behind is cut off.
+			g.manage(d)
+			g.enforcer.order(unheld(d))
 			return nil
 		}
 		delete(g.troubles, "link")
@@ -258,9 +268,9 @@ func (t *tasks) wait()          { t.group.Wait() }
 
 // agentLoss gives up what the agent has not looked after for too long. The cut
 // comes first, then the release; what cannot be cut off keeps its lease.
-func (g *Guard) agentLoss(ctx context.Context, now time.Duration) {
+func (g *Guard) agentLoss(now time.Duration) {
 	alone := now - g.lastBeat
-	if alone < 2*guardwire.BeatEvery || now < g.retryLoss {
+	if alone < 2*guardwire.BeatEvery {
 		return
 	}
 	for _, h := range g.node.Holds(now, nil) {
@@ -269,26 +279,47 @@ func (g *Guard) agentLoss(ctx context.Context, now time.Duration) {
 			continue
 		}
 		name := g.duty.Seeks[i].Service
-		orders := g.enforcement(now)
-		for j := range orders {
-			if orders[j].service == name {
-				orders[j].until = 0
-			}
+		if !g.forsaken[name] {
+			g.forsaken[name] = true
+			g.opts.Log.Error("agent was away for too long, the service is cut off", logkey.Service, name)
+			continue
 		}
-		if !g.enforcer.now(ctx, orders) {
-			g.retryLoss = now + retryCut
-			return
+		if !g.enforcer.gone(name) {
+			continue
 		}
-		g.opts.Log.Error("agent was away for too long, the service was cut off", logkey.Service, name)
 		g.happen(guardwire.Happened{
 			Kind: string(event.ServiceCut), At: guardwire.Boot(now), Service: name, Epoch: h.Number,
 			Text: fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", alone.Round(time.Millisecond)),
 		})
 		g.node.Release(now, h.ID, h.Number)
 		g.duty.Seeks = slices.Delete(slices.Clone(g.duty.Seeks), i, i+1)
+		delete(g.forsaken, name)
 		g.node.SetDuty(now, toPlane(g.duty))
+		if g.agent != nil {
+			g.agent.drop() // one that wakes up connects anew, and says its duty again
+		}
 		return
 	}
+}
+
+// keepHeld adds to a duty the services that this guard holds and the duty does
+// not name, as the duty before named them. They are held, enforced and shown to
+// the agent until it gives them back; nothing is claimed for them.
+func (g *Guard) keepHeld(now time.Duration, d guardwire.Duty) guardwire.Duty {
+	if g.node == nil {
+		return d
+	}
+	for _, h := range g.node.Holds(now, nil) {
+		if slices.ContainsFunc(d.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID }) {
+			continue
+		}
+		if i := slices.IndexFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID }); i >= 0 {
+			kept := g.duty.Seeks[i]
+			kept.Order = nil
+			d.Seeks = append(slices.Clone(d.Seeks), kept)
+		}
+	}
+	return d
 }
 
 // toPlane is the part of a duty that the lease plane needs.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +28,12 @@ const (
 	killTimeout = 2 * time.Second
 	// retryCut is the pause after a cut that could not be proven.
 	retryCut = 500 * time.Millisecond
+	// recut is the pause between two cuts of a service that this node does not
+	// hold.
+	recut    = 2 * time.Second
 	idleWait = time.Second
+	// lastWait is the time between two looks at the cuts of a guard that ends.
+	lastWait = 10 * time.Millisecond
 )
 
 // order says what shall be true of one service: it may run until then, or not
@@ -40,18 +46,21 @@ type order struct {
 	cgroups   []string
 }
 
-// enforcer carries out orders in a goroutine of its own, so that a slow kernel
-// call delays no heartbeat, and a stuck loop delays no cut.
+// enforcer carries out orders in goroutines of its own, so that a slow kernel
+// call delays no heartbeat, a stuck loop delays no cut, and a process that will
+// not die delays no other service's cut.
 type enforcer struct {
 	opts Options
 	wake chan struct{}
+	cuts sync.WaitGroup // attempts to cut off that are under way
 
 	mu     sync.Mutex
 	orders []order
 	news   []guardwire.Happened
+	proven map[spec.ServiceName]bool // nothing of it is left since it was cut
 
-	busy  sync.Mutex // held while orders are carried out; guards state
-	state map[spec.ServiceName]*enforced
+	state map[spec.ServiceName]*enforced // owned by run
+	done  chan cutResult
 }
 
 // enforced is what has been done about one service.
@@ -59,18 +68,34 @@ type enforced struct {
 	order
 	passing bool          // its addresses pass in the kernel
 	passes  time.Duration // until when
-	cut     bool          // it has been cut off since the lease ended
-	retry   time.Duration
+	cutting bool          // an attempt to cut it off is under way
+	again   time.Duration // when to cut it off again, 0: at once
+	said    string        // the last trouble that was told
+}
+
+// cutResult is what came of one attempt.
+type cutResult struct {
+	service spec.ServiceName
+	err     error
 }
 
 func newEnforcer(opts Options) *enforcer {
-	return &enforcer{opts: opts, wake: make(chan struct{}, 1), state: map[spec.ServiceName]*enforced{}}
+	return &enforcer{
+		opts: opts, wake: make(chan struct{}, 1), proven: map[spec.ServiceName]bool{},
+		state: map[spec.ServiceName]*enforced{}, done: make(chan cutResult),
+	}
 }
 
 // order replaces all orders.
 func (e *enforcer) order(orders []order) {
 	e.mu.Lock()
 	e.orders = orders
+	now := e.opts.Clock.Boot()
+	for _, o := range orders {
+		if o.until-CutMargin > now {
+			delete(e.proven, o.service)
+		}
+	}
 	e.mu.Unlock()
 	select {
 	case e.wake <- struct{}{}:
@@ -78,21 +103,29 @@ func (e *enforcer) order(orders []order) {
 	}
 }
 
-// now carries out orders at once, in the caller's goroutine, and reports
-// whether nothing is left of what they cut off.
-func (e *enforcer) now(ctx context.Context, orders []order) bool {
-	e.order(orders)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
-	defer cancel()
-	e.act(ctx)
-	e.busy.Lock()
-	defer e.busy.Unlock()
-	for _, s := range e.state {
-		if s.until == 0 && !s.cut {
+// gone reports whether all of the services were cut off and nothing of them is
+// left, by orders that have ended.
+func (e *enforcer) gone(services ...spec.ServiceName) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range services {
+		if !e.proven[s] {
 			return false
 		}
 	}
 	return true
+}
+
+// ended reports whether the newest order lets the service run no more.
+func (e *enforcer) ended(name spec.ServiceName) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, o := range e.orders {
+		if o.service == name {
+			return o.until-CutMargin <= e.opts.Clock.Boot()
+		}
+	}
+	return false
 }
 
 func (e *enforcer) take() []guardwire.Happened {
@@ -103,13 +136,17 @@ func (e *enforcer) take() []guardwire.Happened {
 	return news
 }
 
+// run carries out orders until ctx ends and all attempts are over.
 func (e *enforcer) run(ctx context.Context) {
 	timer := e.opts.Clock.Timer(idleWait)
 	defer timer.Stop()
+	defer e.cuts.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case r := <-e.done:
+			e.finished(r)
 		case <-e.wake:
 		case <-timer.C:
 		}
@@ -119,8 +156,6 @@ func (e *enforcer) run(ctx context.Context) {
 
 // act does what is due and returns how long nothing else is.
 func (e *enforcer) act(ctx context.Context) time.Duration {
-	e.busy.Lock()
-	defer e.busy.Unlock()
 	e.mu.Lock()
 	orders := e.orders
 	e.mu.Unlock()
@@ -134,14 +169,17 @@ func (e *enforcer) act(ctx context.Context) time.Duration {
 			s = &enforced{}
 			e.state[o.service] = s
 		}
-		if s.epoch != o.epoch || len(o.cgroups) > len(s.cgroups) || len(o.addresses) > len(s.addresses) {
-			s.cut, s.retry = false, 0
+		if s.epoch != o.epoch || !slices.Equal(o.cgroups, s.cgroups) {
+			s.again = 0
+		}
+		if !slices.Equal(o.addresses, s.addresses) {
+			s.again, s.passing = 0, false
 		}
 		s.order = o
 		wait = min(wait, e.enforce(ctx, s))
 	}
 	for name, s := range e.state {
-		if !seen[name] {
+		if !seen[name] && !s.cutting {
 			e.pass(s, 0)
 			delete(e.state, name)
 		}
@@ -153,7 +191,7 @@ func (e *enforcer) act(ctx context.Context) time.Duration {
 func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	now := e.opts.Clock.Boot()
 	if left := s.until - CutMargin - now; left > 0 {
-		s.cut = false
+		s.again, s.said = 0, ""
 		if passes := s.until - CutMargin/2; !s.passing || passes > s.passes && s.passes-now < (passes-now)*(renewAfter-1)/renewAfter {
 			e.pass(s, passes-now)
 		}
@@ -162,17 +200,48 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	if s.passing {
 		e.pass(s, 0)
 	}
-	if s.cut || now < s.retry {
+	if s.cutting {
 		return idleWait
 	}
-	if err := e.cutOff(ctx, s); err != nil {
-		s.retry = now + retryCut
-		e.say(s, fmt.Sprintf("%s could not be cut off and is tried again: %v", s.service, err))
-		e.opts.Log.Error("cut not proven", logkey.Service, s.service, logkey.Err, err)
-		return retryCut
+	if now < s.again {
+		return s.again - now
 	}
-	s.cut = true
+	s.cutting = true
+	o := s.order
+	e.cuts.Go(func() {
+		r := cutResult{o.service, e.cutOff(ctx, o)}
+		select {
+		case e.done <- r:
+		case <-ctx.Done():
+		}
+	})
 	return idleWait
+}
+
+// finished takes the outcome of an attempt to cut off.
+func (e *enforcer) finished(r cutResult) {
+	s := e.state[r.service]
+	if s == nil {
+		return
+	}
+	s.cutting = false
+	now := e.opts.Clock.Boot()
+	if r.err != nil {
+		s.again = now + retryCut
+		if text := r.err.Error(); text != s.said {
+			s.said = text
+			e.say(s, fmt.Sprintf("%s could not be cut off and is tried again and again: %v", s.service, r.err))
+			e.opts.Log.Error("cut not proven", logkey.Service, s.service, logkey.Err, r.err)
+		}
+		return
+	}
+	// Looked at again: a start that was under way may have come after it.
+	s.again, s.said = now+recut, ""
+	if e.ended(s.service) {
+		e.mu.Lock()
+		e.proven[s.service] = true
+		e.mu.Unlock()
+	}
 }
 
 // pass lets the service's addresses through for d, or no longer if d is 0.
@@ -190,29 +259,37 @@ func (e *enforcer) pass(s *enforced, d time.Duration) {
 		err = e.opts.Fence.Drop(addrs)
 		s.passing = err != nil
 	}
-	if err != nil {
+	if err != nil && s.said != err.Error() {
+		s.said = err.Error()
 		e.opts.Log.Error("kernel did not take the lease of an address", logkey.Service, s.service, logkey.Err, err)
 	}
 }
 
 // cutOff ends what the agent should have stopped: addresses first, since they
-// are what others see.
-func (e *enforcer) cutOff(ctx context.Context, s *enforced) error {
+// are what others see. The newest order is looked at before each step, so that a
+// lease that was won in the meantime is left alone.
+func (e *enforcer) cutOff(ctx context.Context, o order) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
 	var failed []string
-	for _, a := range s.addresses {
+	for _, a := range o.addresses {
+		if !e.ended(o.service) {
+			return nil
+		}
 		if err := e.opts.Fence.RemoveAddress(a); err != nil {
 			failed = append(failed, err.Error())
 		}
 	}
-	for _, c := range s.cgroups {
+	for _, c := range o.cgroups {
+		if !e.ended(o.service) {
+			return nil
+		}
 		if err := e.opts.Fence.Kill(ctx, c); err != nil {
 			failed = append(failed, err.Error())
 		}
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("cut off %s: %s", s.service, strings.Join(failed, "; "))
+		return fmt.Errorf("cut off %s: %s", o.service, strings.Join(failed, "; "))
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
 )
 
 // Link carries datagrams to and from the other guards. What it hands out is
@@ -90,7 +91,10 @@ const (
 	happenings = 256  // happenings kept for an agent that is away
 )
 
-var errQuit = errors.New("the agent asked the guard to end")
+var (
+	errQuit = errors.New("the agent asked the guard to end")
+	errAnew = errors.New("the node is another one now")
+)
 
 // Guard is the guard of one node.
 type Guard struct {
@@ -108,14 +112,14 @@ type Guard struct {
 	lastBeat time.Duration
 	enforcer *enforcer
 
-	sent      guardwire.State // the last state sent
-	sentAt    time.Duration
-	happened  []guardwire.Happened
-	troubles  map[string]string // by what is in trouble
-	retryLoss time.Duration
-	dirty     bool          // something changed that others must hear of at once
-	looked    time.Duration // when that was last settled
-	peers     plane.View    // the view of which the agent was last told in events
+	sent     guardwire.State // the last state sent
+	sentAt   time.Duration
+	happened []guardwire.Happened
+	troubles map[string]string         // by what is in trouble
+	forsaken map[spec.ServiceName]bool // cut off because the agent is away
+	dirty    bool                      // something changed that others must hear of at once
+	looked   time.Duration             // when that was last settled
+	peers    plane.View                // the view of which the agent was last told in events
 }
 
 // arrival is a datagram with the moment it was read.
@@ -129,7 +133,7 @@ func New(opts Options) *Guard {
 	return &Guard{
 		opts:  opts,
 		inbox: make(chan arrival, inboxSize), words: make(chan word, wordsSize), links: make(chan error, 1),
-		slots: map[uint8]string{}, troubles: map[string]string{},
+		slots: map[uint8]string{}, troubles: map[string]string{}, forsaken: map[spec.ServiceName]bool{},
 	}
 }
 
@@ -142,18 +146,24 @@ func (g *Guard) Run(ctx context.Context) error {
 	tasks := newTasks()
 	defer tasks.wait()
 	defer cancel()
-	tasks.start(func() { g.enforcer.run(ctx) })
+	// The enforcer goes on until everything was let go.
+	working, rest := context.WithCancel(context.WithoutCancel(ctx))
+	defer rest()
+	tasks.start(func() { g.enforcer.run(working) })
 	tasks.start(func() { g.serveAgents(ctx, tasks) })
 	tasks.start(func() {
 		<-ctx.Done()
 		_ = g.opts.Listener.Close() // ends the accept; nobody is left to tell
 	})
 	err := g.loop(ctx, tasks)
-	g.letGo(ctx)
+	if !errors.Is(err, errQuit) && !g.letGo(ctx) {
+		g.opts.Log.Error("the guard ends although not everything could be cut off; this node must be switched off before its services run elsewhere")
+	}
+	rest()
 	if g.link != nil {
 		err = errors.Join(err, g.link.Close())
 	}
-	if errors.Is(err, errQuit) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, errQuit) || errors.Is(err, errAnew) || errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
@@ -179,7 +189,7 @@ func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
 		case <-timer.C:
 			g.tick()
 		}
-		g.settle(ctx)
+		g.settle()
 		timer.Reset(g.wait())
 	}
 }
@@ -257,12 +267,10 @@ func (g *Guard) lookEvery() time.Duration {
 
 // settle sends what the plane wants sent, hands the leases to the enforcer, and
 // tells the agent.
-func (g *Guard) settle(ctx context.Context) {
+func (g *Guard) settle() {
 	now := g.opts.Clock.Boot()
 	if g.node != nil {
-		for _, p := range g.node.Packets() {
-			g.link.Send(p.To, p.Data)
-		}
+		g.send()
 		g.noteLeases()
 	}
 	if !g.dirty && now-g.looked < g.lookEvery() {
@@ -271,7 +279,7 @@ func (g *Guard) settle(ctx context.Context) {
 	g.dirty, g.looked = false, now
 	if g.node != nil {
 		g.notePeers(now)
-		g.agentLoss(ctx, now)
+		g.agentLoss(now)
 		g.enforcer.order(g.enforcement(now))
 	}
 	for _, h := range g.enforcer.take() {
@@ -280,22 +288,39 @@ func (g *Guard) settle(ctx context.Context) {
 	g.tell(now)
 }
 
-// letGo gives everything back in good order at the end.
-func (g *Guard) letGo(ctx context.Context) {
+// letGo cuts off what is held and gives it back, and reports whether nothing is
+// left. What could not be proven off keeps its lease.
+func (g *Guard) letGo(ctx context.Context) bool {
 	if g.node == nil {
-		return
+		return true
 	}
-	now := g.opts.Clock.Boot()
-	held := g.node.Holds(now, nil)
-	orders := g.enforcement(now)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*killTimeout)
+	defer cancel()
+	held := g.node.Holds(g.opts.Clock.Boot(), nil)
+	orders := g.enforcement(g.opts.Clock.Boot())
 	for i := range orders {
 		orders[i].until = 0
 	}
-	if g.enforcer.now(ctx, orders) {
-		for _, h := range held {
-			g.node.Release(now, h.ID, h.Number)
+	g.enforcer.order(orders)
+	all := true
+	for _, h := range held {
+		name := g.serviceName(h.ID)
+		for !g.enforcer.gone(name) && g.opts.Clock.Sleep(ctx, lastWait) == nil {
+			g.node.Tick(g.opts.Clock.Boot()) // goes on renewing meanwhile
+			g.send()
 		}
+		if !g.enforcer.gone(name) {
+			all = false
+			continue
+		}
+		g.node.Release(g.opts.Clock.Boot(), h.ID, h.Number)
 	}
+	g.send()
+	return all
+}
+
+// send hands the plane's packets to the link.
+func (g *Guard) send() {
 	for _, p := range g.node.Packets() {
 		g.link.Send(p.To, p.Data)
 	}

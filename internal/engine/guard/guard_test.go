@@ -303,8 +303,29 @@ func TestAgentThatIsAwayLosesTheServiceAfterItsTime(t *testing.T) {
 		if s[0].fence.cutAt("/cg/shop") == cut {
 			t.Error("the service was not cut off")
 		}
+		if holder, held := s[1].last().Holders[1]; held {
+			t.Errorf("the lease was kept: b sees it with slot %d", holder)
+		}
+	})
+}
+
+func TestLeaseThatTheDutyDoesNotNameIsKeptAndShown(t *testing.T) {
+	threeGuards(t, func(_ *wire, s []*site) {
+		d := dutyOf(0)
+		d.Seeks = nil // the agent's wish, sent before it saw that the lease was won
+		s[0].tell(t, guardwire.Message{Duty: &d})
+		pass(t, s, 2*time.Second)
+		if diff := cmp.Diff([]spec.ServiceName{"shop"}, s[0].holds()); diff != "" {
+			t.Fatalf("the lease is not shown by its name: %s", diff)
+		}
+		cut := s[0].fence.cutAt("/cg/shop")
+		s[0].tell(t, guardwire.Message{Release: &guardwire.Release{Service: "shop", Epoch: s[0].last().Holds[0].Epoch}})
+		pass(t, s, 2*time.Second)
 		if len(s[0].holds()) != 0 {
-			t.Error("the lease was kept")
+			t.Error("the lease was not given back")
+		}
+		if s[0].fence.cutAt("/cg/shop") == cut {
+			t.Error("what ran under it was not cut off in the end")
 		}
 	})
 }
@@ -325,5 +346,83 @@ func TestReleaseLetsTheNextOneIn(t *testing.T) {
 		if len(s[0].holds()) != 0 || len(s[2].holds()) != 1 {
 			t.Errorf("a holds %v, c holds %v", s[0].holds(), s[2].holds())
 		}
+	})
+}
+
+// stuckFence has one process that cannot be killed.
+type stuckFence struct {
+	*fence
+	closed time.Duration // the longest time that the kernel let the address not pass
+}
+
+func (f *stuckFence) Hold(addrs []netip.Addr, d time.Duration) error {
+	f.mu.Lock()
+	if f.passes > 0 {
+		f.closed = max(f.closed, f.clock.Boot()-f.passes)
+	}
+	f.mu.Unlock()
+	return f.fence.Hold(addrs, d)
+}
+
+func (f *stuckFence) Kill(ctx context.Context, h string) error {
+	if h == "/cg/stuck" {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return f.fence.Kill(ctx, h)
+}
+
+func TestProcessThatWillNotDieDelaysNoOtherService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clk := bubbleClock{zero: time.Now()}
+		f := &stuckFence{fence: &fence{clock: clk, cuts: map[string]time.Duration{}}}
+		e := newEnforcer(Options{Clock: clk, Log: slog.New(slog.DiscardHandler), Fence: f})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { e.run(ctx); close(done) }()
+		began := clk.Boot()
+		for range 100 {
+			e.order([]order{
+				{service: "stuck", cgroups: []string{"/cg/stuck"}},
+				{service: "ends", epoch: 1, until: began + time.Second, cgroups: []string{"/cg/ends"}},
+				{service: "well", epoch: 1, until: clk.Boot() + time.Second, addresses: []string{"10.0.0.1/24%eth0"}, cgroups: []string{"/cg/well"}},
+			})
+			time.Sleep(100 * time.Millisecond)
+		}
+		if at := f.cutAt("/cg/ends"); at == 0 {
+			t.Error("the service whose lease ended was not cut off")
+		}
+		if at := f.cutAt("/cg/well"); at != 0 {
+			t.Errorf("the service that was renewed all the time was cut off after %s", at-began)
+		}
+		if f.closed > 0 {
+			t.Errorf("the address of the service that was renewed did not pass for %s", f.closed)
+		}
+		if e.gone("stuck") || !e.gone("ends") {
+			t.Errorf("proven off: stuck %v, ends %v", e.gone("stuck"), e.gone("ends"))
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestCutIsDoneBeforeTheLeaseEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clk := bubbleClock{zero: time.Now()}
+		f := &stuckFence{fence: &fence{clock: clk, cuts: map[string]time.Duration{}}}
+		e := newEnforcer(Options{Clock: clk, Log: slog.New(slog.DiscardHandler), Fence: f})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { e.run(ctx); close(done) }()
+		until := clk.Boot() + time.Second
+		e.order([]order{{service: "shop", epoch: 1, until: until, cgroups: []string{"/cg/shop"}, addresses: []string{"10.0.0.1/24%eth0"}}})
+		time.Sleep(until - clk.Boot())
+		for _, h := range []string{"/cg/shop", "10.0.0.1/24%eth0"} {
+			if at := f.cutAt(h); at == 0 || at >= until {
+				t.Errorf("cut-before-end: %s was cut off at %s, the lease ended at %s", h, at, until)
+			}
+		}
+		cancel()
+		<-done
 	})
 }

@@ -22,11 +22,20 @@ func (g *Guard) enforcement(now time.Duration) []order {
 	for _, s := range g.duty.Seeks {
 		o := order{service: s.Service, addresses: s.Addresses, cgroups: s.Cgroups}
 		for _, h := range held {
-			if h.ID == s.ID {
+			if h.ID == s.ID && !g.forsaken[s.Service] {
 				o.epoch, o.until = h.Number, h.Until
 			}
 		}
 		orders = append(orders, o)
+	}
+	return orders
+}
+
+// unheld are the orders of a guard that holds nothing.
+func unheld(d guardwire.Duty) []order {
+	orders := make([]order, 0, len(d.Seeks))
+	for _, s := range d.Seeks {
+		orders = append(orders, order{service: s.Service, addresses: s.Addresses, cgroups: s.Cgroups})
 	}
 	return orders
 }

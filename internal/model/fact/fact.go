@@ -71,13 +71,16 @@ const (
 
 // Node is one node at the time of a snapshot.
 type Node struct {
-	Name      spec.NodeName     `json:"name"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Liveness  Liveness          `json:"liveness"`
-	Drain     bool              `json:"drain,omitempty"`
-	Leaving   bool              `json:"leaving,omitempty"`
-	Witness   bool              `json:"witness,omitempty"`
-	Instances []Instance        `json:"instances,omitempty"` // sorted by service
+	Name     spec.NodeName     `json:"name"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Liveness Liveness          `json:"liveness"`
+	Drain    bool              `json:"drain,omitempty"`
+	Leaving  bool              `json:"leaving,omitempty"`
+	Witness  bool              `json:"witness,omitempty"`
+	// Mute: it has not reported for a while, alive or not. Its agent does not
+	// run or does not reach the store, and Instances is how things were.
+	Mute      bool       `json:"mute,omitempty"`
+	Instances []Instance `json:"instances,omitempty"` // sorted by service
 }
 
 // Service is one applied service at the time of a snapshot.

@@ -64,7 +64,9 @@ type LinkKey struct {
 	Key []byte `json:"key"`
 }
 
-// Lease is the configuration of the lease plane. Written by the controller.
+// Lease is the configuration of the lease plane. Its voters and limits are
+// written by the controller; every agent raises the ceiling when its guard starts
+// without memory. All of them compare and swap.
 type Lease struct {
 	Version uint64 `json:"version"` // grows by one with every change of Voters or Prior
 	// Voters and Prior are bit sets of slots. While Prior is not 0 a lease

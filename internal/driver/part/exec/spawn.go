@@ -39,6 +39,11 @@ func (d *Driver) spawn(ctx context.Context, run instance.Run, l launch) (int, er
 	defer entered()
 	attr := &syscall.ProcAttr{Dir: l.dir, Env: l.env, Files: []uintptr{null.Fd(), out.Fd(), out.Fd()}, Sys: sys}
 
+	// All that could take long is over. Nothing starts for a caller who has given
+	// up meanwhile: its lease may have ended.
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("start %s: %w", run.Key(), err)
+	}
 	if b := l.bounds(); b.set != nil {
 		return d.spawnBound(ctx, run, l, attr, b)
 	}
