@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,7 +49,8 @@ type node struct {
 	observer  *cell.Observer
 	programs  *partexec.Driver
 	addresses *address.Driver
-	healed    string // why this node has signed its own certificate; empty if it has not
+	departing atomic.Bool // the node leaves: its guard is not started again
+	healed    string      // why this node has signed its own certificate; empty if it has not
 }
 
 // app is what every part of a running agent needs.
@@ -188,12 +190,23 @@ func (n *node) build(logging cli.Logging) {
 	n.mirror = &cell.Mirror{Store: n.store, Clock: n.clock, Log: n.log}
 	n.recorder = &cell.Recorder{Store: n.store, Clock: n.clock, Log: n.log, Node: n.local.Node}
 	n.guard = guardclient.New(guardclient.Options{
-		Socket: n.folders.guard(), Clock: n.clock, Log: n.log, Start: n.startGuard(n.folders, logging),
+		Socket: n.folders.guard(), Clock: n.clock, Log: n.log, Start: n.guardian(logging),
 	})
 	n.clerk = &cell.Clerk{Store: n.store, Clock: n.clock, Events: n.recorder, Live: n.live}
 	n.observer = &cell.Observer{Store: n.store, Mirror: n.mirror, Clock: n.clock, Live: n.live}
 	n.programs = partexec.New(partexec.Options{Clock: n.clock, Log: n.log})
 	n.addresses = address.New(address.Options{Clock: n.clock, Log: n.log})
+}
+
+// guardian starts the guard, unless the node is leaving.
+func (n *node) guardian(logging cli.Logging) func(context.Context) error {
+	start := n.startGuard(n.folders, logging)
+	return func(ctx context.Context) error {
+		if n.departing.Load() {
+			return nil
+		}
+		return start(ctx)
+	}
 }
 
 // live is what this node sees right now.

@@ -101,6 +101,7 @@ const quitTimeout = 5 * time.Second
 
 // depart ends the guard, which cuts off whatever is left.
 func (n *node) depart(ctx context.Context) error {
+	n.departing.Store(true)
 	n.guard.Quit()
 	ctx, cancel := context.WithTimeout(ctx, quitTimeout)
 	defer cancel()
@@ -110,11 +111,16 @@ func (n *node) depart(ctx context.Context) error {
 	return errLeft
 }
 
-// forget puts aside what belonged to the cell. Kept output stays.
+// forget puts aside what belonged to the cell. Kept output stays, and so does the
+// packet filter if the guard goes on: it has not cut everything off.
 func (n *node) forget() error {
-	fence := cutoff.New(cutoff.Options{Clock: n.clock, Log: n.log})
-	if err := errors.Join(fence.Remove(), fence.Close()); err != nil && !errors.Is(err, cutoff.ErrUnsupported) {
-		n.log.Warn("packet filter not removed", logkey.Err, err)
+	if n.guard.Latest().Up {
+		n.log.Error("the guard could not cut everything off and goes on; switch this server off before it is used for anything else")
+	} else {
+		filter := cutoff.New(cutoff.Options{Clock: n.clock, Log: n.log})
+		if err := errors.Join(filter.Remove(), filter.Close()); err != nil && !errors.Is(err, cutoff.ErrUnsupported) {
+			n.log.Warn("packet filter not removed", logkey.Err, err)
+		}
 	}
 	aside := filepath.Join(n.folders.data, "left-"+n.clock.Now().UTC().Format("20060102-150405"))
 	if err := makeFolder(aside); err != nil {
