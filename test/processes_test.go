@@ -72,19 +72,7 @@ func TestProcessesOfANode(t *testing.T) {
 		b.whole()
 		b.stays(now)
 	})
-	b.step("a program that is killed is restarted on the spot, and moves when it is killed again and again", func(b *bench) {
-		was := b.answered(boot())
-		const restarts = 3 // the default
-		for n := 1; n <= restarts; n++ {
-			if now := b.programKilled(); now.Host != was.Host || now.Epoch != was.Epoch {
-				b.t.Fatalf("after kill %d it went from %s, epoch %d, to %s, epoch %d", n, was.Host, was.Epoch, now.Host, now.Epoch)
-			}
-		}
-		if now := b.programKilled(); now.Host == was.Host || now.Epoch <= was.Epoch {
-			b.t.Errorf("after kill %d it still is on %s, epoch %d", restarts+1, now.Host, now.Epoch)
-		}
-		b.whole()
-	})
+	b.step("a program that is killed is restarted on the spot, and moves when it is killed again and again", killAgainAndAgain)
 }
 
 // programKilled kills the program that serves, waits until another serves in its
@@ -134,4 +122,19 @@ func (b *bench) leftAlone(f func(node string)) {
 		}
 	}
 	b.t.Logf("none of %d requests failed", len(asked))
+}
+
+// killAgainAndAgain kills the program until the node gives up.
+func killAgainAndAgain(b *bench) {
+	was := b.answered(boot())
+	const restarts = 3 // the default
+	for n := 1; n <= restarts; n++ {
+		if now := b.programKilled(); now.Host != was.Host || now.Epoch != was.Epoch {
+			b.t.Fatalf("after kill %d it went from %s, epoch %d, to %s, epoch %d", n, was.Host, was.Epoch, now.Host, now.Epoch)
+		}
+	}
+	if now := b.programKilled(); now.Host == was.Host || now.Epoch <= was.Epoch {
+		b.t.Errorf("after kill %d it still is on %s, epoch %d", restarts+1, now.Host, now.Epoch)
+	}
+	b.whole()
 }

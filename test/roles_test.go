@@ -142,7 +142,7 @@ func printLeader(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // the process ends
+	defer c.Close()
 	s, err := c.Status(ctx, told.Endpoint)
 	if err != nil {
 		return err

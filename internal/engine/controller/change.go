@@ -11,6 +11,7 @@ import (
 
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
@@ -24,6 +25,10 @@ const (
 	// reasonsEvery is how often the reasons of a service that runs nowhere are
 	// brought up to date. Those of one that runs are those of its placing.
 	reasonsEvery = 5 * time.Second
+
+	// repeatAfter is how old a placement may be that is not followed, until it is
+	// written again.
+	repeatAfter = 2 * time.Second
 )
 
 // change is what a plan changes for one service, written all or not at all.
@@ -82,7 +87,7 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	}
 	elsewhere := !slices.Equal(old.value.Order, p.Order)
 	stale := len(p.Order) == 0 && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
-	if !placed || elsewhere || stale || old.value.Generation != svc.value.Generation {
+	if !placed || elsewhere || stale || m.overtaken(p, now.Sub(old.value.At).Abs()) || old.value.Generation != svc.value.Generation {
 		c.ops = append(c.ops, put(record.KeyPlacements+string(p.Service), fresh))
 	}
 	if svc.value.Move != nil && (p.MoveDone || void(svc.value.Move)) {
@@ -103,6 +108,22 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 		})
 	}
 	return c
+}
+
+// overtaken reports whether a service runs on another node than the first of its
+// list, which has not changed for age. That node took over after the list was
+// written, so to it the list is older than its takeover, and it stays: a claim
+// that had waited at the voters can win against the one that was meant. The same
+// list, written again, tells it that it is meant.
+func (m *mirror) overtaken(p action.Placement, age time.Duration) bool {
+	if len(p.Order) < 2 || age < repeatAfter {
+		return false
+	}
+	return slices.ContainsFunc(p.Order[1:], func(n spec.NodeName) bool {
+		return slices.ContainsFunc(m.reports[n].value.Instances, func(i fact.Instance) bool {
+			return i.Service == p.Service && i.Phase == fact.Running
+		})
+	})
 }
 
 // forget returns the change that removes all that the cell knows of a service.

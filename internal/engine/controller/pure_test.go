@@ -244,3 +244,33 @@ func TestANodeThatStopsReportingIsMute(t *testing.T) {
 		})
 	}
 }
+
+func TestAListThatIsNotFollowedIsWrittenAgain(t *testing.T) {
+	order := []spec.NodeName{"a", "b"}
+	running := func(n spec.NodeName) record.Report {
+		return record.Report{Node: n, Instances: []fact.Instance{{Service: "shop", Phase: fact.Running}}}
+	}
+	for _, tt := range []struct {
+		name   string
+		report spec.NodeName
+		age    time.Duration
+		want   int
+	}{
+		{"the first runs it", "a", time.Minute, 0},
+		{"a successor runs it since just now", "b", repeatAfter / 2, 0},
+		{"a successor goes on running it", "b", repeatAfter, 1},
+		{"a node that is not in the list ran it", "c", time.Minute, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := filled(t, map[string]any{
+				"services/shop":                record.Service{Spec: spec.Service{Name: "shop"}, ID: 6, Generation: 3},
+				"placements/shop":              record.Placement{Service: "shop", Generation: 3, Order: order, At: noon},
+				"reports/" + string(tt.report): running(tt.report),
+			})
+			plan := action.Plan{ID: "p", Placements: []action.Placement{{Service: "shop", Order: order}}}
+			if got := len(m.changes(plan, noon.Add(tt.age))); got != tt.want {
+				t.Errorf("%d placements are written, want %d", got, tt.want)
+			}
+		})
+	}
+}

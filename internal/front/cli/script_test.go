@@ -70,7 +70,8 @@ func actions() cli.Actions {
 				Ports               any
 				NoStart             bool
 				Config              cli.Config
-			}{string(o.Name), o.Address, o.Cell, o.Labels, o.Ports, o.NoStart, o.Config})
+				ReplaceVoterAfter   string
+			}{string(o.Name), o.Address, o.Cell, o.Labels, o.Ports, o.NoStart, o.Config, o.ReplaceVoterAfter.String()})
 			return cli.InitResult{CellID: "c1", Started: !o.NoStart, Notes: []string{"one node alone moves nothing"}}, nil
 		},
 		Join: func(_ context.Context, o cli.JoinOptions) (cli.JoinResult, error) {
