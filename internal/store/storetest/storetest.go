@@ -67,14 +67,17 @@ func Run(t *testing.T, subject Subject) {
 		{"an op of an ended session is refused", sessionEnded},
 		{"a key put again without the session outlives it", sessionLeft},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			test.run(t, subject.Open(t))
-		})
-	}
+	t.Run("side by side", func(t *testing.T) {
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
+				t.Parallel()
+				test.run(t, subject.Open(t))
+			})
+		}
+	})
+	// Compacting takes the past from every prefix of a store: it comes when the
+	// others, which watch from their own past, have ended.
 	t.Run("a watch from a compacted revision says so", func(t *testing.T) {
-		t.Parallel()
 		compacted(t, subject.Open(t), subject.Compact)
 	})
 }
