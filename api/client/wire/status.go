@@ -70,6 +70,11 @@ func FromService(s status.Service) *keelsonv1.Service {
 		Epoch: s.Epoch, Exclusive: s.Exclusive, Generation: s.Generation,
 		Successors: strings[string](s.Successors), Reasons: s.Reasons, Ttl: span(s.TTL), Problem: s.Problem,
 	}
+	if b := s.Bound; b != (status.Bound{}) {
+		out.Bound = &keelsonv1.Bound{
+			Total: span(b.Total), Lease: span(b.Lease), Claim: span(b.Claim), Start: span(b.Start), Node: string(b.By), Why: b.Why,
+		}
+	}
 	for _, p := range s.Parts {
 		out.Parts = append(out.Parts, &keelsonv1.Part{Name: p.Name, Kind: p.Kind, State: p.State, Detail: p.Detail})
 	}
@@ -94,6 +99,12 @@ func ToService(m *keelsonv1.Service) status.Service {
 		Exclusive: m.GetExclusive(), Generation: m.GetGeneration(),
 		Successors: strings[spec.NodeName](m.GetSuccessors()), Reasons: m.GetReasons(),
 		TTL: Span(m.GetTtl()), Problem: m.GetProblem(),
+	}
+	if b := m.GetBound(); b != nil {
+		out.Bound = status.Bound{
+			Total: Span(b.GetTotal()), Lease: Span(b.GetLease()), Claim: Span(b.GetClaim()), Start: Span(b.GetStart()),
+			By: spec.NodeName(b.GetNode()), Why: b.GetWhy(),
+		}
 	}
 	for _, p := range m.GetParts() {
 		out.Parts = append(out.Parts, fact.Part{Name: p.GetName(), Kind: p.GetKind(), State: p.GetState(), Detail: p.GetDetail()})

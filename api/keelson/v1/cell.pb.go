@@ -552,7 +552,9 @@ type Service struct {
 	SpecJson string               `protobuf:"bytes,13,opt,name=spec_json,json=specJson,proto3" json:"spec_json,omitempty"`
 	Ttl      *durationpb.Duration `protobuf:"bytes,14,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// One sentence if something is wrong.
-	Problem       string `protobuf:"bytes,15,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,15,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The longest outage that the loss of one node can cause.
+	Bound         *Bound `protobuf:"bytes,16,opt,name=bound,proto3" json:"bound,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -692,6 +694,104 @@ func (x *Service) GetProblem() string {
 	return ""
 }
 
+func (x *Service) GetBound() *Bound {
+	if x != nil {
+		return x.Bound
+	}
+	return nil
+}
+
+// Bound is the longest outage that the loss of one node can cause, from what was
+// measured.
+type Bound struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Zero: not known, or no other node may take over.
+	Total *durationpb.Duration `protobuf:"bytes,1,opt,name=total,proto3" json:"total,omitempty"`
+	// The wait for the lease to end or for the node to count as lost, winning the
+	// lease, and what the parts took at their last start; they add up to total.
+	Lease *durationpb.Duration `protobuf:"bytes,2,opt,name=lease,proto3" json:"lease,omitempty"`
+	Claim *durationpb.Duration `protobuf:"bytes,3,opt,name=claim,proto3" json:"claim,omitempty"`
+	Start *durationpb.Duration `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
+	// The node whose stalls make it so long; empty: none does.
+	Node string `protobuf:"bytes,5,opt,name=node,proto3" json:"node,omitempty"`
+	// One sentence.
+	Why           string `protobuf:"bytes,6,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bound) Reset() {
+	*x = Bound{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bound) ProtoMessage() {}
+
+func (x *Bound) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bound.ProtoReflect.Descriptor instead.
+func (*Bound) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Bound) GetTotal() *durationpb.Duration {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *Bound) GetLease() *durationpb.Duration {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *Bound) GetClaim() *durationpb.Duration {
+	if x != nil {
+		return x.Claim
+	}
+	return nil
+}
+
+func (x *Bound) GetStart() *durationpb.Duration {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Bound) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Bound) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 // Part is one part of a service.
 type Part struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -705,7 +805,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	mi := &file_keelson_v1_cell_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +817,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	mi := &file_keelson_v1_cell_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +830,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{8}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Part) GetName() string {
@@ -774,7 +874,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	mi := &file_keelson_v1_cell_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +886,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	mi := &file_keelson_v1_cell_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +899,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{9}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Failure) GetAt() *timestamppb.Timestamp {
@@ -844,7 +944,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[10]
+	mi := &file_keelson_v1_cell_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +956,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[10]
+	mi := &file_keelson_v1_cell_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +969,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{10}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ApplyRequest) GetContent() []byte {
@@ -904,7 +1004,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[11]
+	mi := &file_keelson_v1_cell_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -916,7 +1016,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[11]
+	mi := &file_keelson_v1_cell_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -929,7 +1029,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{11}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApplyResponse) GetApplied() []*Applied {
@@ -959,7 +1059,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[12]
+	mi := &file_keelson_v1_cell_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1071,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[12]
+	mi := &file_keelson_v1_cell_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1084,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{12}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Applied) GetName() string {
@@ -1017,7 +1117,7 @@ type GetServiceRequest struct {
 
 func (x *GetServiceRequest) Reset() {
 	*x = GetServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[13]
+	mi := &file_keelson_v1_cell_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1129,7 @@ func (x *GetServiceRequest) String() string {
 func (*GetServiceRequest) ProtoMessage() {}
 
 func (x *GetServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[13]
+	mi := &file_keelson_v1_cell_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1142,7 @@ func (x *GetServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceRequest.ProtoReflect.Descriptor instead.
 func (*GetServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{13}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetServiceRequest) GetName() string {
@@ -1061,7 +1161,7 @@ type GetServiceResponse struct {
 
 func (x *GetServiceResponse) Reset() {
 	*x = GetServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[14]
+	mi := &file_keelson_v1_cell_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1173,7 @@ func (x *GetServiceResponse) String() string {
 func (*GetServiceResponse) ProtoMessage() {}
 
 func (x *GetServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[14]
+	mi := &file_keelson_v1_cell_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1186,7 @@ func (x *GetServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceResponse.ProtoReflect.Descriptor instead.
 func (*GetServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{14}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetServiceResponse) GetService() *Service {
@@ -1105,7 +1205,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[15]
+	mi := &file_keelson_v1_cell_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1217,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[15]
+	mi := &file_keelson_v1_cell_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1230,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{15}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteServiceRequest) GetName() string {
@@ -1148,7 +1248,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[16]
+	mi := &file_keelson_v1_cell_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1260,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[16]
+	mi := &file_keelson_v1_cell_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1273,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{16}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{17}
 }
 
 type MoveServiceRequest struct {
@@ -1187,7 +1287,7 @@ type MoveServiceRequest struct {
 
 func (x *MoveServiceRequest) Reset() {
 	*x = MoveServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[17]
+	mi := &file_keelson_v1_cell_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1299,7 @@ func (x *MoveServiceRequest) String() string {
 func (*MoveServiceRequest) ProtoMessage() {}
 
 func (x *MoveServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[17]
+	mi := &file_keelson_v1_cell_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1312,7 @@ func (x *MoveServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveServiceRequest.ProtoReflect.Descriptor instead.
 func (*MoveServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{17}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MoveServiceRequest) GetName() string {
@@ -1239,7 +1339,7 @@ type MoveServiceResponse struct {
 
 func (x *MoveServiceResponse) Reset() {
 	*x = MoveServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[18]
+	mi := &file_keelson_v1_cell_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1351,7 @@ func (x *MoveServiceResponse) String() string {
 func (*MoveServiceResponse) ProtoMessage() {}
 
 func (x *MoveServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[18]
+	mi := &file_keelson_v1_cell_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1364,7 @@ func (x *MoveServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveServiceResponse.ProtoReflect.Descriptor instead.
 func (*MoveServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{18}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MoveServiceResponse) GetFrom() string {
@@ -1290,7 +1390,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[19]
+	mi := &file_keelson_v1_cell_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1402,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[19]
+	mi := &file_keelson_v1_cell_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1415,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetNodeRequest) GetName() string {
@@ -1334,7 +1434,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[20]
+	mi := &file_keelson_v1_cell_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1446,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[20]
+	mi := &file_keelson_v1_cell_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1459,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{20}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -1379,7 +1479,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[21]
+	mi := &file_keelson_v1_cell_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1491,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[21]
+	mi := &file_keelson_v1_cell_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1504,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{21}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DrainNodeRequest) GetName() string {
@@ -1429,7 +1529,7 @@ type DrainNodeResponse struct {
 
 func (x *DrainNodeResponse) Reset() {
 	*x = DrainNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[22]
+	mi := &file_keelson_v1_cell_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1541,7 @@ func (x *DrainNodeResponse) String() string {
 func (*DrainNodeResponse) ProtoMessage() {}
 
 func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[22]
+	mi := &file_keelson_v1_cell_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1554,7 @@ func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{22}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{23}
 }
 
 type UndrainNodeRequest struct {
@@ -1466,7 +1566,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[23]
+	mi := &file_keelson_v1_cell_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1578,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[23]
+	mi := &file_keelson_v1_cell_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1591,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{23}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UndrainNodeRequest) GetName() string {
@@ -1509,7 +1609,7 @@ type UndrainNodeResponse struct {
 
 func (x *UndrainNodeResponse) Reset() {
 	*x = UndrainNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[24]
+	mi := &file_keelson_v1_cell_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1621,7 @@ func (x *UndrainNodeResponse) String() string {
 func (*UndrainNodeResponse) ProtoMessage() {}
 
 func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[24]
+	mi := &file_keelson_v1_cell_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1634,7 @@ func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*UndrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{24}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{25}
 }
 
 type RemoveNodeRequest struct {
@@ -1548,7 +1648,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[25]
+	mi := &file_keelson_v1_cell_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1660,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[25]
+	mi := &file_keelson_v1_cell_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1673,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{25}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveNodeRequest) GetName() string {
@@ -1598,7 +1698,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[26]
+	mi := &file_keelson_v1_cell_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1710,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[26]
+	mi := &file_keelson_v1_cell_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1723,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{26}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{27}
 }
 
 // Event is one thing that happened.
@@ -1647,7 +1747,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[27]
+	mi := &file_keelson_v1_cell_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1759,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[27]
+	mi := &file_keelson_v1_cell_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1772,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{27}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1764,7 +1864,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[28]
+	mi := &file_keelson_v1_cell_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1776,7 +1876,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[28]
+	mi := &file_keelson_v1_cell_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1789,7 +1889,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{28}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListEventsRequest) GetLimit() uint32 {
@@ -1822,7 +1922,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[29]
+	mi := &file_keelson_v1_cell_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1934,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[29]
+	mi := &file_keelson_v1_cell_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1947,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{29}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1869,7 +1969,7 @@ type FollowEventsRequest struct {
 
 func (x *FollowEventsRequest) Reset() {
 	*x = FollowEventsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[30]
+	mi := &file_keelson_v1_cell_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +1981,7 @@ func (x *FollowEventsRequest) String() string {
 func (*FollowEventsRequest) ProtoMessage() {}
 
 func (x *FollowEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[30]
+	mi := &file_keelson_v1_cell_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +1994,7 @@ func (x *FollowEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEventsRequest.ProtoReflect.Descriptor instead.
 func (*FollowEventsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{30}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FollowEventsRequest) GetFrom() uint64 {
@@ -1927,7 +2027,7 @@ type FollowEventsResponse struct {
 
 func (x *FollowEventsResponse) Reset() {
 	*x = FollowEventsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[31]
+	mi := &file_keelson_v1_cell_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +2039,7 @@ func (x *FollowEventsResponse) String() string {
 func (*FollowEventsResponse) ProtoMessage() {}
 
 func (x *FollowEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[31]
+	mi := &file_keelson_v1_cell_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +2052,7 @@ func (x *FollowEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEventsResponse.ProtoReflect.Descriptor instead.
 func (*FollowEventsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{31}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FollowEventsResponse) GetEvent() *Event {
@@ -1978,7 +2078,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[32]
+	mi := &file_keelson_v1_cell_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2090,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[32]
+	mi := &file_keelson_v1_cell_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2103,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{32}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReadLogsRequest) GetService() string {
@@ -2051,7 +2151,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[33]
+	mi := &file_keelson_v1_cell_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2163,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[33]
+	mi := &file_keelson_v1_cell_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2176,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{33}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadLogsResponse) GetPart() string {
@@ -2103,7 +2203,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[34]
+	mi := &file_keelson_v1_cell_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2215,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[34]
+	mi := &file_keelson_v1_cell_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2228,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{34}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CreateTokenRequest) GetValid() *durationpb.Duration {
@@ -2150,7 +2250,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[35]
+	mi := &file_keelson_v1_cell_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2162,7 +2262,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[35]
+	mi := &file_keelson_v1_cell_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2175,7 +2275,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{35}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -2222,7 +2322,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[36]
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2334,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[36]
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2347,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{36}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *JoinRequest) GetToken() string {
@@ -2360,7 +2460,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2372,7 +2472,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2385,7 +2485,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *JoinResponse) GetCertificate() []byte {
@@ -2453,7 +2553,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2565,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2578,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RenewCertificateRequest) GetCsr() []byte {
@@ -2498,7 +2598,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +2610,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +2623,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RenewCertificateResponse) GetCertificate() []byte {
@@ -2588,7 +2688,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xda\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x04\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -2609,7 +2709,15 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\areasons\x18\f \x03(\tR\areasons\x12\x1b\n" +
 	"\tspec_json\x18\r \x01(\tR\bspecJson\x12+\n" +
 	"\x03ttl\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x18\n" +
-	"\aproblem\x18\x0f \x01(\tR\aproblem\"\\\n" +
+	"\aproblem\x18\x0f \x01(\tR\aproblem\x12'\n" +
+	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\"\xf1\x01\n" +
+	"\x05Bound\x12/\n" +
+	"\x05total\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05total\x12/\n" +
+	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12/\n" +
+	"\x05claim\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x05claim\x12/\n" +
+	"\x05start\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05start\x12\x12\n" +
+	"\x04node\x18\x05 \x01(\tR\x04node\x12\x10\n" +
+	"\x03why\x18\x06 \x01(\tR\x03why\"\\\n" +
 	"\x04Part\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -2769,7 +2877,7 @@ func file_keelson_v1_cell_proto_rawDescGZIP() []byte {
 	return file_keelson_v1_cell_proto_rawDescData
 }
 
-var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_keelson_v1_cell_proto_goTypes = []any{
 	(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
 	(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
@@ -2779,105 +2887,111 @@ var file_keelson_v1_cell_proto_goTypes = []any{
 	(*Status)(nil),                   // 5: keelson.v1.Status
 	(*Node)(nil),                     // 6: keelson.v1.Node
 	(*Service)(nil),                  // 7: keelson.v1.Service
-	(*Part)(nil),                     // 8: keelson.v1.Part
-	(*Failure)(nil),                  // 9: keelson.v1.Failure
-	(*ApplyRequest)(nil),             // 10: keelson.v1.ApplyRequest
-	(*ApplyResponse)(nil),            // 11: keelson.v1.ApplyResponse
-	(*Applied)(nil),                  // 12: keelson.v1.Applied
-	(*GetServiceRequest)(nil),        // 13: keelson.v1.GetServiceRequest
-	(*GetServiceResponse)(nil),       // 14: keelson.v1.GetServiceResponse
-	(*DeleteServiceRequest)(nil),     // 15: keelson.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),    // 16: keelson.v1.DeleteServiceResponse
-	(*MoveServiceRequest)(nil),       // 17: keelson.v1.MoveServiceRequest
-	(*MoveServiceResponse)(nil),      // 18: keelson.v1.MoveServiceResponse
-	(*GetNodeRequest)(nil),           // 19: keelson.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),          // 20: keelson.v1.GetNodeResponse
-	(*DrainNodeRequest)(nil),         // 21: keelson.v1.DrainNodeRequest
-	(*DrainNodeResponse)(nil),        // 22: keelson.v1.DrainNodeResponse
-	(*UndrainNodeRequest)(nil),       // 23: keelson.v1.UndrainNodeRequest
-	(*UndrainNodeResponse)(nil),      // 24: keelson.v1.UndrainNodeResponse
-	(*RemoveNodeRequest)(nil),        // 25: keelson.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),       // 26: keelson.v1.RemoveNodeResponse
-	(*Event)(nil),                    // 27: keelson.v1.Event
-	(*ListEventsRequest)(nil),        // 28: keelson.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),       // 29: keelson.v1.ListEventsResponse
-	(*FollowEventsRequest)(nil),      // 30: keelson.v1.FollowEventsRequest
-	(*FollowEventsResponse)(nil),     // 31: keelson.v1.FollowEventsResponse
-	(*ReadLogsRequest)(nil),          // 32: keelson.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 33: keelson.v1.ReadLogsResponse
-	(*CreateTokenRequest)(nil),       // 34: keelson.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 35: keelson.v1.CreateTokenResponse
-	(*JoinRequest)(nil),              // 36: keelson.v1.JoinRequest
-	(*JoinResponse)(nil),             // 37: keelson.v1.JoinResponse
-	(*RenewCertificateRequest)(nil),  // 38: keelson.v1.RenewCertificateRequest
-	(*RenewCertificateResponse)(nil), // 39: keelson.v1.RenewCertificateResponse
-	nil,                              // 40: keelson.v1.Node.LabelsEntry
-	nil,                              // 41: keelson.v1.JoinRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),    // 42: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 43: google.protobuf.Duration
+	(*Bound)(nil),                    // 8: keelson.v1.Bound
+	(*Part)(nil),                     // 9: keelson.v1.Part
+	(*Failure)(nil),                  // 10: keelson.v1.Failure
+	(*ApplyRequest)(nil),             // 11: keelson.v1.ApplyRequest
+	(*ApplyResponse)(nil),            // 12: keelson.v1.ApplyResponse
+	(*Applied)(nil),                  // 13: keelson.v1.Applied
+	(*GetServiceRequest)(nil),        // 14: keelson.v1.GetServiceRequest
+	(*GetServiceResponse)(nil),       // 15: keelson.v1.GetServiceResponse
+	(*DeleteServiceRequest)(nil),     // 16: keelson.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),    // 17: keelson.v1.DeleteServiceResponse
+	(*MoveServiceRequest)(nil),       // 18: keelson.v1.MoveServiceRequest
+	(*MoveServiceResponse)(nil),      // 19: keelson.v1.MoveServiceResponse
+	(*GetNodeRequest)(nil),           // 20: keelson.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),          // 21: keelson.v1.GetNodeResponse
+	(*DrainNodeRequest)(nil),         // 22: keelson.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil),        // 23: keelson.v1.DrainNodeResponse
+	(*UndrainNodeRequest)(nil),       // 24: keelson.v1.UndrainNodeRequest
+	(*UndrainNodeResponse)(nil),      // 25: keelson.v1.UndrainNodeResponse
+	(*RemoveNodeRequest)(nil),        // 26: keelson.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),       // 27: keelson.v1.RemoveNodeResponse
+	(*Event)(nil),                    // 28: keelson.v1.Event
+	(*ListEventsRequest)(nil),        // 29: keelson.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),       // 30: keelson.v1.ListEventsResponse
+	(*FollowEventsRequest)(nil),      // 31: keelson.v1.FollowEventsRequest
+	(*FollowEventsResponse)(nil),     // 32: keelson.v1.FollowEventsResponse
+	(*ReadLogsRequest)(nil),          // 33: keelson.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 34: keelson.v1.ReadLogsResponse
+	(*CreateTokenRequest)(nil),       // 35: keelson.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 36: keelson.v1.CreateTokenResponse
+	(*JoinRequest)(nil),              // 37: keelson.v1.JoinRequest
+	(*JoinResponse)(nil),             // 38: keelson.v1.JoinResponse
+	(*RenewCertificateRequest)(nil),  // 39: keelson.v1.RenewCertificateRequest
+	(*RenewCertificateResponse)(nil), // 40: keelson.v1.RenewCertificateResponse
+	nil,                              // 41: keelson.v1.Node.LabelsEntry
+	nil,                              // 42: keelson.v1.JoinRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),    // 43: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 44: google.protobuf.Duration
 }
 var file_keelson_v1_cell_proto_depIdxs = []int32{
 	5,  // 0: keelson.v1.GetStatusResponse.status:type_name -> keelson.v1.Status
 	5,  // 1: keelson.v1.WatchStatusResponse.status:type_name -> keelson.v1.Status
-	42, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
+	43, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
 	6,  // 3: keelson.v1.Status.nodes:type_name -> keelson.v1.Node
 	7,  // 4: keelson.v1.Status.services:type_name -> keelson.v1.Service
-	40, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
-	42, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
-	43, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
-	42, // 8: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
-	8,  // 9: keelson.v1.Service.parts:type_name -> keelson.v1.Part
-	9,  // 10: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
-	43, // 11: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
-	42, // 12: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
-	12, // 13: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
-	7,  // 14: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
-	6,  // 15: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
-	42, // 16: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
-	43, // 17: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
-	27, // 18: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
-	27, // 19: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
-	43, // 20: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	42, // 21: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	41, // 22: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
-	42, // 23: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
-	1,  // 24: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
-	3,  // 25: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
-	10, // 26: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
-	13, // 27: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
-	15, // 28: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
-	17, // 29: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
-	19, // 30: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
-	21, // 31: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
-	23, // 32: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
-	25, // 33: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
-	28, // 34: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
-	30, // 35: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
-	32, // 36: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
-	34, // 37: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
-	36, // 38: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
-	38, // 39: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
-	2,  // 40: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
-	4,  // 41: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
-	11, // 42: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
-	14, // 43: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
-	16, // 44: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
-	18, // 45: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
-	20, // 46: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
-	22, // 47: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
-	24, // 48: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
-	26, // 49: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
-	29, // 50: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
-	31, // 51: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
-	33, // 52: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
-	35, // 53: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
-	37, // 54: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
-	39, // 55: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
-	40, // [40:56] is the sub-list for method output_type
-	24, // [24:40] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	41, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
+	43, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
+	44, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
+	43, // 8: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
+	9,  // 9: keelson.v1.Service.parts:type_name -> keelson.v1.Part
+	10, // 10: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
+	44, // 11: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
+	8,  // 12: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
+	44, // 13: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
+	44, // 14: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
+	44, // 15: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
+	44, // 16: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
+	43, // 17: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
+	13, // 18: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
+	7,  // 19: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
+	6,  // 20: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
+	43, // 21: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
+	44, // 22: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
+	28, // 23: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
+	28, // 24: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
+	44, // 25: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	43, // 26: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	42, // 27: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
+	43, // 28: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
+	1,  // 29: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
+	3,  // 30: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
+	11, // 31: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
+	14, // 32: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
+	16, // 33: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
+	18, // 34: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
+	20, // 35: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
+	22, // 36: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
+	24, // 37: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
+	26, // 38: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
+	29, // 39: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
+	31, // 40: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
+	33, // 41: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
+	35, // 42: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
+	37, // 43: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
+	39, // 44: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
+	2,  // 45: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
+	4,  // 46: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
+	12, // 47: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
+	15, // 48: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
+	17, // 49: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
+	19, // 50: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
+	21, // 51: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
+	23, // 52: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
+	25, // 53: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
+	27, // 54: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
+	30, // 55: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
+	32, // 56: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
+	34, // 57: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
+	36, // 58: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
+	38, // 59: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
+	40, // 60: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
+	45, // [45:61] is the sub-list for method output_type
+	29, // [29:45] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_keelson_v1_cell_proto_init() }
@@ -2891,7 +3005,7 @@ func file_keelson_v1_cell_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keelson_v1_cell_proto_rawDesc), len(file_keelson_v1_cell_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

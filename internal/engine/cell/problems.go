@@ -116,6 +116,12 @@ func (a *assembly) problems(c status.Cell) []string {
 			say("node %s is lost: bring it back, or take it out with `keelson node remove %s --force`", n.Name, n.Name)
 		}
 	}
+	for _, n := range c.Nodes {
+		if a.Live.Guard != nil && a.Live.Guard.Skewed>>n.Slot&1 == 1 {
+			say("the clock of %s runs at another rate than the others', by more than 1 %%: its vote does not count and it holds nothing. "+
+				"Compare its clock source (/sys/devices/system/clocksource/clocksource0/current_clocksource) with the others', or replace the board", n.Name)
+		}
+	}
 	out = append(out, troubled(c.Services)...)
 	if c.Controller == "" && !c.Stale {
 		say("no controller is elected: nothing is planned until one is")

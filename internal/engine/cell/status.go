@@ -94,7 +94,7 @@ func (a *assembly) service(r record.Service) status.Service {
 	at := a.instance(r)
 	out := status.Service{
 		Name: name, Exclusive: r.Spec.IsExclusive(), Generation: r.Generation,
-		Reasons: placement.Reasons, TTL: r.Spec.Failover.EffectiveTTL(),
+		Reasons: placement.Reasons, TTL: placement.LeaseTTL(r.Spec),
 		Failures: a.failures(name),
 	}
 	if at != nil && occupied(at.Phase) {
@@ -112,6 +112,7 @@ func (a *assembly) service(r record.Service) status.Service {
 	out.State = a.state(r, placement, at)
 	out.Ready = out.State == status.Running && at.Ready
 	out.Problem = a.trouble(out, placement, at)
+	out.Bound = a.bound(r, out, at)
 	return out
 }
 

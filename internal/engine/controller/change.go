@@ -85,7 +85,8 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 		Service: p.Service, Generation: svc.value.Generation, Order: p.Order,
 		Reasons: reasons(p), PlanID: plan, At: now.UTC(),
 	}
-	elsewhere := !slices.Equal(old.value.Order, p.Order)
+	m.measure(&fresh, old.value, p, svc.value.Spec)
+	elsewhere := !slices.Equal(old.value.Order, p.Order) || old.value.TTL != fresh.TTL
 	stale := len(p.Order) == 0 && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
 	if !placed || elsewhere || stale || m.overtaken(p, now.Sub(old.value.At).Abs()) || old.value.Generation != svc.value.Generation {
 		c.ops = append(c.ops, put(record.KeyPlacements+string(p.Service), fresh))

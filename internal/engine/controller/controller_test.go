@@ -200,6 +200,7 @@ func TestAControllerPlacesWhatIsApplied(t *testing.T) {
 		}
 		got.PlanID, got.At = "", time.Time{}
 		want := record.Placement{
+			TTL: spec.Duration(450 * time.Millisecond), TTLBy: "a", TTLStall: spec.Duration(200 * time.Millisecond),
 			Service: "shop", Generation: 1, Order: []spec.NodeName{"a", "b", "c"},
 			Reasons: []string{
 				"shop belongs on a: score 0",
@@ -515,13 +516,13 @@ func TestTheLeaseLimitsAreKeptAhead(t *testing.T) {
 			t.Errorf("the longest TTL is %v, want 20s", got)
 		}
 		w.service(1, "slow", nil)
-		settle(39 * time.Second)
+		settle(unlearned + 39*time.Second)
 		if got := lease().LongestTTL; got != spec.Duration(20*time.Second) {
 			t.Errorf("the longest TTL fell to %v too early", got)
 		}
 		settle(10 * time.Second)
-		if got := lease().LongestTTL; got != spec.Duration(time.Second) {
-			t.Errorf("the longest TTL is %v, want 1s", got)
+		if got := lease().LongestTTL; got != spec.Duration(spec.LongestAutoTTL) {
+			t.Errorf("the longest TTL is %v, want that of auto", got)
 		}
 		stop()
 		w.wait.Wait()

@@ -10,6 +10,10 @@ import (
 const (
 	ceilingRoom = 500  // left below the ceiling when it is raised
 	ceilingStep = 1000 // by which it is raised
+
+	// unlearned is how long a holder may go without the store and with a lease
+	// longer than any that is still asked for.
+	unlearned = 10 * time.Minute
 )
 
 // patience is since when a shorter longest TTL would do.
@@ -24,8 +28,9 @@ type patience struct {
 //
 // A longer TTL counts at once, since it may be used only once it is written. A
 // shorter one waits until nobody has used the old one for twice its length, by
-// the clock of one controller: a voter that starts is silent for as long as
-// LongestTTL says, and must outlast every lease that it may have granted.
+// the clock of one controller, and for unlearned on top, for a holder that has not
+// heard of the change: a voter that starts is silent for as long as LongestTTL
+// says, and must outlast every lease that it may have granted.
 func (p *patience) revise(old record.Lease, ballot uint64, longest, now time.Duration) (record.Lease, bool) {
 	due := old
 	if ballot+ceilingRoom >= old.Ceiling {
@@ -38,20 +43,18 @@ func (p *patience) revise(old record.Lease, ballot uint64, longest, now time.Dur
 		due.LongestTTL = spec.Duration(longest)
 	case p.wanted != longest:
 		*p = patience{wanted: longest, since: now}
-	case now-p.since >= 2*current:
+	case now-p.since >= 2*current+unlearned:
 		*p = patience{}
 		due.LongestTTL = spec.Duration(longest)
 	}
 	return due, due != old
 }
 
-// longestTTL is the longest lease that any service of the cell asks for. A cell
-// without services keeps the default.
+// longestTTL is the longest lease that any service of the cell asks for, or may
+// come to ask for when its hosts stall more: following that would change it too
+// often.
 func (m *mirror) longestTTL() time.Duration {
-	if len(m.services) == 0 {
-		return spec.DefaultTTL
-	}
-	var longest time.Duration
+	longest := spec.LongestAutoTTL
 	for _, svc := range m.services {
 		longest = max(longest, svc.value.Spec.Failover.EffectiveTTL())
 	}

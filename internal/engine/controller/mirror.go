@@ -28,7 +28,9 @@ type mirror struct {
 	owners     map[string]kept[spec.ServiceName] // of addresses, by address
 	unread     map[spec.ServiceName]bool         // services whose record is not understood
 	lease      kept[record.Lease]
-	controller int64 // revision of the controller's key, 0 if there is none
+	cell       kept[record.Cell]
+	lost       uint32 // slots of nodes that are lost
+	controller int64  // revision of the controller's key, 0 if there is none
 	revision   int64
 }
 
@@ -66,6 +68,11 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 			return nil
 		}
 		return read(e, &m.lease)
+	case record.KeyCell:
+		if e.Deleted || e.Revision <= m.cell.revision {
+			return nil
+		}
+		return read(e, &m.cell)
 	}
 	prefix, name := split(e.Key)
 	switch prefix {

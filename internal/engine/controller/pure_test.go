@@ -114,9 +114,10 @@ func TestOnlyWhatDiffersIsChanged(t *testing.T) {
 	m := filled(t, map[string]any{
 		"nodes/a":         record.Node{Name: "a"},
 		"services/shop":   record.Service{Spec: spec.Service{Name: "shop"}, ID: 6, Generation: 3},
-		"placements/shop": record.Placement{Service: "shop", Generation: 3, Order: []spec.NodeName{"a"}, At: noon},
+		"placements/shop": record.Placement{Service: "shop", Generation: 3, Order: []spec.NodeName{"a"}, At: noon, TTL: spec.Duration(spec.MinTTL)},
+		"reports/a":       record.Report{Node: "a", Measured: spec.Duration(measuredEnough)},
 	})
-	const service, placement = int64(8), int64(9)
+	service, placement := m.services["shop"].revision, m.placements["shop"].revision
 	guards := []store.Guard{{Key: "services/shop", Revision: service}, {Key: "placements/shop", Revision: placement}}
 	tests := []struct {
 		name   string
@@ -193,8 +194,8 @@ func TestTheLeaseIsRevised(t *testing.T) {
 		{"the ceiling was passed", lease(1000, time.Second), 5000, time.Second, patience{}, 0, lease(6000, time.Second), patience{}},
 		{"a longer TTL counts at once", lease(1000, time.Second), 1, time.Minute, patience{}, 0, lease(1000, time.Minute), patience{}},
 		{"a shorter one waits", lease(1000, time.Minute), 1, time.Second, patience{}, 5, lease(1000, time.Minute), patience{time.Second, 5}},
-		{"and waits", lease(1000, time.Minute), 1, time.Second, patience{time.Second, 5}, 5 + 2*time.Minute - 1, lease(1000, time.Minute), patience{time.Second, 5}},
-		{"until twice the old one is over", lease(1000, time.Minute), 1, time.Second, patience{time.Second, 5}, 5 + 2*time.Minute, lease(1000, time.Second), patience{}},
+		{"and waits", lease(1000, time.Minute), 1, time.Second, patience{time.Second, 5}, 5 + 2*time.Minute + unlearned - 1, lease(1000, time.Minute), patience{time.Second, 5}},
+		{"until twice the old one and more is over", lease(1000, time.Minute), 1, time.Second, patience{time.Second, 5}, 5 + 2*time.Minute + unlearned, lease(1000, time.Second), patience{}},
 		{"another wish waits anew", lease(1000, time.Minute), 1, 2 * time.Second, patience{time.Second, 5}, time.Hour, lease(1000, time.Minute), patience{2 * time.Second, time.Hour}},
 		{"the old TTL in use again ends the wait", lease(1000, time.Minute), 1, time.Minute, patience{time.Second, 5}, time.Hour, lease(1000, time.Minute), patience{}},
 	}
@@ -264,7 +265,7 @@ func TestAListThatIsNotFollowedIsWrittenAgain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := filled(t, map[string]any{
 				"services/shop":                record.Service{Spec: spec.Service{Name: "shop"}, ID: 6, Generation: 3},
-				"placements/shop":              record.Placement{Service: "shop", Generation: 3, Order: order, At: noon},
+				"placements/shop":              record.Placement{Service: "shop", Generation: 3, Order: order, At: noon, TTL: spec.Duration(spec.MinTTL)},
 				"reports/" + string(tt.report): running(tt.report),
 			})
 			plan := action.Plan{ID: "p", Placements: []action.Placement{{Service: "shop", Order: order}}}

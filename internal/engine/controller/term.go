@@ -212,6 +212,7 @@ func (t *term) decide(ctx context.Context, sight Sight) error {
 	}
 	t.seen, t.unsettle = sight, false
 	now := t.Clock.Now()
+	t.mirror.lost = sight.State.Lost
 	plan := decide.Decide(t.mirror.snapshot(sight, now))
 	if plan.Hold != "" {
 		if plan.Hold != t.hold {
@@ -242,6 +243,7 @@ func (t *term) decide(ctx context.Context, sight Sight) error {
 		t.Log.InfoContext(ctx, "plan written", logkey.Plan, plan.ID, logkey.Count, written)
 	}
 	t.reviseLease(ctx, sight)
+	t.rotateKeys(ctx, sight, now)
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 // First values of a new cell.
 const (
 	firstCeiling           = 1000
-	firstLongestTTL        = time.Second
+	firstLongestTTL        = spec.LongestAutoTTL
 	firstReplaceVoterAfter = 5 * time.Minute
 	linkKeyBytes           = 32
 	idLength               = 16 // bytes of a random id

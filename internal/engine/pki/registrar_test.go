@@ -57,7 +57,7 @@ func TestInitCellWritesTheFirstRecords(t *testing.T) {
 	}
 	var lease record.Lease
 	w.read(t, record.KeyLease, &lease)
-	want := record.Lease{Version: 1, Voters: 1, Ceiling: 1000, LongestTTL: spec.Duration(time.Second)}
+	want := record.Lease{Version: 1, Voters: 1, Ceiling: 1000, LongestTTL: spec.Duration(spec.LongestAutoTTL)}
 	if diff := cmp.Diff(want, lease); diff != "" {
 		t.Errorf("lease (-want +got):\n%s", diff)
 	}

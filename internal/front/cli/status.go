@@ -26,8 +26,8 @@ Example:
     NODE  STATE  ROLE   ADDRESS   SERVICES
     a     alive  voter  10.0.0.1  shop
 
-    SERVICE  STATE    READY  NODE  FOR   EPOCH  TTL
-    shop     running  yes    a     3h2m  7      1s
+    SERVICE  STATE    READY  NODE  FOR   EPOCH  BOUND
+    shop     running  yes    a     3h2m  7      410ms
 `
 
 func (s *shell) statusCommand() *cobra.Command {

@@ -67,6 +67,7 @@ func (t *town) set(name spec.ServiceName, s spec.Service) (generation uint64) {
 	one := status.Service{
 		Name: name, State: status.Running, Ready: true, Node: "a", Since: noon().Add(-3*time.Hour - 2*time.Minute), Epoch: 7,
 		Exclusive: true, Generation: old.Generation + 1, Successors: []spec.NodeName{"b"}, TTL: time.Second, Spec: &s,
+		Bound:   status.Bound{Total: 410 * time.Millisecond},
 		Reasons: []string{"a has the fewest instances"},
 		Parts:   []fact.Part{{Name: "exec", Kind: "exec", State: "running", Detail: "pid 812"}},
 	}

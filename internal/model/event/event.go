@@ -24,6 +24,8 @@ const (
 	VoterRemoved  Kind = "voter-removed"
 	QuorumLost    Kind = "quorum-lost"
 	QuorumBack    Kind = "quorum-back"
+	ClockSkewed   Kind = "clock-skewed" // a clock runs at another rate than the others'
+	ClockGood     Kind = "clock-good"   // and does not any more
 
 	LeaseWon      Kind = "lease-won"
 	LeaseLost     Kind = "lease-lost"
@@ -43,12 +45,14 @@ const (
 	ServiceHomeless Kind = "service-homeless" // no node may run it
 	ServiceCut      Kind = "service-cut"      // the guard stopped it by force
 	ServiceStuck    Kind = "service-stuck"    // a part does not stop, even by force
+	ServiceKept     Kind = "service-kept"     // it goes on without a quorum, as its spec says
 	ServiceMoving   Kind = "service-moving"   // an operator asked
 	PartStarted     Kind = "part-started"
 
 	AgentStarted  Kind = "agent-started"
 	GuardStarted  Kind = "guard-started"
 	GuardLost     Kind = "guard-lost"
+	GuardUpgraded Kind = "guard-upgraded" // it became another program, without a gap
 	ControllerNew Kind = "controller-elected"
 	CertRenewed   Kind = "certificate-renewed"
 	TokenCreated  Kind = "token-created"

@@ -35,7 +35,10 @@ type Instance struct {
 	Ready      bool             `json:"ready"`           // readiness checks pass
 	Epoch      uint64           `json:"epoch,omitempty"` // of the lease it runs under
 	Since      time.Time        `json:"since"`           // when Phase was entered
-	Parts      []Part           `json:"parts,omitempty"`
+	// Took is how long the last start took, from the lease to the last part
+	// started; 0: not seen.
+	Took  time.Duration `json:"took,omitempty"`
+	Parts []Part        `json:"parts,omitempty"`
 	// Failures are the times of recent failures here, the newest last, at most 20.
 	Failures []Failure `json:"failures,omitempty"`
 	// FailedUntil bans the node for this service until then.

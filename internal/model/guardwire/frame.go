@@ -85,7 +85,7 @@ func (m Message) fields() int {
 	n := 0
 	for _, set := range [...]bool{
 		m.Duty != nil, m.Beat != nil, m.Release != nil,
-		m.Quit != nil, m.State != nil, m.Happened != nil,
+		m.Quit != nil, m.Upgrade != nil, m.State != nil, m.Happened != nil,
 	} {
 		if set {
 			n++

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -18,11 +19,23 @@ func frame(body string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
 }
 
+func TestEveryMessageIsOne(t *testing.T) {
+	typ := reflect.TypeFor[Message]()
+	for i := range typ.NumField() {
+		var m Message
+		reflect.ValueOf(&m).Elem().Field(i).Set(reflect.New(typ.Field(i).Type.Elem()))
+		if n := m.fields(); n != 1 {
+			t.Errorf("a message with %s counts as %d messages", typ.Field(i).Name, n)
+		}
+	}
+}
+
 func TestFrameRoundTrip(t *testing.T) {
 	messages := []Message{
 		{Beat: &Beat{}},
 		{Release: &Release{Service: "shop", Epoch: 7}},
 		{Quit: &Quit{}},
+		{Upgrade: &Upgrade{Path: "/usr/bin/keelson", Args: []string{"guard", "--run", "/run/keelson"}, Build: "v2"}},
 		{Duty: &Duty{
 			Protocol: Version, Cell: "c1", Node: "a", Slot: 3, Listen: []string{"10.0.0.1:7481"},
 			Peers: []Peer{{Slot: 4, Name: "b", Addresses: []string{"10.0.0.2:7481"}}},
@@ -31,7 +44,7 @@ func TestFrameRoundTrip(t *testing.T) {
 			Seeks: []Seek{{Service: "shop", ID: 9, TTL: time.Second, Exclusive: true, Order: []uint8{3, 4}}},
 		}},
 		{State: &State{
-			Protocol: Version, Guard: 42, Now: Boot(time.Hour), Holders: map[uint32]uint8{9: 3},
+			Protocol: Version, Guard: 42, Now: Boot(time.Hour), Build: "v1", Holders: map[uint32]uint8{9: 3},
 			Holds: []Hold{{Service: "shop", Epoch: 7, Until: Boot(time.Minute)}},
 		}},
 		{Happened: &Happened{Kind: "lease-won", At: 5, Service: "shop", Text: "won"}},

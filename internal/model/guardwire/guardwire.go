@@ -32,6 +32,7 @@ type Message struct {
 	Beat     *Beat     `json:"beat,omitempty"`     // agent to guard
 	Release  *Release  `json:"release,omitempty"`  // agent to guard
 	Quit     *Quit     `json:"quit,omitempty"`     // agent to guard
+	Upgrade  *Upgrade  `json:"upgrade,omitempty"`  // agent to guard
 	State    *State    `json:"state,omitempty"`    // guard to agent
 	Happened *Happened `json:"happened,omitempty"` // guard to agent
 }
@@ -80,6 +81,10 @@ type Seek struct {
 	Order []uint8 `json:"order"`
 	// AgentLoss is how long the guard renews without a Beat of its agent.
 	AgentLoss time.Duration `json:"agent_loss"`
+	// Keep says that what runs here goes on when the lease lapses because no
+	// majority can be reached, until the node is in touch again. It counts only
+	// where Exclusive is false.
+	Keep bool `json:"keep,omitempty"`
 	// Addresses and Cgroups are what the guard cuts off when the lease ends and
 	// the agent has not stopped the instance: "prefix%interface", and paths of
 	// cgroup v2 folders or, with the prefix "pidfile:", files with process ids.
@@ -103,12 +108,27 @@ type Release struct {
 // The agent sends it when the node leaves the cell.
 type Quit struct{}
 
+// Upgrade asks the guard to become another program, without a gap: it hands its
+// state over and replaces itself by exec. It is for guards whose State has a
+// Build; one of an older kind would end the connection. The answer is a State
+// with another Build, on a new connection, or a warning in the State.
+type Upgrade struct {
+	// Path is the program's file, and Args are what it is started with.
+	Path string   `json:"path"`
+	Args []string `json:"args"`
+	// Build is the program's version, for the log.
+	Build string `json:"build"`
+}
+
 // State is all that the guard knows. Sent on connect, on every change, and at
 // least every [StateEvery].
 type State struct {
 	Protocol int    `json:"protocol"`
 	Guard    uint64 `json:"guard"` // the guard's incarnation: another one has forgotten all leases
 	Now      Boot   `json:"now"`
+	// Build is the version of the guard's program; empty: one that cannot be
+	// asked for an Upgrade.
+	Build string `json:"build,omitempty"`
 	// Fresh is true until the guard has its first duty since it started.
 	Fresh bool `json:"fresh"`
 
@@ -124,6 +144,13 @@ type State struct {
 	Holders map[uint32]uint8 `json:"holders,omitempty"`
 
 	Stall time.Duration `json:"stall"` // longest pause of the guard in the last 10 min
+	// Late is the longest of those pauses that leases and timeouts can cover,
+	// up to 1 s. Measured is for how long they have been measured.
+	Late     time.Duration `json:"late,omitempty"`
+	Measured time.Duration `json:"measured,omitempty"`
+	// Skewed are the slots of nodes whose clocks a majority of the voters finds to
+	// run at another rate. Their votes do not count.
+	Skewed uint32 `json:"skewed,omitempty"`
 	// Warnings are sentences for the operator, such as a missing capability.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -138,6 +165,10 @@ type Hold struct {
 	// Until is when the lease ends unless it is renewed. What is exclusive must
 	// have stopped by then.
 	Until Boot `json:"until"`
+	// Kept says that there is no lease any more, and that what runs here goes on
+	// all the same, see [Seek]; Until is how long it may without news. Another
+	// node may hold the lease meanwhile.
+	Kept bool `json:"kept,omitempty"`
 }
 
 // Happened is one thing worth an event, with the moment it happened.

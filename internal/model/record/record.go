@@ -46,8 +46,8 @@ type Cell struct {
 	// gains nothing by it.
 	CAKey []byte `json:"ca_key"` // PEM
 
-	// LinkKeys authenticate the lease plane's datagrams, the newest first. The
-	// first seals; all open.
+	// LinkKeys authenticate the lease plane's datagrams. The first seals; all
+	// open.
 	LinkKeys []LinkKey `json:"link_keys"`
 
 	// ReplaceVoterAfter is how long a voter may be lost until another node
@@ -58,10 +58,12 @@ type Cell struct {
 	External bool `json:"external,omitempty"`
 }
 
-// LinkKey is a 32-byte AEAD key and its number.
+// LinkKey is a 32-byte AEAD key and its number. Since is when it was made; the
+// zero value stands for when the cell was.
 type LinkKey struct {
-	ID  uint32 `json:"id"`
-	Key []byte `json:"key"`
+	ID    uint32    `json:"id"`
+	Key   []byte    `json:"key"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Lease is the configuration of the lease plane. Its voters and limits are
@@ -157,6 +159,21 @@ type Placement struct {
 	Reasons []string        `json:"reasons,omitempty"`
 	PlanID  string          `json:"plan_id"`
 	At      time.Time       `json:"at"`
+	// TTL is the length of the lease where the spec says auto; 0: the default.
+	// TTLBy is the node whose stalls make it longer than the shortest there is,
+	// and TTLStall how long they are; both are zero if none do.
+	TTL      spec.Duration `json:"ttl,omitempty"`
+	TTLBy    spec.NodeName `json:"ttl_by,omitempty"`
+	TTLStall spec.Duration `json:"ttl_stall,omitempty"`
+}
+
+// LeaseTTL is the length of the service's lease: what the spec says, else what was
+// measured, else [spec.DefaultTTL].
+func (p Placement) LeaseTTL(s spec.Service) time.Duration {
+	if s.Failover.TTL == 0 && p.TTL > 0 {
+		return time.Duration(p.TTL)
+	}
+	return s.Failover.EffectiveTTL()
 }
 
 // Report is what a node says of itself. Written by its agent when something
@@ -172,6 +189,10 @@ type Report struct {
 	GuardUp  bool     `json:"guard_up"`
 	// Stall is the longest pause the guard has measured in the last 10 min.
 	Stall spec.Duration `json:"stall"`
+	// Late is the longest of those pauses that leases and timeouts can cover,
+	// up to 1 s. Measured is for how long the guard has measured.
+	Late     spec.Duration `json:"late,omitempty"`
+	Measured spec.Duration `json:"measured,omitempty"`
 }
 
 // EventHead says which events are kept. Every writer of events guards its

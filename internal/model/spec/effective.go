@@ -59,6 +59,12 @@ func (f Failover) EffectiveAgentLoss() time.Duration {
 	return time.Duration(*f.AgentLoss)
 }
 
+// KeptOnQuorumLoss reports whether s goes on on a node that is not in touch with
+// a majority. It is false for whatever is exclusive.
+func (s Service) KeptOnQuorumLoss() bool {
+	return !s.IsExclusive() && s.Failover.OnQuorumLoss == QuorumLossKeep
+}
+
 // EffectiveStickiness returns the score of staying.
 func (p Place) EffectiveStickiness() int {
 	if p.Stickiness == nil {

@@ -5,6 +5,7 @@ import "time"
 // What an optional field means when it is not set.
 const (
 	DefaultTTL          = time.Second // stands in for auto until stalls are measured
+	LongestAutoTTL      = 1500 * time.Millisecond
 	DefaultRestarts     = 3
 	DefaultWithin       = 10 * time.Minute
 	DefaultAgentLoss    = 30 * time.Second

@@ -31,6 +31,7 @@ const (
 	BadLabel      Code = "bad-label"
 	BadPreference Code = "bad-preference"
 	BadProof      Code = "bad-proof"
+	BadQuorumLoss Code = "bad-quorum-loss"
 	SelfReference Code = "self-reference"
 	Duplicate     Code = "duplicate"
 	AddressTaken  Code = "address-taken"   // it belongs to another service

@@ -190,7 +190,21 @@ type Failover struct {
 	// AgentLoss is how long a service may go on without its agent. Default
 	// 30 s, range 0 to 1 h.
 	AgentLoss *Duration `json:"agent_loss,omitempty"`
+
+	// OnQuorumLoss defaults to stop. Only what is not exclusive can be kept.
+	OnQuorumLoss QuorumLoss `json:"on_quorum_loss,omitempty"`
 }
+
+// QuorumLoss is what becomes of a service on a node that is not in touch with a
+// majority of the voters.
+type QuorumLoss string
+
+// What can become of it. A service that is kept may run on several nodes until
+// they are in touch again.
+const (
+	QuorumLossStop QuorumLoss = "stop"
+	QuorumLossKeep QuorumLoss = "keep"
+)
 
 // TTL is a lease length, written "auto" or as a duration. Zero is "auto": the
 // cell chooses.

@@ -203,6 +203,15 @@ func TestValidateFindsWhatIsWrong(t *testing.T) {
 		}, []found{{"failover.ttl", OutOfRange}, {"failover.restarts", OutOfRange}, {"failover.within", OutOfRange}, {"failover.agent_loss", OutOfRange}}},
 		{"a proof that this version cannot give", func(s *Service) { s.Failover.Proof = ProofFence }, []found{{"failover.proof", BadProof}}},
 		{"an unknown proof", func(s *Service) { s.Failover.Proof = "hope" }, []found{{"failover.proof", BadProof}}},
+		{"an exclusive service that is kept", func(s *Service) { s.Failover.OnQuorumLoss = QuorumLossKeep }, []found{{"failover.on_quorum_loss", Clash}}},
+		{"a service said to be exclusive that is kept", func(s *Service) {
+			s.Exclusive, s.Failover.OnQuorumLoss = pointer(true), QuorumLossKeep
+		}, []found{{"failover.on_quorum_loss", Clash}}},
+		{"an exclusive service that stops", func(s *Service) { s.Failover.OnQuorumLoss = QuorumLossStop }, nil},
+		{"a service that is kept", func(s *Service) {
+			s.Exclusive, s.Failover.OnQuorumLoss = pointer(false), QuorumLossKeep
+		}, nil},
+		{"an unknown word for the loss of the quorum", func(s *Service) { s.Failover.OnQuorumLoss = "go" }, []found{{"failover.on_quorum_loss", BadQuorumLoss}}},
 		{"a label with a line break", func(s *Service) { s.Labels = map[string]string{"a": "b\n"} }, []found{{"labels.a", BadLabel}}},
 	}
 	for _, tt := range tests {

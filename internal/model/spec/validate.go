@@ -19,6 +19,7 @@ func (s Service) Validate() []Problem {
 	c.parts(s.Parts)
 	c.place(s.Name, s.Place)
 	c.failover(s.Failover)
+	c.quorumLoss(s)
 	c.labels(s.Labels)
 	return c.problems
 }
@@ -135,6 +136,20 @@ func (c *checker) failover(f Failover) {
 	}
 	c.duration("failover.within", f.Within, MinWithin, MaxWithin)
 	c.optional("failover.agent_loss", f.AgentLoss)
+}
+
+func (c *checker) quorumLoss(s Service) {
+	const path = "failover.on_quorum_loss"
+	switch loss := s.Failover.OnQuorumLoss; loss {
+	case "", QuorumLossStop:
+	case QuorumLossKeep:
+		if s.IsExclusive() {
+			c.add(path, Clash, "an exclusive service cannot be kept without a quorum, since another node may run it by then",
+				"write stop, or exclusive: false if it may run on two nodes at once")
+		}
+	default:
+		c.add(path, BadQuorumLoss, fmt.Sprintf("%s does not say what to do when the quorum is lost", quote(string(loss))), "write stop or keep")
+	}
 }
 
 // optional reports a duration that is set and not between 0 and [MaxWait].

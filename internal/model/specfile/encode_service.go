@@ -204,5 +204,6 @@ func failoverNode(f spec.Failover) mapping {
 	m.optionalNumber("restarts", f.Restarts)
 	m.unit("within", f.Within, f.Within != 0)
 	m.optionalDuration("agent_loss", f.AgentLoss)
+	m.text("on_quorum_loss", string(f.OnQuorumLoss))
 	return m
 }

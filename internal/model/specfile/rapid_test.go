@@ -91,12 +91,16 @@ func service(t *rapid.T) spec.Service {
 			Stickiness: maybePointer(t, "stickiness", rapid.IntRange(0, spec.MaxScore)),
 		},
 		Failover: spec.Failover{
-			TTL:       spec.TTL(maybe(t, "ttl", between(int64(spec.MinTTL), int64(spec.MaxTTL)))),
-			Proof:     maybe(t, "proof", rapid.Just(spec.ProofLease)),
-			Restarts:  maybePointer(t, "restarts", rapid.IntRange(0, spec.MaxRestarts)),
-			Within:    maybe(t, "within", between(second, 168*hour)),
-			AgentLoss: maybePointer(t, "agent_loss", between(0, hour)),
+			TTL:          spec.TTL(maybe(t, "ttl", between(int64(spec.MinTTL), int64(spec.MaxTTL)))),
+			Proof:        maybe(t, "proof", rapid.Just(spec.ProofLease)),
+			Restarts:     maybePointer(t, "restarts", rapid.IntRange(0, spec.MaxRestarts)),
+			Within:       maybe(t, "within", between(second, 168*hour)),
+			AgentLoss:    maybePointer(t, "agent_loss", between(0, hour)),
+			OnQuorumLoss: maybe(t, "on_quorum_loss", rapid.Just(spec.QuorumLossStop)),
 		},
+	}
+	if !s.IsExclusive() && rapid.Bool().Draw(t, "kept") {
+		s.Failover.OnQuorumLoss = spec.QuorumLossKeep
 	}
 	for i := range rapid.IntRange(0, 2).Draw(t, "preferences") {
 		p := spec.Preference{Score: rapid.IntRange(1, spec.MaxScore).Draw(t, "score")}

@@ -196,5 +196,6 @@ func (d *decoder) failoverKeys(f *spec.Failover) []key {
 		{"restarts", optional(&f.Restarts, func(to *int) func(value) { return whole(d, to) })},
 		{"within", some(d, &f.Within, unit(d, &f.Within))},
 		{"agent_loss", optional(&f.AgentLoss, d.duration)},
+		{"on_quorum_loss", text(d, &f.OnQuorumLoss)},
 	}
 }

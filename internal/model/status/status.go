@@ -89,8 +89,23 @@ type Service struct {
 	// Spec is set where one service was asked for, nil in a list.
 	Spec *spec.Service
 	TTL  time.Duration
+	// Bound is the longest outage that the loss of one node can cause.
+	Bound Bound
 	// Problem is one sentence if something is wrong.
 	Problem string
+}
+
+// Bound is the longest outage that the loss of one node can cause, from what was
+// measured. Its zero value means that it is not known.
+type Bound struct {
+	Total time.Duration
+	// Lease is the wait for the lease to end or for the node to count as lost,
+	// Claim is winning the lease, Start what the parts took at their last start.
+	Lease, Claim, Start time.Duration
+	// By is the node whose stalls make it so long; empty: none does.
+	By spec.NodeName
+	// Why is a sentence.
+	Why string
 }
 
 // Failure is one failure of a service on one node.

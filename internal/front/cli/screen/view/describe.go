@@ -10,6 +10,7 @@ import (
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/specfile"
+	"github.com/keelson/keelson/internal/model/status"
 )
 
 // facts writes named values, one a line; empty ones are left out.
@@ -56,6 +57,14 @@ func Node(n client.Node) string {
 	return f.String()
 }
 
+// failover says how long the loss of one node can last for a service.
+func failover(b status.Bound) string {
+	if b.Total == 0 {
+		return b.Why
+	}
+	return fmt.Sprintf("within %s: %s", b.Total.Round(time.Millisecond), b.Why)
+}
+
 // Service is all about a service, one fact a line, as of now.
 func Service(s client.Service, now time.Time) string {
 	var f facts
@@ -71,6 +80,9 @@ func Service(s client.Service, now time.Time) string {
 	f.add("epoch", number(s.Epoch))
 	f.add("exclusive", yesNo(s.Exclusive))
 	f.add("lease", ttl(s))
+	if s.Bound.Why != "" {
+		f.add("failover", failover(s.Bound))
+	}
 	f.add("generation", fmt.Sprint(s.Generation))
 	f.list("reasons", s.Reasons)
 	var parts, failures []string

@@ -116,12 +116,12 @@ func Services(list []client.Service, now time.Time) screen.Table {
 }
 
 func services(list []client.Service, now time.Time) screen.Table {
-	t := screen.Table{Head: []string{"SERVICE", "STATE", "READY", "NODE", "FOR", "EPOCH", "TTL", "NEXT"}}
+	t := screen.Table{Head: []string{"SERVICE", "STATE", "READY", "NODE", "FOR", "EPOCH", "BOUND", "NEXT"}}
 	for _, s := range list {
 		t.Rows = append(t.Rows, []screen.Field{
 			screen.Strong.Of(string(s.Name)),
 			serviceState(s), ready(s), screen.Text(string(s.Node)),
-			screen.Text(screen.Since(s.Since, now)), screen.Text(number(s.Epoch)), screen.Text(ttl(s)),
+			screen.Text(screen.Since(s.Since, now)), screen.Text(number(s.Epoch)), bound(s),
 			screen.Text(Names(s.Successors)),
 		})
 	}
@@ -156,6 +156,21 @@ func number(n uint64) string {
 		return ""
 	}
 	return strconv.FormatUint(n, 10)
+}
+
+// bound is the longest outage that the loss of one node can cause, and who makes
+// it so long.
+func bound(s client.Service) screen.Field {
+	switch b := s.Bound; {
+	case b.Total == 0 && b.Why != "":
+		return screen.Doubtful.Of("none")
+	case b.Total == 0:
+		return screen.Text("")
+	case b.By != "":
+		return screen.Text(fmt.Sprintf("%s (%s)", b.Total.Round(10*time.Millisecond), b.By))
+	default:
+		return screen.Text(b.Total.Round(10 * time.Millisecond).String())
+	}
 }
 
 func ttl(s client.Service) string {

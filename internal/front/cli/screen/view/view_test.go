@@ -45,7 +45,7 @@ func troubled() client.Status {
 			{Name: "db", State: status.Homeless, Generation: 3, Problem: "no node may run it: every node lacks the label ssd=true"},
 			{Name: "mail", State: status.Failed, Problem: "it failed on b: exec: it ended with exit status 1"},
 			{Name: "off", State: status.Stopped},
-			{Name: "shop", State: status.Running, Node: "a", Since: noon().Add(-90 * time.Second), Epoch: 12, TTL: 300 * time.Millisecond, Successors: []spec.NodeName{"b"}},
+			{Name: "shop", State: status.Running, Node: "a", Since: noon().Add(-90 * time.Second), Epoch: 12, TTL: 300 * time.Millisecond, Bound: status.Bound{Total: 410 * time.Millisecond, Lease: 300 * time.Millisecond, Claim: 50 * time.Millisecond, Start: 60 * time.Millisecond, By: "b", Why: "300ms until the lease ends"}, Successors: []spec.NodeName{"b"}},
 			{Name: "web", State: status.Starting, Node: "a"},
 		},
 	}
@@ -55,7 +55,7 @@ func TestGolden(t *testing.T) {
 	empty := client.Status{Name: "new", Node: "a", At: noon(), Quorate: true, Nodes: []client.Node{{Name: "a", Liveness: fact.Alive, Voter: true}}}
 	shop := client.Service{
 		Name: "shop", State: status.Running, Ready: true, Node: "a", Since: noon().Add(-26 * time.Hour), Epoch: 12, Exclusive: true,
-		Generation: 3, Successors: []spec.NodeName{"b", "c"}, TTL: time.Second, Reasons: []string{"a has the label ssd=true (score 100)"},
+		Generation: 3, Successors: []spec.NodeName{"b", "c"}, TTL: time.Second, Bound: status.Bound{Total: 410 * time.Millisecond, Lease: 300 * time.Millisecond, Claim: 50 * time.Millisecond, Start: 60 * time.Millisecond, By: "b", Why: "300ms until the lease ends"}, Reasons: []string{"a has the label ssd=true (score 100)"},
 		Parts: []fact.Part{
 			{Name: "address", Kind: "address", State: "running", Detail: "10.0.0.100 on eth0"}, {Name: "exec", Kind: "exec", State: "starting"},
 		},
