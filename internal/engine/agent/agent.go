@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
-	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -53,8 +53,8 @@ type Agent struct {
 type trust struct {
 	runner *runner
 	stop   context.CancelFunc
-	wish   wish // as handed over last
-	hold   hold // likewise, without its end
+	wish   wish           // as handed over last
+	hold   supervise.Hold // likewise, without its end
 	status status
 	heard  bool // a status has come
 }
@@ -286,7 +286,7 @@ func (a *Agent) meet(ctx context.Context, g guardclient.View) {
 	}
 	a.settled = a.settled || asked && a.view.Cell.Name != ""
 	for name, t := range a.services {
-		if t.heard && t.status.clear && t.wish.gone && a.view.wish(name, 0).gone && !holdOf(g, name).held {
+		if t.heard && t.status.clear && t.wish.Gone && a.view.wish(name, 0).Gone && !holdOf(g, name).Held {
 			t.stop()
 			delete(a.services, name)
 		}
@@ -302,13 +302,13 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name spec.Servi
 	if _, known := a.services[name]; known || cell == "" {
 		return
 	}
-	st := state{phase: fact.Idle}
+	st := supervise.New()
 	switch service := a.view.Services[name]; {
 	case journaled:
-		st = e.restore()
+		st = supervise.Restore(e.Memory)
 		delete(a.entries, name)
 	case service != nil && !a.settled:
-		st = unknown(*service)
+		st = supervise.Unseen(*service)
 	}
 	w := a.view.wish(name, alive(g))
 	w.cell = cell
@@ -339,9 +339,9 @@ func alive(g guardclient.View) uint32 {
 }
 
 // signature is what is known of a lease but for its end.
-func signature(g guardclient.View, name spec.ServiceName) hold {
+func signature(g guardclient.View, name spec.ServiceName) supervise.Hold {
 	h := holdOf(g, name)
-	h.until = 0
+	h.Until = 0
 	return h
 }
 
@@ -358,7 +358,7 @@ func (a *Agent) sendDuty(g guardclient.View) {
 	}
 	for name, t := range a.services {
 		p.statuses[name] = t.status
-		p.held[name] = holdOf(g, name).held
+		p.held[name] = holdOf(g, name).Held
 	}
 	duty, now := p.duty(), a.options.Clock.Boot()
 	again := g.State.Fresh && now-a.duty.at >= dutyRepeat

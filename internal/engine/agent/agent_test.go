@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -95,7 +96,7 @@ func TestLeaseThatIsNotRenewedStopsBeforeItsEnd(t *testing.T) {
 		w.guard.grant("shop", 5, bubble{}.Boot()+time.Second)
 		w.want("start shop/db epoch 5", "start shop/web epoch 5")
 		w.guard.set(func(v *guardclient.View) { v.Up, v.Gone = false, true }) // and the guard dies
-		w.pass(time.Second - stopAhead - time.Millisecond)
+		w.pass(time.Second - supervise.StopAhead - time.Millisecond)
 		w.want()
 		w.pass(2 * time.Millisecond)
 		w.want("kill shop/web", "kill shop/db")
@@ -124,7 +125,7 @@ func TestPartThatDiesIsRestartedInPlaceAtOnce(t *testing.T) {
 		w.parts.kill("shop/db")
 		w.want("shop/db dies", "stop shop/web", "kill shop/db")
 		w.phase(fact.Backoff)
-		w.pass(firstDelay)
+		w.pass(time.Second) // before the second restart
 		w.want("start shop/db epoch 5", "start shop/web epoch 5")
 		w.phase(fact.Running)
 		if _, i := w.report(); i.Restarts != 2 || len(i.Failures) != 2 || i.Failures[0].Why != "exit status 1" {
@@ -138,7 +139,7 @@ func TestPartThatKeepsDyingIsGivenUp(t *testing.T) {
 		w := runningWorld(t)
 		for range spec.DefaultRestarts {
 			w.parts.kill("shop/web")
-			w.pass(maxDelay)
+			w.pass(30 * time.Second) // the longest before a restart
 			w.want("shop/web dies", "kill shop/web", "start shop/web epoch 5")
 		}
 		w.parts.kill("shop/web")
@@ -302,6 +303,30 @@ func TestAgentThatRestartsAdoptsWhatRuns(t *testing.T) {
 		// What dies afterwards is noticed.
 		w.parts.kill("shop/web")
 		w.want("shop/web dies", "kill shop/web", "start shop/web epoch 5")
+	})
+}
+
+func TestReportSaysHowLongTheLastStartTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.parts.took["shop/db"], w.parts.took["shop/web"] = 3*time.Second, time.Second
+		w.apply(1)
+		w.place("a", "b", "c")
+		w.up()
+		w.guard.grant("shop", 5)
+		w.pass(3900 * time.Millisecond)
+		w.phase(fact.Running)
+		if _, i := w.report(); i.Took != 4*time.Second {
+			t.Errorf("reported %v, want 4 s", i.Took)
+		}
+
+		// The next agent has it from the journal.
+		w.down()
+		w.up()
+		w.phase(fact.Running)
+		if _, i := w.report(); i.Took != 4*time.Second {
+			t.Errorf("after a restart of the agent reported %v, want 4 s", i.Took)
+		}
 	})
 }
 
@@ -510,7 +535,7 @@ func TestStuckPartKeepsTheLeaseAndIsReported(t *testing.T) {
 		}
 
 		w.parts.set(func(f *fakeParts) { f.stuck["shop/web"] = false })
-		w.pass(stuckPause)
+		w.pass(5 * time.Second) // between two stops of a part that is stuck
 		w.want("kill shop/web", "stop shop/db", "release shop epoch 5")
 	})
 }
@@ -649,7 +674,7 @@ func TestStartLooksAtTheLeaseOnceMore(t *testing.T) {
 	}{
 		{"and starts under the lease it was asked for", 5, time.Second, true},
 		{"and refuses under another one", 6, time.Second, false},
-		{"and refuses when it is about to end", 5, stopAhead, false},
+		{"and refuses when it is about to end", 5, supervise.StopAhead, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -657,9 +682,9 @@ func TestStartLooksAtTheLeaseOnceMore(t *testing.T) {
 				w := newWorld(t)
 				w.guard.grant("shop", tt.epoch, bubble{}.Boot()+tt.left)
 				s := *service(1, 1, 1)
-				r := newRunner(&Options{Guard: w.guard, Clock: bubble{}}, "shop", nil, state{run: s, epoch: 5}, wish{cell: "cell"})
+				r := newRunner(&Options{Guard: w.guard, Clock: bubble{}}, "shop", nil, supervise.State{Memory: supervise.Memory{Run: s, Epoch: 5}}, wish{cell: "cell"})
 				res := r.start(t.Context(), w.parts, r.runOf(s, s.Spec.Parts[0]))
-				if started := len(w.log.take()) > 0; started != tt.started || res.refused == tt.started {
+				if started := len(w.log.take()) > 0; started != tt.started || res.Refused == tt.started {
 					t.Errorf("started %v, result %+v", started, res)
 				}
 			})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -24,11 +25,11 @@ func TestJournalIsReadBackAsItWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Unix(1_000_000, 0).UTC()
-	st := state{
-		run: *service(1, 3, 3), parts: []partState{partUp, partDirty, partDown}, epoch: 5, guard: 7, placed: 10,
-		phase: fact.Starting, since: at, failedUntil: at.Add(time.Minute),
-		failures: []fact.Failure{{At: at, Part: "p0", Why: "exit status 1"}},
-	}
+	st := supervise.State{Memory: supervise.Memory{
+		Run: *service(1, 3, 3), Parts: []supervise.PartState{supervise.Up, supervise.Dirty, supervise.Down}, Epoch: 5, Guard: 7, Placed: 10,
+		Phase: fact.Starting, Since: at, FailedUntil: at.Add(time.Minute), Took: 3 * time.Second,
+		Failures: []fact.Failure{{At: at, Part: "p0", Why: "exit status 1"}},
+	}}
 	j := newJournal(dir, "shop")
 	if err := j.write("cell", st); err != nil {
 		t.Fatal(err)
@@ -40,17 +41,17 @@ func TestJournalIsReadBackAsItWasWritten(t *testing.T) {
 	if err != nil || len(broken) != 0 {
 		t.Fatal(broken, err)
 	}
-	want := map[spec.ServiceName]entry{"shop": entryOf("cell", st)}
+	want := map[spec.ServiceName]entry{"shop": {Cell: "cell", Memory: st.Memory}}
 	if diff := cmp.Diff(want, entries, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	restored := want["shop"].restore()
-	if diff := cmp.Diff([]partState{partUnknown, partUnknown, partDown}, restored.parts); diff != "" {
+	restored := supervise.Restore(entries["shop"].Memory)
+	if diff := cmp.Diff([]supervise.PartState{supervise.Unknown, supervise.Unknown, supervise.Down}, restored.Parts); diff != "" {
 		t.Errorf("parts to be probed (-want +got):\n%s", diff)
 	}
 
 	// What needs no memory leaves no file.
-	if err := j.write("cell", state{run: st.run, parts: []partState{partDown}}); err != nil {
+	if err := j.write("cell", supervise.State{Memory: supervise.Memory{Run: st.Run, Parts: []supervise.PartState{supervise.Down}}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(j.path); !errors.Is(err, fs.ErrNotExist) {
@@ -59,7 +60,7 @@ func TestJournalIsReadBackAsItWasWritten(t *testing.T) {
 }
 
 func TestJournalEntriesThatAreRefused(t *testing.T) {
-	good, err := json.Marshal(entryOf("cell", state{run: *service(1, 1, 1), parts: []partState{partUp}}))
+	good, err := json.Marshal(entry{Cell: "cell", Memory: supervise.Memory{Run: *service(1, 1, 1), Parts: []supervise.PartState{supervise.Up}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestJournalEntriesThatAreRefused(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	good, err := json.Marshal(entryOf("cell", state{run: *service(1, 1, 2), parts: []partState{partUp, partDown}}))
+	good, err := json.Marshal(entry{Cell: "cell", Memory: supervise.Memory{Run: *service(1, 1, 2), Parts: []supervise.PartState{supervise.Up, supervise.Down}}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -98,18 +99,18 @@ func FuzzParseEntry(f *testing.F) {
 			return
 		}
 		// Whatever is accepted can be acted on.
-		st := e.restore()
-		in := input{now: time.Unix(1_000_000, 0), boot: time.Hour, hold: hold{known: true}, wish: wish{gone: true}}
+		st := supervise.Restore(e.Memory)
+		in := supervise.Input{Now: time.Unix(1_000_000, 0), Boot: time.Hour, Hold: supervise.Hold{Known: true}, Wish: supervise.Wish{Gone: true}}
 		for range 50 {
-			var d decision
-			st, d = step(st, in)
-			in.boot += time.Minute
-			in.now = in.now.Add(time.Minute)
-			in.done = nil
-			if d.op.kind == opProbe || d.op.kind == opStop {
-				in.done = &result{}
+			var d supervise.Decision
+			st, d = supervise.Step(st, in)
+			in.Boot += time.Minute
+			in.Now = in.Now.Add(time.Minute)
+			in.Done = nil
+			if d.Op.Kind == supervise.Probe || d.Op.Kind == supervise.Stop {
+				in.Done = &supervise.Result{}
 			}
-			if d.op.kind == opStart {
+			if d.Op.Kind == supervise.Start {
 				t.Fatalf("started without a lease: %s", data)
 			}
 		}

@@ -4,8 +4,8 @@
 //
 // Its main rule is that a part of a service starts only under a lease that the
 // guard shows as held, and that a lease is given back only when nothing of the
-// service can still run. The rule lives in one pure function, step, which is
-// asked before everything that is done.
+// service can still run. The rule lives in one pure function, [supervise.Step],
+// which is asked before everything that is done.
 //
 // The package does not decide where services run (the controller does), does
 // not vote or renew leases (the guard does) and knows no kind of part (drivers

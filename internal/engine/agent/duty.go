@@ -91,15 +91,15 @@ func (p plan) duty() guardwire.Duty {
 // and claims nothing.
 func (p plan) seek(name spec.ServiceName, s status) (guardwire.Seek, bool) {
 	w := p.view.wish(name, 0)
-	claim := w.service != nil && !w.service.Deleting && !w.service.Spec.Stopped &&
-		w.rank >= 0 && !w.leaving && !s.banned && w.service.ID == s.run.ID
+	claim := w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped &&
+		w.Rank >= 0 && !w.Leaving && !s.banned && w.Service.ID == s.run.ID
 	if s.run.ID == 0 || !claim && !s.mayRun && !p.held[name] {
 		return guardwire.Seek{}, false
 	}
 	f := s.run.Spec.Failover
 	seek := guardwire.Seek{
 		Service: name, ID: s.run.ID, Exclusive: s.run.Spec.IsExclusive(),
-		TTL: f.EffectiveTTL(), AgentLoss: f.EffectiveAgentLoss(),
+		TTL: p.view.Placements[name].LeaseTTL(s.run.Spec), AgentLoss: f.EffectiveAgentLoss(),
 		Addresses: s.addresses, Cgroups: s.cgroups,
 	}
 	// A voter that starts is silent for the longest TTL of the configuration

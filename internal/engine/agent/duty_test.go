@@ -129,10 +129,10 @@ func TestViewTakesOnlyWhatIsOfTheTopic(t *testing.T) {
 
 func TestViewForgetsWhatAWholeListLacks(t *testing.T) {
 	v := dutyView(t)
-	if w := v.wish("shop", 0); w.gone {
+	if w := v.wish("shop", 0); w.Gone {
 		t.Error("gone although it is there")
 	}
-	if w := v.wish("till", 0); w.gone {
+	if w := v.wish("till", 0); w.Gone {
 		t.Error("gone although the store was not asked yet")
 	}
 	for _, topic := range topics("a") {
@@ -140,7 +140,7 @@ func TestViewForgetsWhatAWholeListLacks(t *testing.T) {
 			t.Fatal(errs)
 		}
 	}
-	if w := v.wish("shop", 0); !w.gone {
+	if w := v.wish("shop", 0); !w.Gone {
 		t.Error("not gone although the store has no services")
 	}
 	if len(v.Nodes)+len(v.Placements) != 0 || v.Cell.ID == "" || v.Lease.Version == 0 {

@@ -9,11 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/keelson/keelson/internal/base/atomicfile"
-	"github.com/keelson/keelson/internal/model/fact"
-	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -29,69 +27,28 @@ const (
 
 // entry is what the journal says of one service.
 type entry struct {
-	Cell        string         `json:"cell,omitempty"`
-	Service     record.Service `json:"service"`
-	Parts       []partState    `json:"parts"`
-	Epoch       uint64         `json:"epoch,omitempty"`
-	Guard       uint64         `json:"guard,omitempty"`
-	Placed      int64          `json:"placed,omitempty"`
-	Phase       fact.Phase     `json:"phase"`
-	Since       time.Time      `json:"since"`
-	Failures    []fact.Failure `json:"failures,omitempty"`
-	FailedUntil time.Time      `json:"failed_until,omitzero"`
+	Cell string `json:"cell,omitempty"`
+	supervise.Memory
 }
 
 // errEntry means that a journal file is not one.
 var errEntry = errors.New("not a journal entry")
 
-func entryOf(cell string, st state) entry {
-	return entry{
-		Cell: cell, Service: st.run, Parts: st.parts, Epoch: st.epoch, Guard: st.guard, Placed: st.placed,
-		Phase: st.phase, Since: st.since, Failures: st.failures, FailedUntil: st.failedUntil,
-	}
-}
-
-// restore returns the state to begin with: all that may run is to be probed.
-func (e entry) restore() state {
-	st := state{
-		run: e.Service, expect: e.Parts, epoch: e.Epoch, guard: e.Guard, placed: e.Placed,
-		phase: e.Phase, since: e.Since, failures: e.Failures, failedUntil: e.FailedUntil,
-	}
-	st.parts = make([]partState, len(e.Parts))
-	for i, p := range e.Parts {
-		st.parts[i] = partUnknown
-		if p == partDown {
-			st.parts[i] = partDown
-		}
-	}
-	return st
-}
-
-// unknown returns the state to begin with if the journal says nothing of a
-// service that was known before: any part may run.
-func unknown(s record.Service) state {
-	e := entry{Service: s, Phase: fact.Idle}
-	for range s.Spec.Parts {
-		e.Parts = append(e.Parts, partUnknown)
-	}
-	return e.restore()
-}
-
 func (e entry) valid(name spec.ServiceName) error {
 	switch {
-	case e.Service.Spec.Name != name:
-		return fmt.Errorf("%w: it is of service %q", errEntry, e.Service.Spec.Name)
-	case len(e.Parts) != len(e.Service.Spec.Parts):
-		return fmt.Errorf("%w: %d states of %d parts", errEntry, len(e.Parts), len(e.Service.Spec.Parts))
+	case e.Run.Spec.Name != name:
+		return fmt.Errorf("%w: it is of service %q", errEntry, e.Run.Spec.Name)
+	case len(e.Parts) != len(e.Run.Spec.Parts):
+		return fmt.Errorf("%w: %d states of %d parts", errEntry, len(e.Parts), len(e.Run.Spec.Parts))
 	}
-	for _, p := range e.Service.Spec.Parts {
+	for _, p := range e.Run.Spec.Parts {
 		if !spec.ServiceName(p.Name).Valid() { // it becomes a folder's name
 			return fmt.Errorf("%w: part %q", errEntry, p.Name)
 		}
 	}
 	for _, p := range e.Parts {
 		switch p {
-		case partDown, partUp, partDirty, partDead, partUnknown:
+		case supervise.Down, supervise.Up, supervise.Dirty, supervise.Dead, supervise.Unknown:
 		default:
 			return fmt.Errorf("%w: unknown state %q", errEntry, p)
 		}
@@ -100,8 +57,8 @@ func (e entry) valid(name spec.ServiceName) error {
 }
 
 // worth reports whether st must be remembered.
-func worth(st state) bool {
-	return st.mayRun() || st.epoch != 0 || len(st.failures) > 0
+func worth(st supervise.State) bool {
+	return st.MayRun() || st.Epoch != 0 || len(st.Failures) > 0
 }
 
 // journal keeps one service's file.
@@ -115,11 +72,11 @@ func newJournal(dir string, name spec.ServiceName) *journal {
 }
 
 // write makes the file say what st says.
-func (j *journal) write(cell string, st state) error {
+func (j *journal) write(cell string, st supervise.State) error {
 	if !worth(st) {
 		return j.remove()
 	}
-	data, err := json.Marshal(entryOf(cell, st))
+	data, err := json.Marshal(entry{Cell: cell, Memory: st.Memory})
 	if err != nil {
 		return fmt.Errorf("journal %s: %w", j.path, err)
 	}
@@ -190,6 +147,6 @@ func parseEntry(data []byte, name spec.ServiceName) (entry, error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return entry{}, fmt.Errorf("%w: %w", errEntry, err)
 	}
-	e.Service.Spec = e.Service.Spec.Normalize()
+	e.Run.Spec = e.Run.Spec.Normalize()
 	return e, e.valid(name)
 }

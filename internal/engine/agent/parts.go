@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
@@ -21,7 +22,7 @@ var errNoDriver = errors.New("this node has no driver for parts of this kind")
 // runOf names one part for its driver.
 func (r *runner) runOf(s record.Service, p spec.Part) instance.Run {
 	return instance.Run{
-		Cell: r.cell, Node: r.options.Node, Service: r.name, Generation: s.Generation, Epoch: r.st.epoch, Part: p,
+		Cell: r.cell, Node: r.options.Node, Service: r.name, Generation: s.Generation, Epoch: r.st.Epoch, Part: p,
 		RunDir: filepath.Join(r.options.PartsDir, string(r.name), p.Name),
 		LogDir: filepath.Join(r.options.LogsDir, string(r.name), p.Name),
 	}
@@ -39,54 +40,54 @@ func withoutGrace(run instance.Run) instance.Run {
 
 // begin carries op out in a goroutine of its own; its result comes back over
 // r.results.
-func (r *runner) begin(ctx context.Context, op operation, limit time.Duration) {
-	if op.kind == opNone {
+func (r *runner) begin(ctx context.Context, op supervise.Operation, limit time.Duration) {
+	if op.Kind == supervise.None {
 		return
 	}
-	part := r.st.run.Spec.Parts[op.part]
-	run := r.runOf(r.st.run, part)
+	part := r.st.Run.Spec.Parts[op.Part]
+	run := r.runOf(r.st.Run, part)
 	driver, ok := r.options.Parts[part.Kind()]
 	limited, cancel := context.WithTimeout(ctx, limit)
 	r.cancel = cancel
-	r.options.Log.Debug("operation began", "operation", string(op.kind), logkey.Service, r.name, logkey.Part, part.Name)
+	r.options.Log.Debug("operation began", "operation", string(op.Kind), logkey.Service, r.name, logkey.Part, part.Name)
 	r.tasks.Go(func() {
 		defer cancel()
-		var res result
+		var res supervise.Result
 		switch {
-		case !ok && op.kind == opStart:
-			res.err = fmt.Errorf("%w: %s", errNoDriver, part.Kind())
+		case !ok && op.Kind == supervise.Start:
+			res.Err = fmt.Errorf("%w: %s", errNoDriver, part.Kind())
 		case !ok: // nothing that could run
-		case op.kind == opProbe:
-			res.seen, res.err = driver.Probe(limited, run)
-		case op.kind == opStart:
+		case op.Kind == supervise.Probe:
+			res.Seen, res.Err = driver.Probe(limited, run)
+		case op.Kind == supervise.Start:
 			res = r.start(limited, driver, run)
-		case op.kind == opStop && op.force:
-			res.err = driver.Stop(limited, withoutGrace(run))
-		case op.kind == opStop:
-			res.err = driver.Stop(limited, run)
+		case op.Kind == supervise.Stop && op.Force:
+			res.Err = driver.Stop(limited, withoutGrace(run))
+		case op.Kind == supervise.Stop:
+			res.Err = driver.Stop(limited, run)
 		}
-		if res.err != nil {
-			res.err = errors.New(cleanText(res.err))
+		if res.Err != nil {
+			res.Err = errors.New(cleanText(res.Err))
 		}
 		r.results <- res // has room for the one operation in flight
 	})
 }
 
 // start starts a part and waits for its startup check. The lease is looked at
-// once more, since time has passed since step did.
-func (r *runner) start(ctx context.Context, driver Part, run instance.Run) result {
+// once more, since time has passed since [supervise.Step] did.
+func (r *runner) start(ctx context.Context, driver Part, run instance.Run) supervise.Result {
 	h := holdOf(r.options.Guard.Latest(), r.name)
-	if !h.held || h.epoch != run.Epoch || h.until-r.options.Clock.Boot() <= stopAhead {
-		return result{refused: true, err: errRefused}
+	if !h.Held || h.Epoch != run.Epoch || h.Until-r.options.Clock.Boot() <= supervise.StopAhead {
+		return supervise.Result{Refused: true, Err: errRefused}
 	}
 	if err := driver.Start(ctx, run); err != nil {
-		return result{err: err}
+		return supervise.Result{Err: err}
 	}
 	check := run.Part.EffectiveChecks().Startup
 	if check == nil {
-		return result{}
+		return supervise.Result{}
 	}
-	return result{err: r.startup(ctx, driver, *check, run)}
+	return supervise.Result{Err: r.startup(ctx, driver, *check, run)}
 }
 
 // startup waits until the startup check passes once, the part ends, or the
@@ -157,24 +158,24 @@ const (
 
 // rewatch watches the parts that run, and only them.
 func (r *runner) rewatch(ctx context.Context) {
-	if len(r.watches) != len(r.st.parts) {
+	if len(r.watches) != len(r.st.Parts) {
 		r.unwatch()
-		r.watches = make([]*watch, len(r.st.parts))
+		r.watches = make([]*watch, len(r.st.Parts))
 	}
 	begun := false
-	for i, p := range r.st.parts {
+	for i, p := range r.st.Parts {
 		switch w := r.watches[i]; {
-		case p == partUp && w == nil:
+		case p == supervise.Up && w == nil:
 			r.watches[i] = r.watch(ctx, i)
 			begun = true
-		case p != partUp && w != nil:
+		case p != supervise.Up && w != nil:
 			w.cancel()
 			r.watches[i] = nil
 		}
 	}
 	if begun && r.ready() {
 		r.options.emit(event.Event{
-			Kind: event.ServiceReady, Service: r.name, Epoch: r.st.epoch, Text: "It is ready.",
+			Kind: event.ServiceReady, Service: r.name, Epoch: r.st.Epoch, Text: "It is ready.",
 		})
 	}
 }
@@ -188,8 +189,8 @@ func (r *runner) unwatch() {
 }
 
 func (r *runner) watch(ctx context.Context, i int) *watch {
-	part := r.st.run.Spec.Parts[i]
-	run, driver := r.runOf(r.st.run, part), r.options.Parts[part.Kind()]
+	part := r.st.Run.Spec.Parts[i]
+	run, driver := r.runOf(r.st.Run, part), r.options.Parts[part.Kind()]
 	checks := part.EffectiveChecks()
 	ctx, cancel := context.WithCancel(ctx)
 	r.lives++

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -27,8 +28,11 @@ const adoptWait = 2 * time.Second
 // more waits until there is room.
 const noticeRoom = 16
 
-// runner owns one service on this node: its goroutine alone asks step and has
-// carried out what step says.
+// reportedFailures is how many failures a report names, see [fact.Instance].
+const reportedFailures = 20
+
+// runner owns one service on this node: its goroutine alone asks [supervise.Step]
+// and has carried out what that says.
 type runner struct {
 	options *Options
 	name    spec.ServiceName
@@ -36,14 +40,14 @@ type runner struct {
 	began   time.Duration // boot time of the agent's start
 
 	wishes   mailbox[wish]
-	statuses chan<- status // shared by all runners
-	results  chan result   // of the operation in flight, at most one
+	statuses chan<- status         // shared by all runners
+	results  chan supervise.Result // of the operation in flight, at most one
 	notices  chan notice
 
-	st   state
+	st   supervise.State
 	wish wish
-	done *result
-	died []death
+	done *supervise.Result
+	died []supervise.Death
 	wake time.Duration
 	hands
 
@@ -71,10 +75,10 @@ type reach struct {
 }
 
 // newRunner returns the runner of a service that begins in state st.
-func newRunner(o *Options, name spec.ServiceName, statuses chan<- status, st state, w wish) *runner {
+func newRunner(o *Options, name spec.ServiceName, statuses chan<- status, st supervise.State, w wish) *runner {
 	return &runner{
 		options: o, name: name, cell: w.cell, began: o.Clock.Boot(), statuses: statuses, st: st, wish: w,
-		wishes: newMailbox[wish](), results: make(chan result, 1), notices: make(chan notice, noticeRoom),
+		wishes: newMailbox[wish](), results: make(chan supervise.Result, 1), notices: make(chan notice, noticeRoom),
 		journal: newJournal(o.JournalDir, name),
 	}
 }
@@ -122,55 +126,55 @@ func (r *runner) run(ctx context.Context) {
 	}
 }
 
-// settle asks step until there is nothing more to do at once.
+// settle asks [supervise.Step] until there is nothing more to do at once.
 func (r *runner) settle(ctx context.Context) {
 	for {
 		in := r.look()
-		next, d := step(r.st, in)
-		r.st, r.done, r.died, r.wake = next, nil, nil, d.wake
-		if !in.hold.known {
-			r.wakeIn(r.began + adoptWait - in.boot)
+		next, d := supervise.Step(r.st, in)
+		r.st, r.done, r.died, r.wake = next, nil, nil, d.Wake
+		if !in.Hold.Known {
+			r.wakeIn(r.began + adoptWait - in.Boot)
 		}
-		if d.cancel && r.cancel != nil {
+		if d.Cancel && r.cancel != nil {
 			r.cancel()
 		}
 		r.write()
-		for _, n := range d.notes {
-			r.options.emit(event.Event{Kind: n.kind, Service: r.name, Part: n.part, Epoch: n.epoch, Text: n.text})
+		for _, n := range d.Notes {
+			r.options.emit(event.Event{Kind: n.Kind, Service: r.name, Part: n.Part, Epoch: n.Epoch, Text: n.Text})
 		}
 		r.rewatch(ctx)
 		var release uint64
-		if d.op.kind == opRelease {
-			release = d.op.epoch
+		if d.Op.Kind == supervise.Release {
+			release = d.Op.Epoch
 		}
 		r.tell(ctx, in, release)
 		if release == 0 {
-			r.begin(ctx, d.op, d.limit)
+			r.begin(ctx, d.Op, d.Limit)
 			return
 		}
 	}
 }
 
-// look gathers what step looks at.
-func (r *runner) look() input {
-	in := input{now: r.options.Clock.Now(), boot: r.options.Clock.Boot(), wish: r.wish, done: r.done, died: r.died}
-	in.hold = holdOf(r.options.Guard.Latest(), r.name)
-	in.hold.known = in.hold.known || in.boot >= r.began+adoptWait
+// look gathers what [supervise.Step] looks at.
+func (r *runner) look() supervise.Input {
+	in := supervise.Input{Now: r.options.Clock.Now(), Boot: r.options.Clock.Boot(), Wish: r.wish.Wish, Done: r.done, Died: r.died}
+	in.Hold = holdOf(r.options.Guard.Latest(), r.name)
+	in.Hold.Known = in.Hold.Known || in.Boot >= r.began+adoptWait
 	return in
 }
 
 // holdOf returns what the guard shows of a service's lease.
-func holdOf(g guardclient.View, name spec.ServiceName) hold {
-	h := hold{known: g.Heard || g.Gone}
+func holdOf(g guardclient.View, name spec.ServiceName) supervise.Hold {
+	h := supervise.Hold{Known: g.Heard || g.Gone}
 	if !g.Heard {
 		return h
 	}
-	h.guard = g.State.Guard
+	h.Guard = g.State.Guard
 	i, held := slices.BinarySearchFunc(g.State.Holds, name, func(h guardwire.Hold, name spec.ServiceName) int {
 		return strings.Compare(string(h.Service), string(name))
 	})
 	if held {
-		h.held, h.epoch, h.until = true, g.State.Holds[i].Epoch, time.Duration(g.State.Holds[i].Until)
+		h.Held, h.Epoch, h.Until = true, g.State.Holds[i].Epoch, time.Duration(g.State.Holds[i].Until)
 	}
 	return h
 }
@@ -196,13 +200,13 @@ func (r *runner) write() {
 }
 
 // tell hands the status on if it changed or asks for a release.
-func (r *runner) tell(ctx context.Context, in input, release uint64) {
+func (r *runner) tell(ctx context.Context, in supervise.Input, release uint64) {
 	s := status{
-		instance: r.instance(in.now), run: r.st.run, mayRun: r.st.mayRun(), banned: r.st.banned(in.now),
-		clear: r.st.clear(in.now), trouble: r.trouble, release: release,
+		instance: r.instance(in.Now), run: r.st.Run, mayRun: r.st.MayRun(), banned: r.st.Banned(in.Now),
+		clear: r.st.Clear(in.Now), trouble: r.trouble, release: release,
 	}
 	s.addresses, s.cgroups = r.handles()
-	if s.trouble == "" && r.st.stuck {
+	if s.trouble == "" && r.st.Stuck() {
 		s.trouble = "Service " + string(r.name) + " has a part that does not stop. Stop it by hand, or switch the server off; " +
 			"until then its lease is kept and it starts nowhere else."
 	}
@@ -227,21 +231,22 @@ func (s *status) equal(o *status) bool {
 func sameInstance(a, b *fact.Instance) bool {
 	return a.Service == b.Service && a.Generation == b.Generation && a.Phase == b.Phase && a.Ready == b.Ready &&
 		a.Epoch == b.Epoch && a.Since.Equal(b.Since) && slices.Equal(a.Parts, b.Parts) &&
-		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts
+		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took
 }
 
 // instance describes the service for the report.
 func (r *runner) instance(now time.Time) fact.Instance {
 	i := fact.Instance{
-		Service: r.name, Generation: r.st.run.Generation, Phase: r.st.phase, Epoch: r.st.epoch, Since: r.st.since,
-		Failures: slices.Clone(r.st.failures), FailedUntil: r.st.failedUntil, Restarts: r.st.recentFailures(now),
+		Service: r.name, Generation: r.st.Run.Generation, Phase: r.st.Phase, Epoch: r.st.Epoch, Since: r.st.Since,
+		Failures: slices.Clone(r.st.Failures), FailedUntil: r.st.FailedUntil, Restarts: r.st.RecentFailures(now),
+		Took: r.st.Took,
 	}
 	if n := len(i.Failures); n > reportedFailures {
 		i.Failures = i.Failures[n-reportedFailures:]
 	}
 	i.Ready = r.ready()
-	for n, p := range r.st.run.Spec.Parts {
-		if n >= len(r.st.parts) {
+	for n, p := range r.st.Run.Spec.Parts {
+		if n >= len(r.st.Parts) {
 			break
 		}
 		part := fact.Part{Name: p.Name, Kind: p.Kind()}
@@ -253,24 +258,24 @@ func (r *runner) instance(now time.Time) fact.Instance {
 
 // describe returns a part's state in the words of [fact.Part].
 func (r *runner) describe(n int) (state, detail string) {
-	busy := r.st.busy.kind != opNone && r.st.busy.part == n
-	switch r.st.parts[n] {
-	case partDown:
+	starts := r.st.Doing().Kind == supervise.Start && r.st.Doing().Part == n
+	switch r.st.Parts[n] {
+	case supervise.Down:
 		return "stopped", ""
-	case partUp:
+	case supervise.Up:
 		if w := r.watches[n]; w != nil {
 			detail = w.detail
 		}
 		return "running", detail
-	case partUnknown:
+	case supervise.Unknown:
 		return "running", "not looked at yet since the agent started"
-	case partDead:
+	case supervise.Dead:
 		return "failed", "it ended by itself"
-	case partDirty:
-		if busy && r.st.busy.kind == opStart {
+	case supervise.Dirty:
+		if starts {
 			return "starting", ""
 		}
-		if r.st.stuck {
+		if r.st.Stuck() {
 			return "failed", "it does not stop"
 		}
 		return "running", "stopping"
@@ -280,7 +285,7 @@ func (r *runner) describe(n int) (state, detail string) {
 
 // ready reports whether all parts run and all readiness checks say yes.
 func (r *runner) ready() bool {
-	if r.st.phase != fact.Running {
+	if r.st.Phase != fact.Running {
 		return false
 	}
 	return !slices.ContainsFunc(r.watches, func(w *watch) bool { return w == nil || !w.ready })
@@ -289,9 +294,9 @@ func (r *runner) ready() bool {
 // handles returns what the guard can cut off, of what runs and of what is
 // wanted instead. It asks the drivers anew when either or the phase changes.
 func (r *runner) handles() (addresses, cgroups []string) {
-	now := reach{id: r.st.run.ID, runs: r.st.run.Generation, phase: r.st.phase}
-	services := []record.Service{r.st.run}
-	if w := r.wish.service; w != nil {
+	now := reach{id: r.st.Run.ID, runs: r.st.Run.Generation, phase: r.st.Phase}
+	services := []record.Service{r.st.Run}
+	if w := r.wish.Service; w != nil {
 		now.wanted = w.Generation
 		services = append(services, *w)
 	}
@@ -324,7 +329,7 @@ func (r *runner) take(n notice) {
 	w := r.watches[n.part]
 	switch n.kind {
 	case noticeEnded, noticeUnwell:
-		r.died = append(r.died, death{part: n.part, ended: n.kind == noticeEnded, why: n.text})
+		r.died = append(r.died, supervise.Death{Part: n.part, Ended: n.kind == noticeEnded, Why: n.text})
 	case noticeReady, noticeUnready:
 		was := r.ready()
 		w.ready = n.kind == noticeReady
@@ -335,9 +340,9 @@ func (r *runner) take(n notice) {
 }
 
 func (r *runner) tellReady(was bool, n notice) {
-	e := event.Event{Service: r.name, Epoch: r.st.epoch, Part: r.st.partName(n.part)}
+	e := event.Event{Service: r.name, Epoch: r.st.Epoch, Part: r.st.PartName(n.part)}
 	switch is := r.ready(); {
-	case is == was || r.st.phase != fact.Running:
+	case is == was || r.st.Phase != fact.Running:
 		return
 	case is:
 		e.Kind, e.Text = event.ServiceReady, "All its checks pass."

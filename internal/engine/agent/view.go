@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
@@ -223,20 +224,26 @@ func (v *view) clone() *view {
 	return &c
 }
 
+// wish is what the cell wants of one service here. It is comparable.
+type wish struct {
+	supervise.Wish
+	cell string // the cell's name
+}
+
 // wish returns what the cell wants of one service here; alive are the slots of
 // the nodes that are certainly alive.
 func (v *view) wish(name spec.ServiceName, alive uint32) wish {
-	w := wish{service: v.Services[name], rank: -1, leaving: v.Wish.Leaving, cell: v.Cell.Name}
-	w.gone = w.service == nil && v.listed[record.KeyServices] && !v.unreadable[name]
+	w := wish{Wish: supervise.Wish{Service: v.Services[name], Rank: -1, Leaving: v.Wish.Leaving}, cell: v.Cell.Name}
+	w.Gone = w.Service == nil && v.listed[record.KeyServices] && !v.unreadable[name]
 	p, placed := v.Placements[name]
 	if !placed {
 		return w
 	}
-	w.placed, w.empty = p.Revision, len(p.Order) == 0
-	w.rank = slices.Index(p.Order, v.self)
-	if !w.empty && w.rank != 0 {
+	w.Placed, w.Empty = p.Revision, len(p.Order) == 0
+	w.Rank = slices.Index(p.Order, v.self)
+	if !w.Empty && w.Rank != 0 {
 		first, known := v.Nodes[p.Order[0]]
-		w.firstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
+		w.FirstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
 	}
 	return w
 }

@@ -464,6 +464,17 @@ func (w *world) phase(want fact.Phase) {
 	}
 }
 
+// service returns a service of n exec parts.
+func service(id uint32, generation uint64, n int) *record.Service {
+	s := &record.Service{ID: id, Generation: generation, Spec: spec.Service{Name: "shop"}}
+	for i := range n {
+		s.Spec.Parts = append(s.Spec.Parts, spec.Part{
+			Name: fmt.Sprintf("p%d", i), Exec: &spec.Exec{Command: []string{fmt.Sprintf("/bin/v%d", generation)}},
+		})
+	}
+	return s
+}
+
 // running is a world in which the service runs under epoch 5.
 func runningWorld(t *testing.T, changes ...func(*record.Service)) *world {
 	t.Helper()

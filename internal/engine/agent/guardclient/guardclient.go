@@ -2,7 +2,8 @@
 //
 // Its main rule is that a duty reaches only the guard that it was made for:
 // nothing is sent on a connection before the guard has said on it who it is.
-// It starts a guard where none listens, and never ends one. It decides nothing;
+// It starts a guard where none listens, asks one of another version to become
+// that of the agent, and never ends one. It decides nothing else;
 // what a lost connection means for what runs, package agent knows.
 package guardclient
 
@@ -35,8 +36,14 @@ const (
 	redialMost    = 2 * time.Second        //
 	restartLeast  = 500 * time.Millisecond // between two starts of a guard
 	restartMost   = 30 * time.Second       //
+	quickRedials  = 3                      // without a pause, until a connection was steady
 	steadyAfter   = 10 * time.Second       // connected, until earlier troubles are forgotten
 	protocolSpare = 1                      // a guard may be one version ahead
+	upgradeAgain  = 10 * time.Minute       // until a guard that is still of another version is asked again
+	// changeover is how long after the loss of a connection a guard that goes on
+	// listening has to be heard again, until it counts as away: one that becomes
+	// another program takes far less.
+	changeover = time.Second
 )
 
 // errProtocol means that the guard speaks a version that this agent does not.
@@ -57,6 +64,11 @@ type Options struct {
 
 	// Dial connects to the guard. Nil: to the unix socket.
 	Dial func(context.Context) (net.Conn, error)
+
+	// Build is the agent's version, and Upgrade what a guard of another version is
+	// asked to become. Nil: it is left as it is.
+	Build   string
+	Upgrade func() (guardwire.Upgrade, error)
 }
 
 // View is what is known of the guard.
@@ -65,7 +77,8 @@ type View struct {
 	// until their Until, also after the connection is lost.
 	State guardwire.State
 	Heard bool
-	// Up: connected, and a state was heard on this connection.
+	// Up: connected, and a state was heard on this connection, or a moment ago on
+	// the one before.
 	Up bool
 	// Gone: the last attempt to connect failed, so no guard listens.
 	Gone bool
@@ -81,9 +94,12 @@ type Client struct {
 	mu       sync.Mutex
 	view     View
 	changed  chan struct{} // closed and replaced when view changes
+	heard    bool          // a state, on this connection
 	duty     *guardwire.Duty
 	dutyFor  uint64
 	dutySent bool // on this connection
+	upgrade  *guardwire.Upgrade
+	askAgain time.Duration // no upgrade is asked for before
 	releases []guardwire.Release
 	quit     bool
 	quitting bool // Quit was called: no guard is started any more
@@ -134,7 +150,7 @@ func (c *Client) SetDuty(guard uint64, duty guardwire.Duty) {
 // the guard is away.
 func (c *Client) Release(service spec.ServiceName, epoch uint64) {
 	c.mu.Lock()
-	if c.view.Up && len(c.releases) < releaseRoom {
+	if c.heard && len(c.releases) < releaseRoom {
 		c.releases = append(c.releases, guardwire.Release{Service: service, Epoch: epoch})
 	}
 	c.mu.Unlock()
@@ -145,7 +161,7 @@ func (c *Client) Release(service spec.ServiceName, epoch uint64) {
 // starts no other. The request is lost if the guard is away.
 func (c *Client) Quit() {
 	c.mu.Lock()
-	c.quit, c.quitting = c.view.Up, true
+	c.quit, c.quitting = c.heard, true
 	c.mu.Unlock()
 	c.poke()
 }
@@ -169,19 +185,26 @@ func (c *Client) Run(ctx context.Context) error {
 	redial := backoff.Backoff{Min: redialLeast, Max: redialMost, Jitter: 0.2}
 	var t troubles
 	for ctx.Err() == nil {
-		if conn, err := c.connect(ctx, &t); err == nil {
+		conn, err := c.connect(ctx, &t)
+		for err == nil {
 			began := c.options.Clock.Boot()
 			c.setView(func(v *View) { v.Gone = false })
-			err := c.converse(ctx, conn)
-			c.setView(func(v *View) { v.Up = false })
+			why := c.converse(ctx, conn)
 			if ctx.Err() != nil {
+				c.setView(func(v *View) { v.Up = false })
 				return nil
 			}
-			c.options.Log.Warn("guard went away", logkey.Err, err)
+			c.options.Log.Warn("connection to the guard lost", logkey.Err, why)
 			if c.options.Clock.Boot()-began >= steadyAfter {
 				t = troubles{}
 			}
+			if t.quick++; t.quick > quickRedials || !c.hasHeard() {
+				break
+			}
+			// One that becomes another program listens on.
+			conn, err = c.dial(ctx)
 		}
+		c.setView(func(v *View) { v.Up = false })
 		t.failed++
 		if c.options.Clock.Sleep(ctx, redial.Delay(t.failed, uint64(c.options.Clock.Boot()))) != nil {
 			return nil
@@ -190,9 +213,16 @@ func (c *Client) Run(ctx context.Context) error {
 	return nil
 }
 
+func (c *Client) hasHeard() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard
+}
+
 // troubles are what went wrong since the last steady connection.
 type troubles struct {
 	failed  int           // attempts to connect
+	quick   int           // connections that were made again at once
 	starts  int           // of a guard
 	startAt time.Duration // no start before
 }
@@ -251,7 +281,7 @@ func (c *Client) start(ctx context.Context) (net.Conn, error) {
 // conn.
 func (c *Client) converse(ctx context.Context, conn net.Conn) error {
 	c.mu.Lock()
-	c.dutySent, c.releases, c.quit = false, nil, false
+	c.heard, c.dutySent, c.releases, c.quit, c.upgrade = false, false, nil, false, nil
 	c.mu.Unlock()
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -268,8 +298,12 @@ func (c *Client) converse(ctx context.Context, conn net.Conn) error {
 }
 
 func (c *Client) read(conn net.Conn) error {
-	for {
-		if err := conn.SetReadDeadline(c.options.Clock.Now().Add(guardSilence)); err != nil {
+	for first := true; ; first = false {
+		limit := guardSilence
+		if first && c.Latest().Up {
+			limit = changeover
+		}
+		if err := conn.SetReadDeadline(c.options.Clock.Now().Add(limit)); err != nil {
 			return fmt.Errorf("read from the guard: %w", err)
 		}
 		m, err := guardwire.ReadFrame(conn)
@@ -285,12 +319,38 @@ func (c *Client) read(conn net.Conn) error {
 			if p < guardwire.Version || p > guardwire.Version+protocolSpare || m.State.Guard == 0 {
 				return fmt.Errorf("state of version %d: %w", p, errProtocol)
 			}
-			c.setView(func(v *View) { *v = View{State: *m.State, Heard: true, Up: true} })
+			c.setView(func(v *View) {
+				*v, c.heard = View{State: *m.State, Heard: true, Up: true}, true
+			})
+			c.compare(m.State.Build)
 			c.poke()
 		case m.Happened != nil:
 			c.keep(*m.Happened)
 		}
 	}
+}
+
+// compare asks a guard of another version to become that of this agent. One that
+// refuses says why in its warnings, and is asked again after a while.
+func (c *Client) compare(build string) {
+	now := c.options.Clock.Boot()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.options.Upgrade == nil || build == c.options.Build || now < c.askAgain {
+		return
+	}
+	c.askAgain = now + upgradeAgain
+	if build == "" {
+		c.options.Log.Warn("guard is too old to be upgraded while it runs; end it in a quiet moment, a new one is started")
+		return
+	}
+	u, err := c.options.Upgrade()
+	if err != nil {
+		c.options.Log.Error("guard not upgraded", logkey.Err, err)
+		return
+	}
+	c.upgrade = &u
+	c.options.Log.Info("guard asked to become another version", "from", build, "to", u.Build)
 }
 
 // keep queues a happening. If nobody takes them, the oldest is dropped.
@@ -345,7 +405,7 @@ func (c *Client) send(conn net.Conn, m guardwire.Message) error {
 func (c *Client) outbox() []guardwire.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.view.Up {
+	if !c.heard {
 		return nil // not heard on this connection: it may be another guard
 	}
 	var out []guardwire.Message
@@ -357,6 +417,10 @@ func (c *Client) outbox() []guardwire.Message {
 		out = append(out, guardwire.Message{Release: &c.releases[i]})
 	}
 	c.releases = nil
+	if c.upgrade != nil {
+		out = append(out, guardwire.Message{Upgrade: c.upgrade})
+		c.upgrade = nil
+	}
 	if c.quit {
 		c.quit = false
 		out = append(out, guardwire.Message{Quit: &guardwire.Quit{}})

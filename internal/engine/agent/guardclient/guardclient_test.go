@@ -59,9 +59,13 @@ func (f *farEnd) start(context.Context) error {
 	return errors.New("no such program")
 }
 
-func run(t *testing.T, f *farEnd) *Client {
+func run(t *testing.T, f *farEnd) *Client { return runWith(t, f, func(*Options) {}) }
+
+func runWith(t *testing.T, f *farEnd, change func(*Options)) *Client {
 	t.Helper()
-	c := New(Options{Clock: bubble{}, Log: slog.New(slog.DiscardHandler), Dial: f.dial, Start: f.start})
+	o := Options{Clock: bubble{}, Log: slog.New(slog.DiscardHandler), Dial: f.dial, Start: f.start}
+	change(&o)
+	c := New(o)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- c.Run(ctx) }()
@@ -104,6 +108,110 @@ func expect(t *testing.T, conn net.Conn, want guardwire.Message) {
 	if diff := cmp.Diff(want, next(t, conn)); diff != "" {
 		t.Fatalf("wrong message (-want +got):\n%s", diff)
 	}
+}
+
+func TestGuardOfAnotherVersionIsAskedToBecomeThatOfTheAgent(t *testing.T) {
+	tests := []struct {
+		name, build string
+		asked       bool
+	}{
+		{"of the same version", "v2", false},
+		{"of another version", "v1", true},
+		{"of a kind that cannot be asked", "", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFarEnd()
+				want := guardwire.Upgrade{Path: "/usr/bin/keelson", Args: []string{"guard"}, Build: "v2"}
+				runWith(t, f, func(o *Options) {
+					o.Build = "v2"
+					o.Upgrade = func() (guardwire.Upgrade, error) { return want, nil }
+				})
+				conn := <-f.conns
+				defer conn.Close()
+				asked := make(chan guardwire.Upgrade, 100)
+				go func() {
+					for {
+						m, err := guardwire.ReadFrame(conn)
+						if err != nil {
+							return
+						}
+						if m.Upgrade != nil {
+							asked <- *m.Upgrade
+						}
+					}
+				}()
+				says := func(d time.Duration) {
+					for ; d > 0; d -= time.Second {
+						send(t, conn, guardwire.Message{State: &guardwire.State{Protocol: guardwire.Version, Guard: 1, Build: tt.build}})
+						time.Sleep(time.Second)
+					}
+				}
+				says(time.Minute)
+				if got := len(asked); got != 1 && tt.asked || got > 0 && !tt.asked {
+					t.Errorf("it was asked %d times in a minute", got)
+				}
+				says(upgradeAgain)
+				if got := len(asked); got != 2 && tt.asked || got > 0 && !tt.asked {
+					t.Errorf("it was asked %d times", got)
+				}
+				if tt.asked {
+					if diff := cmp.Diff(want, <-asked); diff != "" {
+						t.Error(diff)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestGuardThatBecomesAnotherProgramIsNotTakenForLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		c := run(t, f)
+		duty := guardwire.Duty{Node: "a"}
+		conn := <-f.conns
+		send(t, conn, state(1))
+		c.SetDuty(1, duty)
+		expect(t, conn, guardwire.Message{Duty: &duty})
+		// Its connections end with the old program; the socket goes on.
+		conn.Close()
+		conn = <-f.conns
+		time.Sleep(100 * time.Millisecond)
+		if v := c.Latest(); !v.Up || v.Gone {
+			t.Errorf("while it changes over: %+v", v)
+		}
+		send(t, conn, state(1))
+		expect(t, conn, guardwire.Message{Duty: &duty}) // said again
+		if v := c.Latest(); !v.Up {
+			t.Errorf("afterwards: %+v", v)
+		}
+		// One that is not heard again is lost, although something listens.
+		conn.Close()
+		conn = <-f.conns
+		defer conn.Close()
+		time.Sleep(2 * changeover)
+		if c.Latest().Up {
+			t.Error("a guard that does not speak counts as up")
+		}
+	})
+}
+
+func TestGuardThatEndsEachConnectionIsNotAskedWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		run(t, f)
+		began, n := time.Now(), 0
+		for ; time.Since(began) < 10*time.Second; n++ {
+			conn := <-f.conns
+			send(t, conn, state(1))
+			conn.Close()
+		}
+		if n > 30 {
+			t.Errorf("%d connections in 10 s", n)
+		}
+	})
 }
 
 func TestDutyGoesOnlyToTheGuardItWasMadeFor(t *testing.T) {

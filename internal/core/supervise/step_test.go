@@ -1,4 +1,4 @@
-package agent
+package supervise
 
 import (
 	"errors"
@@ -34,80 +34,80 @@ func service(id uint32, generation uint64, n int) *record.Service {
 // when the test says so.
 type desk struct {
 	t     *testing.T
-	st    state
-	in    input
-	out   decision
+	st    State
+	in    Input
+	out   Decision
 	notes []event.Kind
 }
 
 const deskGuard = 7
 
 func newDesk(t *testing.T, parts int) *desk {
-	d := &desk{t: t, st: state{phase: fact.Idle}}
-	d.in.now = time.Unix(1_000_000, 0)
-	d.in.boot = time.Hour
-	d.in.wish = wish{service: service(1, 1, parts), placed: 10, rank: 0}
-	d.in.hold = hold{known: true, guard: deskGuard}
+	d := &desk{t: t, st: New()}
+	d.in.Now = time.Unix(1_000_000, 0)
+	d.in.Boot = time.Hour
+	d.in.Wish = Wish{Service: service(1, 1, parts), Placed: 10, Rank: 0}
+	d.in.Hold = Hold{Known: true, Guard: deskGuard}
 	return d
 }
 
 func (d *desk) hold(epoch uint64) *desk {
-	d.in.hold.held, d.in.hold.epoch, d.in.hold.until = true, epoch, d.in.boot+time.Second
+	d.in.Hold.Held, d.in.Hold.Epoch, d.in.Hold.Until = true, epoch, d.in.Boot+time.Second
 	return d
 }
 
 // pass lets time pass, with the lease renewed.
 func (d *desk) pass(t time.Duration) *desk {
-	d.in.now, d.in.boot = d.in.now.Add(t), d.in.boot+t
-	if d.in.hold.held {
-		d.in.hold.until = d.in.boot + time.Second
+	d.in.Now, d.in.Boot = d.in.Now.Add(t), d.in.Boot+t
+	if d.in.Hold.Held {
+		d.in.Hold.Until = d.in.Boot + time.Second
 	}
 	return d
 }
 
 func (d *desk) step() *desk {
-	d.st, d.out = step(d.st, d.in)
-	d.in.done, d.in.died = nil, nil
-	for _, n := range d.out.notes {
-		d.notes = append(d.notes, n.kind)
+	d.st, d.out = Step(d.st, d.in)
+	d.in.Done, d.in.Died = nil, nil
+	for _, n := range d.out.Notes {
+		d.notes = append(d.notes, n.Kind)
 	}
 	return d
 }
 
 func (d *desk) done(err error) *desk {
-	d.in.done = &result{err: err}
+	d.in.Done = &Result{Err: err}
 	return d.step()
 }
 
 func (d *desk) saw(o instance.Observed) *desk {
-	d.in.done = &result{seen: o}
+	d.in.Done = &Result{Seen: o}
 	return d.step()
 }
 
 func (d *desk) dies(part int) *desk {
-	d.in.died = []death{{part: part, ended: true, why: "exit status 1"}}
+	d.in.Died = []Death{{Part: part, Ended: true, Why: "exit status 1"}}
 	return d.step()
 }
 
 // want checks the last answer.
 func (d *desk) want(op string, phase fact.Phase) *desk {
 	d.t.Helper()
-	got := string(d.out.op.kind)
-	switch d.out.op.kind {
-	case opStart, opStop, opProbe:
-		got += fmt.Sprint(" ", d.out.op.part)
-	case opRelease:
-		got += fmt.Sprint(" ", d.out.op.epoch)
-	case opNone:
+	got := string(d.out.Op.Kind)
+	switch d.out.Op.Kind {
+	case Start, Stop, Probe:
+		got += fmt.Sprint(" ", d.out.Op.Part)
+	case Release:
+		got += fmt.Sprint(" ", d.out.Op.Epoch)
+	case None:
 	}
-	if d.out.op.force {
+	if d.out.Op.Force {
 		got += " force"
 	}
-	if d.out.cancel {
+	if d.out.Cancel {
 		got += "cancel"
 	}
-	if got != op || d.st.phase != phase {
-		d.t.Fatalf("got %q in phase %s, want %q in phase %s\nstate %+v", got, d.st.phase, op, phase, d.st)
+	if got != op || d.st.Phase != phase {
+		d.t.Fatalf("got %q in phase %s, want %q in phase %s\nstate %+v", got, d.st.Phase, op, phase, d.st)
 	}
 	return d
 }
@@ -136,9 +136,9 @@ func TestStartsInOrderUnderALeaseOnly(t *testing.T) {
 
 func TestDoesNotStartUnderALeaseThatIsAboutToEnd(t *testing.T) {
 	d := newDesk(t, 1).hold(5)
-	d.in.hold.until = d.in.boot + startAhead
+	d.in.Hold.Until = d.in.Boot + startAhead
 	d.step().want("", fact.Starting)
-	if d.out.wake == 0 {
+	if d.out.Wake == 0 {
 		t.Error("nothing wakes it")
 	}
 	d.hold(5).step().want("start 0", fact.Starting)
@@ -149,10 +149,10 @@ func TestStopsByForceWhenTheLease(t *testing.T) {
 		name string
 		lose func(*desk)
 	}{
-		{"is no longer shown", func(d *desk) { d.in.hold.held = false }},
-		{"has passed its end", func(d *desk) { d.in.boot = d.in.hold.until - stopAhead }},
-		{"is another one by now", func(d *desk) { d.in.hold.epoch = 6 }},
-		{"was of a guard that is no more", func(d *desk) { d.in.hold.guard = 8 }},
+		{"is no longer shown", func(d *desk) { d.in.Hold.Held = false }},
+		{"has passed its end", func(d *desk) { d.in.Boot = d.in.Hold.Until - StopAhead }},
+		{"is another one by now", func(d *desk) { d.in.Hold.Epoch = 6 }},
+		{"was of a guard that is no more", func(d *desk) { d.in.Hold.Guard = 8 }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestStopsByForceWhenTheLease(t *testing.T) {
 			tt.lose(d)
 			d.step().want("stop 1 force", fact.Stopping)
 			d.done(nil).want("stop 0 force", fact.Stopping)
-			d.in.hold.held = false
+			d.in.Hold.Held = false
 			d.done(nil).want("", fact.Waiting)
 		})
 		t.Run(tt.name+", in the middle of a start", func(t *testing.T) {
@@ -176,9 +176,9 @@ func TestStopsByForceWhenTheLease(t *testing.T) {
 		})
 		t.Run(tt.name+", in the middle of a graceful stop", func(t *testing.T) {
 			d := running(t, 1)
-			stopped := *d.in.wish.service
+			stopped := *d.in.Wish.Service
 			stopped.Spec.Stopped = true
-			d.in.wish.service = &stopped
+			d.in.Wish.Service = &stopped
 			d.step().want("stop 0", fact.Stopping)
 			tt.lose(d)
 			d.step().want("cancel", fact.Stopping)
@@ -189,14 +189,14 @@ func TestStopsByForceWhenTheLease(t *testing.T) {
 
 func TestLeaseThatCannotBeSeenYetChangesNothing(t *testing.T) {
 	d := running(t, 1)
-	d.in.hold = hold{}
+	d.in.Hold = Hold{}
 	d.step().want("", fact.Running)
 }
 
 func TestRestartsOnTheSpotThenGivesUp(t *testing.T) {
 	d := running(t, 2)
-	d.in.wish.service.Spec.Failover.Restarts = new(2)
-	d.st.run = *d.in.wish.service
+	d.in.Wish.Service.Spec.Failover.Restarts = new(2)
+	d.st.Run = *d.in.Wish.Service
 
 	// The first restart is at once, of the failed part and those above it.
 	d.dies(0).want("stop 1", fact.Backoff)
@@ -224,13 +224,13 @@ func TestRestartsOnTheSpotThenGivesUp(t *testing.T) {
 	}
 
 	// A lease does not tempt it while the ban lasts.
-	d.in.hold.held = false
+	d.in.Hold.Held = false
 	d.step().want("", fact.Failed)
 	d.hold(6).step().want("release 6", fact.Failed)
-	d.in.hold.held = false
+	d.in.Hold.Held = false
 	d.pass(spec.DefaultWithin).step().want("", fact.Waiting)
 	d.hold(7).step().want("start 0", fact.Starting)
-	if n := len(d.st.failures); n != 0 {
+	if n := len(d.st.Failures); n != 0 {
 		t.Errorf("%d failures are remembered after the ban, want none", n)
 	}
 }
@@ -262,10 +262,10 @@ func TestChangedSpec(t *testing.T) {
 			next := service(1, 1, 2)
 			next.Generation = 2
 			tt.change(next)
-			d.in.wish.service = next
+			d.in.Wish.Service = next
 			d.step().want(tt.op, tt.phase)
-			if tt.op == "" && d.st.run.Generation != 2 {
-				t.Errorf("generation %d runs, want 2", d.st.run.Generation)
+			if tt.op == "" && d.st.Run.Generation != 2 {
+				t.Errorf("generation %d runs, want 2", d.st.Run.Generation)
 			}
 		})
 	}
@@ -273,19 +273,19 @@ func TestChangedSpec(t *testing.T) {
 
 func TestChangedPartsStartAgainUnderTheSameLease(t *testing.T) {
 	d := running(t, 2)
-	d.in.wish.service = service(1, 2, 1)
+	d.in.Wish.Service = service(1, 2, 1)
 	d.step().want("stop 1", fact.Stopping)
 	d.done(nil).want("stop 0", fact.Stopping)
 	d.done(nil).want("start 0", fact.Starting)
 	d.done(nil).want("", fact.Running)
-	if d.st.run.Generation != 2 || d.st.epoch != 5 {
-		t.Errorf("generation %d under epoch %d, want 2 under 5", d.st.run.Generation, d.st.epoch)
+	if d.st.Run.Generation != 2 || d.st.Epoch != 5 {
+		t.Errorf("generation %d under epoch %d, want 2 under 5", d.st.Run.Generation, d.st.Epoch)
 	}
 }
 
 func TestServiceOfTheSameNameStartsUnderALeaseOfItsOwn(t *testing.T) {
 	d := running(t, 1)
-	d.in.wish.service = service(2, 2, 1)
+	d.in.Wish.Service = service(2, 2, 1)
 	d.step().want("stop 0", fact.Stopping)
 	d.done(nil).want("release 5", fact.Waiting)
 	d.step().want("", fact.Waiting)
@@ -293,16 +293,16 @@ func TestServiceOfTheSameNameStartsUnderALeaseOfItsOwn(t *testing.T) {
 }
 
 func TestPlannedMove(t *testing.T) {
-	away := func(d *desk) { d.in.wish.rank, d.in.wish.firstAlive = 1, true }
+	away := func(d *desk) { d.in.Wish.Rank, d.in.Wish.FirstAlive = 1, true }
 	tests := []struct {
 		name   string
 		change func(*desk)
 		stays  bool
 	}{
-		{"stops and then gives the lease back", func(d *desk) { away(d); d.in.wish.placed = 11 }, false},
-		{"waits while the other node is not alive", func(d *desk) { away(d); d.in.wish.placed = 11; d.in.wish.firstAlive = false }, true},
+		{"stops and then gives the lease back", func(d *desk) { away(d); d.in.Wish.Placed = 11 }, false},
+		{"waits while the other node is not alive", func(d *desk) { away(d); d.in.Wish.Placed = 11; d.in.Wish.FirstAlive = false }, true},
 		{"is not read from a placement that is older than the takeover", func(d *desk) { away(d) }, true},
-		{"to nowhere stops as well", func(d *desk) { d.in.wish.rank, d.in.wish.empty, d.in.wish.placed = -1, true, 11 }, false},
+		{"to nowhere stops as well", func(d *desk) { d.in.Wish.Rank, d.in.Wish.Empty, d.in.Wish.Placed = -1, true, 11 }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -316,19 +316,19 @@ func TestPlannedMove(t *testing.T) {
 			d.want("stop 1", fact.Stopping)
 			d.done(nil).want("stop 0", fact.Stopping)
 			d.done(nil)
-			if d.out.op != (operation{kind: opRelease, epoch: 5}) {
-				t.Fatalf("got %+v, want a release", d.out.op)
+			if d.out.Op != (Operation{Kind: Release, Epoch: 5}) {
+				t.Fatalf("got %+v, want a release", d.out.Op)
 			}
 			// Until the guard has heard it, the lease is not taken again.
-			d.step().want("", d.st.phase)
-			d.pass(releasePause).step().want("release 5", d.st.phase)
+			d.step().want("", d.st.Phase)
+			d.pass(releasePause).step().want("release 5", d.st.Phase)
 		})
 	}
 }
 
 func TestPartThatDoesNotStopKeepsTheLease(t *testing.T) {
 	d := running(t, 2)
-	d.in.wish.gone, d.in.wish.service = true, nil
+	d.in.Wish.Gone, d.in.Wish.Service = true, nil
 	d.step().want("stop 1", fact.Stopping)
 	d.done(errTest).want("", fact.Stopping)
 	d.pass(retryPause).step().want("stop 1 force", fact.Stopping)
@@ -358,26 +358,26 @@ func TestPartThatDoesNotStopKeepsTheLease(t *testing.T) {
 
 func TestDriverThatDoesNotReturnIsTold(t *testing.T) {
 	d := running(t, 1)
-	d.in.wish.gone, d.in.wish.service = true, nil
+	d.in.Wish.Gone, d.in.Wish.Service = true, nil
 	d.step().want("stop 0", fact.Stopping)
-	d.pass(d.out.limit).step().want("", fact.Stopping)
+	d.pass(d.out.Limit).step().want("", fact.Stopping)
 	d.pass(overdue).step().want("", fact.Stuck)
 	d.done(nil).want("release 5", fact.Idle)
 }
 
 // restored is a desk for an agent that starts with a journal.
-func restored(t *testing.T, parts ...partState) *desk {
+func restored(t *testing.T, parts ...PartState) *desk {
 	t.Helper()
 	d := newDesk(t, len(parts))
-	e := entry{Service: *d.in.wish.service, Parts: parts, Epoch: 5, Guard: deskGuard, Placed: 10, Phase: fact.Running}
-	d.st = e.restore()
+	m := Memory{Run: *d.in.Wish.Service, Parts: parts, Epoch: 5, Guard: deskGuard, Placed: 10, Phase: fact.Running}
+	d.st = Restore(m)
 	return d.hold(5)
 }
 
 func TestAgentThatStartsAgain(t *testing.T) {
 	runs := instance.Observed{Running: true, Epoch: 5}
 	t.Run("adopts what runs under a lease that is still held", func(t *testing.T) {
-		d := restored(t, partUp, partUp).step().want("probe 0", fact.Running)
+		d := restored(t, Up, Up).step().want("probe 0", fact.Running)
 		d.saw(runs).want("probe 1", fact.Running)
 		d.saw(runs).want("", fact.Running)
 		if len(d.notes) != 0 {
@@ -385,46 +385,46 @@ func TestAgentThatStartsAgain(t *testing.T) {
 		}
 	})
 	t.Run("waits with its judgement until the guard is heard", func(t *testing.T) {
-		d := restored(t, partUp)
-		d.in.hold = hold{}
+		d := restored(t, Up)
+		d.in.Hold = Hold{}
 		d.step().want("probe 0", fact.Running)
 		d.saw(runs).want("", fact.Running)
-		d.in.hold = hold{known: true, guard: deskGuard}
+		d.in.Hold = Hold{Known: true, Guard: deskGuard}
 		d.step().want("stop 0 force", fact.Stopping)
 	})
 	t.Run("stops by force what runs without a lease", func(t *testing.T) {
-		d := restored(t, partUp)
-		d.in.hold.held = false
+		d := restored(t, Up)
+		d.in.Hold.Held = false
 		d.step().want("probe 0", fact.Running)
 		d.saw(runs).want("stop 0 force", fact.Stopping)
 		d.done(nil).want("", fact.Waiting)
 	})
 	t.Run("stops by force what runs under an older epoch", func(t *testing.T) {
-		d := restored(t, partUp).hold(6)
+		d := restored(t, Up).hold(6)
 		d.step()
 		d.saw(runs).want("stop 0 force", fact.Stopping)
 		d.done(nil).want("start 0", fact.Starting)
-		if d.out.op.epoch != 6 {
-			t.Errorf("starts under epoch %d, want 6", d.out.op.epoch)
+		if d.out.Op.Epoch != 6 {
+			t.Errorf("starts under epoch %d, want 6", d.out.Op.Epoch)
 		}
 	})
 	t.Run("restarts what ended meanwhile and counts it", func(t *testing.T) {
-		d := restored(t, partUp, partUp).step()
+		d := restored(t, Up, Up).step()
 		d.saw(runs).want("probe 1", fact.Running)
 		d.saw(instance.Observed{}).want("stop 1 force", fact.Backoff)
 		d.done(nil).want("start 1", fact.Starting)
-		if len(d.st.failures) != 1 {
-			t.Errorf("%d failures, want 1", len(d.st.failures))
+		if len(d.st.Failures) != 1 {
+			t.Errorf("%d failures, want 1", len(d.st.Failures))
 		}
 	})
 	t.Run("starts again what was being started", func(t *testing.T) {
-		d := restored(t, partUp, partDirty).step()
+		d := restored(t, Up, Dirty).step()
 		d.saw(runs)
 		d.saw(runs).want("stop 1", fact.Backoff)
 		d.done(nil).want("start 1", fact.Starting)
 	})
 	t.Run("takes what cannot be probed for running", func(t *testing.T) {
-		d := restored(t, partUp).step()
+		d := restored(t, Up).step()
 		for range probeTries - 1 {
 			d.done(errTest).want("", fact.Running)
 			d.pass(retryPause).step().want("probe 0", fact.Running)
@@ -432,8 +432,8 @@ func TestAgentThatStartsAgain(t *testing.T) {
 		d.done(errTest).want("stop 0", fact.Backoff)
 	})
 	t.Run("goes on without the store", func(t *testing.T) {
-		d := restored(t, partUp)
-		d.in.wish = wish{rank: -1}
+		d := restored(t, Up)
+		d.in.Wish = Wish{Rank: -1}
 		d.step()
 		d.saw(runs).want("", fact.Running)
 		d.dies(0).want("stop 0 force", fact.Backoff)
@@ -459,7 +459,7 @@ func TestServiceThatTheJournalDoesNotKnow(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d := newDesk(t, 1)
-			d.st = unknown(*d.in.wish.service)
+			d.st = Unseen(*d.in.Wish.Service)
 			if tt.held != 0 {
 				d.hold(tt.held)
 			}
@@ -475,11 +475,11 @@ func TestLeaseThatIsOfNoUseIsGivenBack(t *testing.T) {
 		change func(*desk)
 		op     string
 	}{
-		{"if the service is stopped", func(d *desk) { d.in.wish.service.Spec.Stopped = true }, "release 5"},
-		{"if this node is not in the list", func(d *desk) { d.in.wish.rank = -1 }, "release 5"},
-		{"if this node leaves the cell", func(d *desk) { d.in.wish.leaving = true }, "release 5"},
-		{"if the service is gone", func(d *desk) { d.in.wish = wish{gone: true, rank: -1} }, "release 5"},
-		{"but not if nothing is known of the service", func(d *desk) { d.in.wish = wish{rank: -1} }, ""},
+		{"if the service is stopped", func(d *desk) { d.in.Wish.Service.Spec.Stopped = true }, "release 5"},
+		{"if this node is not in the list", func(d *desk) { d.in.Wish.Rank = -1 }, "release 5"},
+		{"if this node leaves the cell", func(d *desk) { d.in.Wish.Leaving = true }, "release 5"},
+		{"if the service is gone", func(d *desk) { d.in.Wish = Wish{Gone: true, Rank: -1} }, "release 5"},
+		{"but not if nothing is known of the service", func(d *desk) { d.in.Wish = Wish{Rank: -1} }, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -505,15 +505,15 @@ func TestRestartDelayDoublesUpToItsLimit(t *testing.T) {
 // fate is the world beside step in the property below: what really may run.
 type fate struct {
 	mayRun []bool // something of the part may run
-	busy   operation
+	busy   Operation
 }
 
 // TestNothingUnsafeIsEverWanted drives step with arbitrary news. It never wants
 // a start without a valid lease, nor a release while a part may run.
 func TestNothingUnsafeIsEverWanted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		in := input{now: time.Unix(1_000_000, 0), boot: time.Hour, wish: wish{rank: -1}}
-		st := state{phase: fact.Idle}
+		in := Input{Now: time.Unix(1_000_000, 0), Boot: time.Hour, Wish: Wish{Rank: -1}}
+		st := New()
 		world := fate{mayRun: make([]bool, 3)}
 		if rapid.Bool().Draw(t, "restored") {
 			st, world = drawRestored(t)
@@ -521,141 +521,211 @@ func TestNothingUnsafeIsEverWanted(t *testing.T) {
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
 			drawNews(t, &in, &st, &world)
 			before := st.clone()
-			next, d := step(st, in)
-			if again, d2 := step(st, in); !cmp.Equal(d, d2, allowAll) || !cmp.Equal(next, again, allowAll) {
+			next, d := Step(st, in)
+			if again, d2 := Step(st, in); !cmp.Equal(d, d2, allowAll) || !cmp.Equal(next, again, allowAll) {
 				t.Fatal("the same question got two answers")
 			}
 			if diff := cmp.Diff(before, st, allowAll); diff != "" {
 				t.Fatalf("step changed its input:\n%s", diff)
 			}
 			check(t, st, next, in, d, &world)
-			st, in.done, in.died = next, nil, nil
+			st, in.Done, in.Died = next, nil, nil
 		}
 	})
 }
 
 var allowAll = cmp.Exporter(func(reflect.Type) bool { return true })
 
-func drawRestored(t *rapid.T) (state, fate) {
+func drawRestored(t *rapid.T) (State, fate) {
 	world := fate{mayRun: make([]bool, 3)}
-	e := entry{Service: *service(1, 1, 3), Epoch: rapid.Uint64Range(0, 3).Draw(t, "epoch"), Guard: 1, Phase: fact.Running}
+	m := Memory{Run: *service(1, 1, 3), Epoch: rapid.Uint64Range(0, 3).Draw(t, "epoch"), Guard: 1, Phase: fact.Running}
 	for i := range world.mayRun {
-		p := rapid.SampledFrom([]partState{partDown, partUp, partDirty, partDead, partUnknown}).Draw(t, "part")
-		e.Parts = append(e.Parts, p)
-		world.mayRun[i] = p != partDown
+		p := rapid.SampledFrom([]PartState{Down, Up, Dirty, Dead, Unknown}).Draw(t, "part")
+		m.Parts = append(m.Parts, p)
+		world.mayRun[i] = p != Down
 	}
-	return e.restore(), world
+	return Restore(m), world
 }
 
 // drawNews changes what step sees, at random.
-func drawNews(t *rapid.T, in *input, st *state, world *fate) {
+func drawNews(t *rapid.T, in *Input, st *State, world *fate) {
 	passed := time.Duration(rapid.SampledFrom([]int{0, 1, 30, 200, 1500, 40_000, 700_000}).Draw(t, "ms")) * time.Millisecond
-	in.now, in.boot = in.now.Add(passed), in.boot+passed
+	in.Now, in.Boot = in.Now.Add(passed), in.Boot+passed
 	switch rapid.IntRange(0, 9).Draw(t, "news") {
 	case 0, 1, 2:
-		in.hold = hold{known: true, guard: rapid.Uint64Range(1, 2).Draw(t, "guard")}
+		in.Hold = Hold{Known: true, Guard: rapid.Uint64Range(1, 2).Draw(t, "guard")}
 		if rapid.IntRange(0, 4).Draw(t, "held") > 0 {
-			in.hold.held, in.hold.epoch = true, rapid.Uint64Range(1, 4).Draw(t, "epoch")
-			in.hold.until = in.boot + time.Duration(rapid.IntRange(-50, 60_000).Draw(t, "left"))*time.Millisecond
+			in.Hold.Held, in.Hold.Epoch = true, rapid.Uint64Range(1, 4).Draw(t, "epoch")
+			in.Hold.Until = in.Boot + time.Duration(rapid.IntRange(-50, 60_000).Draw(t, "left"))*time.Millisecond
 		}
 	case 3, 4:
-		in.wish = drawWish(t)
+		in.Wish = drawWish(t)
 	case 5, 6, 7, 8:
-		if st.busy.kind == opNone {
+		if st.busy.Kind == None {
 			break
 		}
-		res := &result{}
+		res := &Result{}
 		switch rapid.IntRange(0, 3).Draw(t, "outcome") {
 		case 0:
-			res.err = errTest
+			res.Err = errTest
 		case 1:
-			res.err, res.refused = errTest, st.busy.kind == opStart
+			res.Err, res.Refused = errTest, st.busy.Kind == Start
 		}
-		if st.busy.kind == opProbe {
+		if st.busy.Kind == Probe {
 			// A probe is right: it never misses what runs.
-			res.seen.Running = world.mayRun[st.busy.part] && rapid.Bool().Draw(t, "runs")
-			if res.err == nil && !res.seen.Running && st.expect[st.busy.part] == partUnknown {
-				world.mayRun[st.busy.part] = false
+			res.Seen.Running = world.mayRun[st.busy.Part] && rapid.Bool().Draw(t, "runs")
+			if res.Err == nil && !res.Seen.Running && st.expect[st.busy.Part] == Unknown {
+				world.mayRun[st.busy.Part] = false
 			}
-			res.seen.Epoch = rapid.Uint64Range(0, 4).Draw(t, "seen epoch")
+			res.Seen.Epoch = rapid.Uint64Range(0, 4).Draw(t, "seen epoch")
 		}
-		if st.busy.kind == opStop && res.err == nil {
-			world.mayRun[st.busy.part] = false
+		if st.busy.Kind == Stop && res.Err == nil {
+			world.mayRun[st.busy.Part] = false
 		}
-		world.busy = operation{}
-		in.done = res
+		world.busy = Operation{}
+		in.Done = res
 	case 9:
 		part := rapid.IntRange(0, 2).Draw(t, "dies")
-		in.died = []death{{part: part, ended: rapid.Bool().Draw(t, "by itself"), why: "test"}}
+		in.Died = []Death{{Part: part, Ended: rapid.Bool().Draw(t, "by itself"), Why: "test"}}
 	}
 }
 
-func drawWish(t *rapid.T) wish {
-	w := wish{rank: rapid.IntRange(-1, 1).Draw(t, "rank"), placed: rapid.Int64Range(1, 9).Draw(t, "placed")}
+func drawWish(t *rapid.T) Wish {
+	w := Wish{Rank: rapid.IntRange(-1, 1).Draw(t, "rank"), Placed: rapid.Int64Range(1, 9).Draw(t, "placed")}
 	switch rapid.IntRange(0, 9).Draw(t, "wish") {
 	case 0:
-		w.gone = true
+		w.Gone = true
 	case 1:
 	default:
 		// Two generations differ in parts; the number of parts differs too.
 		generation := rapid.Uint64Range(1, 2).Draw(t, "generation")
-		w.service = service(rapid.Uint32Range(1, 2).Draw(t, "id"), generation, int(4-generation))
-		w.service.Deleting = rapid.IntRange(0, 9).Draw(t, "deleting") == 0
-		w.service.Spec.Stopped = rapid.IntRange(0, 9).Draw(t, "stopped") == 0
-		w.service.Spec.Failover.Restarts = new(rapid.IntRange(0, 3).Draw(t, "restarts"))
+		w.Service = service(rapid.Uint32Range(1, 2).Draw(t, "id"), generation, int(4-generation))
+		w.Service.Deleting = rapid.IntRange(0, 9).Draw(t, "deleting") == 0
+		w.Service.Spec.Stopped = rapid.IntRange(0, 9).Draw(t, "stopped") == 0
+		w.Service.Spec.Failover.Restarts = new(rapid.IntRange(0, 3).Draw(t, "restarts"))
 	}
-	w.firstAlive, w.leaving = rapid.Bool().Draw(t, "first alive"), rapid.IntRange(0, 9).Draw(t, "leaving") == 0
-	w.empty = w.rank == -1 && rapid.Bool().Draw(t, "empty")
+	w.FirstAlive, w.Leaving = rapid.Bool().Draw(t, "first alive"), rapid.IntRange(0, 9).Draw(t, "leaving") == 0
+	w.Empty = w.Rank == -1 && rapid.Bool().Draw(t, "empty")
 	return w
 }
 
-func check(t *rapid.T, st, next state, in input, d decision, world *fate) {
-	if d.op.kind != opNone && world.busy.kind != opNone {
-		t.Fatalf("%+v while %+v is in flight", d.op, world.busy)
+func check(t *rapid.T, st, next State, in Input, d Decision, world *fate) {
+	if d.Op.Kind != None && world.busy.Kind != None {
+		t.Fatalf("%+v while %+v is in flight", d.Op, world.busy)
 	}
-	left := in.hold.until - in.boot
-	held := in.hold.known && in.hold.held
-	switch d.op.kind {
-	case opStart:
-		if !held || in.hold.epoch != d.op.epoch || in.hold.guard != next.guard || left <= startAhead {
-			t.Fatalf("start under epoch %d of guard %d, but the hold is %+v at %v", d.op.epoch, next.guard, in.hold, in.boot)
+	left := in.Hold.Until - in.Boot
+	held := in.Hold.Known && in.Hold.Held
+	switch d.Op.Kind {
+	case Start:
+		if !held || in.Hold.Epoch != d.Op.Epoch || in.Hold.Guard != next.Guard || left <= startAhead {
+			t.Fatalf("start under epoch %d of guard %d, but the hold is %+v at %v", d.Op.Epoch, next.Guard, in.Hold, in.Boot)
 		}
 		for i, may := range world.mayRun {
-			if i >= d.op.part && may {
-				t.Fatalf("start of part %d while part %d may run", d.op.part, i)
+			if i >= d.Op.Part && may {
+				t.Fatalf("start of part %d while part %d may run", d.Op.Part, i)
 			}
-			if i < d.op.part && !may {
-				t.Fatalf("start of part %d before part %d", d.op.part, i)
+			if i < d.Op.Part && !may {
+				t.Fatalf("start of part %d before part %d", d.Op.Part, i)
 			}
 		}
-		world.mayRun[d.op.part] = true
-	case opStop:
+		world.mayRun[d.Op.Part] = true
+	case Stop:
 		for i, may := range world.mayRun {
-			if may && i > d.op.part {
-				t.Fatalf("stop of part %d before part %d", d.op.part, i)
+			if may && i > d.Op.Part {
+				t.Fatalf("stop of part %d before part %d", d.Op.Part, i)
 			}
 		}
-	case opRelease:
+	case Release:
 		if slices.Contains(world.mayRun, true) {
 			t.Fatalf("release while parts may run: %v", world.mayRun)
 		}
 		return
-	case opNone, opProbe:
+	case None, Probe:
 	}
-	if d.op.kind != opNone {
-		world.busy = d.op
+	if d.Op.Kind != None {
+		world.busy = d.Op
 	}
 	// Whatever may run without a lease is being stopped, or soon tried again.
-	lost := in.hold.known && (!held || in.hold.epoch != next.epoch || left <= stopAhead)
+	lost := in.Hold.Known && (!held || in.Hold.Epoch != next.Epoch || left <= StopAhead)
 	if lost && slices.Contains(world.mayRun, true) {
 		if !next.force && !next.unsure() {
 			t.Fatalf("parts %v may run without a lease, and are not stopped by force: %+v", world.mayRun, next)
 		}
-		if next.busy.kind == opNone && d.wake == 0 {
+		if next.busy.Kind == None && d.Wake == 0 {
 			t.Fatalf("parts %v may run without a lease, and nothing happens: %+v", world.mayRun, next)
 		}
-		if next.busy.kind == opStart && !next.canceled {
+		if next.busy.Kind == Start && !next.canceled {
 			t.Fatalf("a start goes on without a lease")
 		}
 	}
+}
+
+func TestHowLongTheLastStartTook(t *testing.T) {
+	// started is a service of two parts whose start took 3 s.
+	started := func(t *testing.T) *desk {
+		d := newDesk(t, 2).hold(5).step()
+		d.pass(2 * time.Second).done(nil)
+		return d.pass(time.Second).done(nil).want("", fact.Running)
+	}
+	tests := []struct {
+		name  string
+		after func(*desk)
+		want  time.Duration
+	}{
+		{"is the time to the last part", func(*desk) {}, 3 * time.Second},
+		{"stays while it runs", func(d *desk) { d.pass(time.Hour).step() }, 3 * time.Second},
+		{"is not that of a restart of the upper parts", func(d *desk) {
+			d.dies(1).done(nil).want("start 1", fact.Starting)
+			d.pass(time.Second).done(nil).want("", fact.Running)
+		}, 3 * time.Second},
+		{"is that of a restart of all parts", func(d *desk) {
+			d.dies(0).done(nil).want("stop 0 force", fact.Backoff)
+			d.done(nil).want("start 0", fact.Starting)
+			d.pass(time.Second).done(nil)
+			d.pass(time.Second).done(nil).want("", fact.Running)
+		}, 2 * time.Second},
+		{"includes a part that took longer than it may", func(d *desk) {
+			d.dies(0).done(nil)
+			d.done(nil).want("start 0", fact.Starting)
+			d.pass(d.out.Limit+overdue).step().want("", fact.Stuck)
+			d.done(nil).want("start 1", fact.Starting)
+			d.pass(time.Second).done(nil).want("", fact.Running)
+		}, spec.DefaultStartTimeout + overdue + time.Second},
+		{"does not begin with a start that was given up", func(d *desk) {
+			d.dies(0).done(nil)
+			d.done(nil).want("start 0", fact.Starting)
+			d.pass(time.Second).done(errTest).want("stop 0", fact.Backoff)
+			d.done(nil)
+			d.pass(time.Minute).step().want("start 0", fact.Starting).done(nil)
+			d.pass(time.Second).done(nil).want("", fact.Running)
+		}, time.Second},
+		{"is forgotten with the service", func(d *desk) {
+			d.in.Wish.Service = service(2, 2, 2)
+			d.step().want("stop 1", fact.Stopping).done(nil)
+			d.done(nil).want("release 5", fact.Waiting)
+		}, 0},
+		{"outlives the agent", func(d *desk) {
+			d.st = Restore(d.st.Memory)
+			d.step().want("probe 0", fact.Running)
+			d.saw(instance.Observed{Running: true, Epoch: 5})
+			d.saw(instance.Observed{Running: true, Epoch: 5}).want("", fact.Running)
+		}, 3 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := started(t)
+			tt.after(d)
+			if d.st.Took != tt.want {
+				t.Errorf("got %v, want %v", d.st.Took, tt.want)
+			}
+		})
+	}
+	t.Run("is not known of a service that another agent started", func(t *testing.T) {
+		d := newDesk(t, 1)
+		d.st = Unseen(*d.in.Wish.Service)
+		d.hold(5).step().saw(instance.Observed{Running: true, Epoch: 5}).want("", fact.Running)
+		if d.st.Took != 0 {
+			t.Errorf("got %v, want 0", d.st.Took)
+		}
+	})
 }

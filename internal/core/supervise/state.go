@@ -1,0 +1,237 @@
+package supervise
+
+import (
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// PartState is what is known of one part on this node. The words are kept in
+// the journal.
+type PartState string
+
+// What can be known of a part.
+const (
+	Down    PartState = "down"
+	Up      PartState = "up"
+	Dirty   PartState = "dirty"   // may run; to be stopped before anything else
+	Dead    PartState = "dead"    // ended by itself; to be cleared away
+	Unknown PartState = "unknown" // to be probed
+)
+
+// Memory is what must outlive an agent: with it, the next one goes on where this
+// one stopped. Its JSON is kept in the journal.
+type Memory struct {
+	// Run is the service as it runs, or as it will if it starts. Parts has one
+	// state for each part of it.
+	Run   record.Service `json:"service"`
+	Parts []PartState    `json:"parts"`
+
+	// The lease: Epoch is 0 without one, Guard the incarnation that won it and
+	// Placed the revision of the placement that was in force then.
+	Epoch  uint64 `json:"epoch,omitempty"`
+	Guard  uint64 `json:"guard,omitempty"`
+	Placed int64  `json:"placed,omitempty"`
+
+	Phase fact.Phase `json:"phase"`
+	Since time.Time  `json:"since"` // when Phase was entered
+
+	Failures    []fact.Failure `json:"failures,omitempty"`    // within the window, the newest last
+	FailedUntil time.Time      `json:"failed_until,omitzero"` // no start on this node before
+
+	// Took is how long the last start of all parts took, by the boot clock, from
+	// entering [fact.Starting]; 0: not seen.
+	Took time.Duration `json:"took,omitempty"`
+}
+
+// State is all that is remembered of one service on this node. Make one with
+// [New], [Restore] or [Unseen]. It is a value that [Step] replaces and nobody
+// changes; its fields are there to be read.
+type State struct {
+	Memory
+	expect []PartState // what the journal said of parts that are unknown
+
+	released  uint64        // the epoch given back last
+	releaseAt time.Duration // when to repeat that
+
+	retryAt time.Duration // no restart before
+	began   time.Duration // when the start of all parts that is under way began; 0: none
+
+	// The stop in progress.
+	force bool // until nothing runs any more
+	why   string
+	tries int
+	tryAt time.Duration // no operation before
+	stuck bool
+
+	flight
+}
+
+// flight is the operation being carried out.
+type flight struct {
+	busy      Operation
+	busyUntil time.Duration
+	canceled  bool
+}
+
+// New returns the state of a service of which nothing can run here.
+func New() State { return State{Memory: Memory{Phase: fact.Idle}} }
+
+// Restore returns the state to begin with after another agent: all that may run
+// is to be probed. There must be as many states of parts as parts.
+func Restore(m Memory) State {
+	st := State{Memory: m, expect: m.Parts}
+	st.Parts = make([]PartState, len(m.Parts))
+	for i, p := range m.Parts {
+		st.Parts[i] = Unknown
+		if p == Down {
+			st.Parts[i] = Down
+		}
+	}
+	return st
+}
+
+// Unseen returns the state to begin with if no memory is left of a service that
+// was known before: any part may run.
+func Unseen(s record.Service) State {
+	m := Memory{Run: s, Phase: fact.Idle}
+	for range s.Spec.Parts {
+		m.Parts = append(m.Parts, Unknown)
+	}
+	return Restore(m)
+}
+
+// Doing returns the operation in flight, of kind [None] if there is none.
+func (st *State) Doing() Operation { return st.busy }
+
+// Stuck reports whether a part does not stop, or an operation does not return.
+func (st *State) Stuck() bool { return st.stuck }
+
+func (st State) clone() State {
+	st.Parts = slices.Clone(st.Parts)
+	st.expect = slices.Clone(st.expect)
+	st.Failures = slices.Clone(st.Failures)
+	return st
+}
+
+// MayRun reports whether any part may run.
+func (st *State) MayRun() bool { return st.top() >= 0 }
+
+// touched reports whether any part is known to run, or to have been started.
+func (st *State) touched() bool {
+	return slices.ContainsFunc(st.Parts, func(p PartState) bool { return p != Down && p != Unknown })
+}
+
+// unsure reports whether any part is still to be probed.
+func (st *State) unsure() bool { return slices.Contains(st.Parts, Unknown) }
+
+// top is the highest part that may run, -1 for none.
+func (st *State) top() int {
+	for i := len(st.Parts) - 1; i >= 0; i-- {
+		if st.Parts[i] != Down {
+			return i
+		}
+	}
+	return -1
+}
+
+// prefix is how many parts run, counted from the first without a gap.
+func (st *State) prefix() int {
+	for i, p := range st.Parts {
+		if p != Up {
+			return i
+		}
+	}
+	return len(st.Parts)
+}
+
+// Banned reports whether the service failed too often to start here at now.
+func (st *State) Banned(now time.Time) bool { return now.Before(st.FailedUntil) }
+
+// PartName returns the name of the part with index i, empty if there is none.
+func (st *State) PartName(i int) string {
+	if i < 0 || i >= len(st.Run.Spec.Parts) {
+		return ""
+	}
+	return st.Run.Spec.Parts[i].Name
+}
+
+// RecentFailures counts the failures within the window that ends now.
+func (st *State) RecentFailures(now time.Time) int {
+	from := now.Add(-st.Run.Spec.Failover.EffectiveWithin())
+	n := 0
+	for _, f := range st.Failures {
+		if f.At.After(from) {
+			n++
+		}
+	}
+	return n
+}
+
+// Clear reports whether nothing of the service is left to do or to wait for:
+// nothing may run, no lease is used and no ban is in force.
+func (st *State) Clear(now time.Time) bool {
+	return !st.MayRun() && st.busy.Kind == None && st.Epoch == 0 && !st.Banned(now)
+}
+
+// leaseValid reports whether the lease that the service runs under is shown as
+// held and lasts longer than margin.
+func (m *machine) leaseValid(margin time.Duration) bool {
+	h := m.in.Hold
+	return h.Known && h.Held && m.Epoch != 0 && h.Epoch == m.Epoch &&
+		h.Guard == m.Guard && h.Until-m.in.Boot > margin
+}
+
+// mayTake reports whether the service may start here under a new lease.
+func (m *machine) mayTake() bool {
+	w := m.in.Wish
+	return w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped &&
+		w.Rank >= 0 && !w.Leaving && !m.Banned(m.in.Now)
+}
+
+// aim says whether the service is to run here now, and if it is to stop, why.
+func (m *machine) aim() (run bool, why string) {
+	w := m.in.Wish
+	switch {
+	case m.force:
+		return false, m.why
+	case m.Epoch == 0:
+		return false, ""
+	case m.Banned(m.in.Now):
+		return false, "it failed too often on this node"
+	case w.Gone:
+		return false, "it was removed"
+	case w.Service == nil:
+		return true, "" // nothing is known: go on with what runs
+	case w.Service.Deleting:
+		return false, "it is being deleted"
+	case w.Service.Spec.Stopped:
+		return false, "it was told to be stopped"
+	case m.MayRun() && (m.Run.ID != w.Service.ID || !sameParts(m.Run.Spec.Parts, w.Service.Spec.Parts)):
+		return false, "its parts changed"
+	case w.Rank != 0 && w.Placed > m.Placed && w.Empty:
+		return false, "no node is to run it"
+	case w.Rank != 0 && w.Placed > m.Placed && w.FirstAlive:
+		return false, "it moves to another node"
+	}
+	return true, ""
+}
+
+// sameParts reports whether two normalized stacks are equal.
+func sameParts(a, b []spec.Part) bool { return reflect.DeepEqual(a, b) }
+
+// restartDelay is how long to wait before the restart after the n-th failure.
+func restartDelay(n int) time.Duration {
+	if n <= 1 {
+		return 0
+	}
+	delay := firstDelay
+	for range n - 2 {
+		delay = min(2*delay, maxDelay)
+	}
+	return delay
+}

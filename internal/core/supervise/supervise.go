@@ -1,0 +1,132 @@
+// Package supervise decides what a node does next for one service: which part
+// it starts, stops or looks at, and when the service's lease is given back.
+//
+// Its main rule is that a part starts only under a lease that the guard shows as
+// held, and that a lease is given back only when nothing of the service can
+// still run. So parts start in order and stop in reverse, what failed is
+// restarted on the spot with a growing delay, and a service that fails more
+// often than its spec allows within a window is given up on this node, as a
+// supervisor of Erlang/OTP does with its restart intensity.
+//
+// The package is pure: what is remembered and what is seen come in, what is to
+// be done comes out. It carries nothing out, keeps no time and knows no kind of
+// part; where a service runs is decided elsewhere. It refuses to give a lease
+// back while a part may run, however long the part takes to stop.
+package supervise
+
+import (
+	"time"
+
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/instance"
+	"github.com/keelson/keelson/internal/model/record"
+)
+
+// StopAhead is how long before the end of a lease the agent stops by force what
+// runs under it. The guard cuts it off 40 ms before the end; the agent is a
+// little earlier, so that the driver does it in good order. A start must not
+// begin later than that either.
+const StopAhead = 50 * time.Millisecond
+
+// Limits of what is done for one service.
+const (
+	// startAhead is how long a lease must last at least when a part starts.
+	startAhead = 100 * time.Millisecond
+
+	retryPause   = 100 * time.Millisecond // between two tries of the same operation
+	releasePause = time.Second            // until a lease that is still held is given back again
+	stuckPause   = 5 * time.Second        // between two stops of a part that does not stop
+	stopTries    = 3                      // of a stop, before the part counts as stuck
+	probeTries   = 3                      // of a probe, before the part counts as running
+	probeLimit   = 2 * time.Second        // for one probe
+	forceLimit   = 5 * time.Second        // for one stop by force
+	overdue      = 5 * time.Second        // beyond its limit, until an operation counts as stuck
+
+	maxFailures = 128              // remembered, more than a spec can allow as restarts
+	firstDelay  = time.Second      // before the second restart; the first is at once
+	maxDelay    = 30 * time.Second // before any restart
+)
+
+// Input is all that [Step] looks at beside the state.
+type Input struct {
+	Now  time.Time     // the wall clock: for windows of failures and for reports
+	Boot time.Duration // the boot clock: for everything else; above 0
+	Wish Wish
+	Hold Hold
+	Done *Result // of the operation in flight; nil: none came in
+	Died []Death // since the last step
+}
+
+// Wish is what the cell wants of one service on this node. It is comparable.
+type Wish struct {
+	// Service is the normalized record; nil if it is not known or gone. It is
+	// not changed.
+	Service *record.Service
+	Gone    bool // the store was asked and has none
+
+	Placed     int64 // revision of the placement
+	Rank       int   // own place in the succession list, -1 for none
+	Empty      bool  // there is a placement and its list is empty
+	FirstAlive bool  // the list's first is another node, and it is alive
+	Leaving    bool  // this node is leaving the cell
+}
+
+// Hold is what the guard shows of the service's lease. It is comparable.
+type Hold struct {
+	Known bool // false: too early to tell whether there is a guard
+	Held  bool
+	Guard uint64        // its incarnation
+	Epoch uint64        // of the lease, if it is held
+	Until time.Duration // boot time at which it ends, if it is held
+}
+
+// Decision is the answer of [Step].
+type Decision struct {
+	Op     Operation     // to be begun now, beside none other; its Kind may be None
+	Limit  time.Duration // for Op, after which its context is to end
+	Cancel bool          // the operation in flight
+	Notes  []Note        // in the order in which they are to be told
+	Wake   time.Duration // step again after this; 0: only for news
+}
+
+// Operation is one thing to do.
+type Operation struct {
+	Kind  Kind
+	Part  int    // index of the part; 0 for a release
+	Force bool   // for a stop: without grace
+	Epoch uint64 // for a start and a release: of the lease
+}
+
+// Kind is what an operation does. Its text is for people.
+type Kind string
+
+// The kinds of operations.
+const (
+	None    Kind = ""
+	Probe   Kind = "probe"   // look whether a part runs
+	Start   Kind = "start"   // start a part and wait until it has started
+	Stop    Kind = "stop"    // stop a part, or what is left of it
+	Release Kind = "release" // give the lease back; done at once, never in flight
+)
+
+// Result is what became of the operation in flight.
+type Result struct {
+	Err     error // its text is one sentence without a full stop; nil: it is done
+	Refused bool  // not started for want of a lease; no failure
+	Seen    instance.Observed
+}
+
+// Death is a part that failed while it ran.
+type Death struct {
+	Part  int
+	Ended bool   // by itself; otherwise it runs and its check says no
+	Why   string // one sentence without a full stop
+}
+
+// Note is an event to tell.
+type Note struct {
+	Kind  event.Kind
+	Part  string // its name; empty: it is of the whole service
+	Epoch uint64 // of the lease it happened under, 0 for none
+	Text  string // one sentence or more
+}
