@@ -26,6 +26,13 @@ const (
 	Floor = 150 * time.Millisecond
 	Cap   = time.Second
 
+	// StallLimit is how long a node may be silent whose kernel answers: it is
+	// late, not dead.
+	StallLimit = 600 * time.Millisecond
+
+	// AnswerLife is how long the answer of a kernel counts.
+	AnswerLife = 150 * time.Millisecond
+
 	// VoteLife is how long a suspicion heard from another observer counts.
 	VoteLife = 250 * time.Millisecond
 
@@ -45,7 +52,8 @@ type Beat struct {
 	Sent    Boot          // the sender's clock
 	Heard   quorum.Set    // nodes whose heartbeats reach the sender
 	Suspect quorum.Set    // nodes that the sender misses
-	Late    time.Duration // the sender's own worst lateness in the last 10 min
+	Skewed  quorum.Set    // nodes whose clocks run at another rate than the sender's
+	Late    time.Duration // the sender's own worst lateness in the last 10 min, up to Cap
 	Abstain bool          // the sender does not trust its own suspicions now
 }
 
@@ -59,14 +67,18 @@ type Detector struct {
 	peers [32]peer
 	seq   uint64
 
-	due      Boot // when the next tick should come; 0: not ticked yet
-	late     recent
+	begun    Boot          // the first tick; 0: not ticked yet
+	due      Boot          // when the next tick should come; 0: not ticked yet
+	late     recent        // lateness up to Cap, which timeouts can cover
+	stall    recent        // all lateness
 	grace    time.Duration // added to all deadlines after a late tick
 	graceEnd Boot
 	abstain  Boot // votes do not count until then
 
-	suspect quorum.Set
+	silent  quorum.Set // not heard in time
+	suspect quorum.Set // silent, or cut off by the matrix
 	lost    quorum.Set
+	skewed  quorum.Set // nodes whose clocks a majority finds off
 }
 
 // peer is what one node knows of another.
@@ -81,9 +93,11 @@ type peer struct {
 	seq     uint64
 	got     float64 // share of heartbeats that arrive, smoothed
 
-	beat   Beat
-	beatAt Boot
-	deaf   Boot // since when it says that it hears no majority; 0: it does
+	beat     Beat
+	beatAt   Boot
+	answered Boot // when its kernel last answered a probe
+	cut      Boot // since when the matrix cuts it off; 0: it does not
+	rate     rate
 }
 
 // recent remembers the largest value of the last one to two windows.
@@ -122,6 +136,7 @@ func (d *Detector) Configure(now Boot, members quorum.Set, voters quorum.Config,
 		}
 	}
 	d.members, d.voters, d.interval = members, voters, interval
+	d.silent &= members
 	d.suspect &= members
 	d.lost &= members
 }
@@ -138,6 +153,7 @@ func (d *Detector) Heard(now Boot, from uint8, inc uint64, b Beat) {
 		}
 		p.inc, p.since, p.seq = inc, now, b.Seq-1
 		p.gaps.turn(now)
+		p.rate = rate{}
 	} else if p.heard && !d.lost.Has(from) {
 		p.gaps.add(now, now-p.last)
 	}
@@ -149,12 +165,7 @@ func (d *Detector) Heard(now Boot, from uint8, inc uint64, b Beat) {
 		p.got += (1 - p.got) / 64
 		p.seq = b.Seq
 		p.beat, p.beatAt = b, now
-		switch {
-		case d.voters.Reached(b.Heard | 1<<from):
-			p.deaf = 0
-		case p.deaf == 0:
-			p.deaf = now
-		}
+		p.rate.add(now, b.Sent)
 	}
 	p.last, p.heard, p.refused = now, true, false
 }
@@ -167,35 +178,85 @@ func (d *Detector) Refused(slot uint8) {
 	}
 }
 
+// Answered takes positive evidence: the kernel of the node in slot lives. It
+// says nothing of the guard there.
+func (d *Detector) Answered(now Boot, slot uint8) {
+	if slot < 32 && d.peers[slot].known {
+		d.peers[slot].answered = now
+	}
+}
+
+// Probe is the set of nodes of which it would help to know whether their kernel
+// answers: those that have been silent for half of their timeout.
+func (d *Detector) Probe(now Boot) quorum.Set {
+	var ask quorum.Set
+	for rest := d.others(); rest != 0; rest &= rest - 1 {
+		slot := rest.First()
+		if p := &d.peers[slot]; p.known && p.heard && !d.lost.Has(slot) && now-p.last > d.timeout(p)/2 {
+			ask |= 1 << slot
+		}
+	}
+	return ask
+}
+
 // Tick judges anew. It is called once an interval; what lies between two calls
 // beyond that is this node's own lateness. Drain the sockets first.
 func (d *Detector) Tick(now Boot) {
 	d.measure(now)
-	quorate := d.Quorate(now)
-	d.suspect = 0
-	for slot := uint8(0); slot < 32; slot++ {
-		p := &d.peers[slot]
-		// One that is heard but hears no majority itself can hold nothing. Only a
-		// node that has a majority may say so of another.
-		deaf := quorate && p.deaf > 0 && now-p.deaf > Cap+d.slack(now)
-		if p.known && (p.refused || deaf || now-p.last > d.timeout(p)+d.slack(now)) {
-			d.suspect |= 1 << slot
+	d.silent = 0
+	for rest := d.others(); rest != 0; rest &= rest - 1 {
+		slot := rest.First()
+		if p := &d.peers[slot]; p.known && (p.refused || d.missing(now, p)) {
+			d.silent |= 1 << slot
 		}
 	}
+	d.suspect = d.silent | d.cutOff(now)
 	d.count(now)
+}
+
+// missing reports whether p has been silent for too long.
+func (d *Detector) missing(now Boot, p *peer) bool {
+	silent := now - p.last - d.slack(now)
+	if silent <= d.timeout(p) {
+		return false
+	}
+	late := p.answered > 0 && now-p.answered <= AnswerLife
+	return !late || silent > max(StallLimit, d.timeout(p))
+}
+
+// Quiet is the set of nodes that refuse, are suspect, or have not been heard for
+// the shortest timeout there is or three intervals. It is too hasty for a verdict; it is enough to
+// claim a lease that cannot be had before its holder has lost it.
+func (d *Detector) Quiet(now Boot) quorum.Set {
+	quiet := d.suspect
+	for rest := d.others(); rest != 0; rest &= rest - 1 {
+		slot := rest.First()
+		if p := &d.peers[slot]; p.known && p.heard && now-p.last > max(Floor, 3*d.interval)+d.slack(now) {
+			quiet |= 1 << slot
+		}
+	}
+	return quiet
 }
 
 // measure notes how late this tick came.
 func (d *Detector) measure(now Boot) {
 	if d.due > 0 && now > d.due {
 		late := now - d.due
-		d.late.add(now, late)
+		d.stall.add(now, late)
+		if late <= Cap {
+			d.late.add(now, late)
+		}
 		if late > LateTolerance {
-			d.grace, d.graceEnd = max(late, d.slack(now)), now+late+2*d.interval
+			// No pause, however long, makes deadlines longer than twice Cap.
+			grace := min(late, Cap)
+			d.grace, d.graceEnd = max(grace, d.slack(now)), now+grace+2*d.interval
 		}
 		if late > Floor {
 			d.abstain = now + Floor
 		}
+	}
+	if d.begun == 0 {
+		d.begun = now
 	}
 	d.due = now + d.interval
 }
@@ -214,9 +275,15 @@ func (d *Detector) timeout(p *peer) time.Duration {
 	if !p.heard {
 		return Cap
 	}
-	t := max(Floor, p.gaps.max()*gapMargin/2, p.beat.Late*gapMargin/2)
+	t := max(Patience(p.beat.Late), p.gaps.max()*gapMargin/2)
 	t = max(t, time.Duration(misses(1-p.got))*d.interval+d.interval/2)
 	return min(t, Cap)
+}
+
+// Patience is how long a node may be silent that itself is late by up to late.
+// Long gaps and loss on the way make it longer, up to [Cap].
+func Patience(late time.Duration) time.Duration {
+	return min(max(Floor, late*gapMargin/2), Cap)
 }
 
 // misses is how many heartbeats in a row may be lost by chance, at the given
@@ -235,7 +302,9 @@ func misses(loss float64) int {
 // count weighs the suspicions: a node is lost while a majority of the voters
 // misses it.
 func (d *Detector) count(now Boot) {
-	for slot := uint8(0); slot < 32; slot++ {
+	d.countSkew(now, d.self)
+	for rest := d.others(); rest != 0; rest &= rest - 1 {
+		slot := rest.First()
 		if !d.peers[slot].known {
 			continue
 		}
@@ -243,12 +312,14 @@ func (d *Detector) count(now Boot) {
 		if d.suspect.Has(slot) && now >= d.abstain {
 			votes |= 1 << d.self
 		}
-		for o := uint8(0); o < 32; o++ {
+		for rest := d.others(); rest != 0; rest &= rest - 1 {
+			o := rest.First()
 			p := &d.peers[o]
 			if o != slot && p.known && p.heard && now-p.beatAt <= VoteLife && !p.beat.Abstain && p.beat.Suspect.Has(slot) {
 				votes |= 1 << o
 			}
 		}
+		d.countSkew(now, slot)
 		switch {
 		case !d.suspect.Has(slot):
 			// What this node hears is not lost, whatever the others say.
@@ -263,21 +334,28 @@ func (d *Detector) count(now Boot) {
 func (d *Detector) Beat(now Boot) Beat {
 	d.seq++
 	return Beat{
-		Seq: d.seq, Sent: now, Heard: d.Alive(), Suspect: d.suspect,
-		Late: d.Late(), Abstain: now < d.abstain,
+		Seq: d.seq, Sent: now, Heard: d.hears(), Suspect: d.suspect, Skewed: d.odd(),
+		Late: d.late.max(), Abstain: now < d.abstain,
 	}
 }
 
-// Alive is the set of nodes, this one included, that are heard and not missed.
-func (d *Detector) Alive() quorum.Set {
+// Alive is the set of nodes, this one included, that are heard and not suspect.
+func (d *Detector) Alive() quorum.Set { return d.hears() &^ d.suspect }
+
+// hears is the set of nodes, this one included, whose heartbeats come.
+func (d *Detector) hears() quorum.Set {
 	heard := quorum.Set(1) << d.self
-	for slot := uint8(0); slot < 32; slot++ {
-		if p := &d.peers[slot]; p.known && p.heard && !d.suspect.Has(slot) {
+	for rest := d.others(); rest != 0; rest &= rest - 1 {
+		slot := rest.First()
+		if p := &d.peers[slot]; p.known && p.heard && !d.silent.Has(slot) {
 			heard |= 1 << slot
 		}
 	}
 	return heard
 }
+
+// others is the set of all members but this node.
+func (d *Detector) others() quorum.Set { return d.members &^ (1 << d.self) }
 
 // Suspect is the set of nodes that this node misses.
 func (d *Detector) Suspect() quorum.Set { return d.suspect }
@@ -289,17 +367,34 @@ func (d *Detector) Lost() quorum.Set { return d.lost }
 // hears them and they say that they hear it.
 func (d *Detector) Quorate(now Boot) bool {
 	yes := quorum.Set(1) << d.self
-	for slot := uint8(0); slot < 32; slot++ {
+	for rest := d.others(); rest != 0; rest &= rest - 1 {
+		slot := rest.First()
 		p := &d.peers[slot]
-		if p.known && p.heard && !d.suspect.Has(slot) && now-p.beatAt <= Cap && p.beat.Heard.Has(d.self) {
+		if p.known && p.heard && !d.silent.Has(slot) && now-p.beatAt <= Cap && p.beat.Heard.Has(d.self) {
 			yes |= 1 << slot
 		}
 	}
 	return d.voters.Reached(yes)
 }
 
-// Late is this node's own worst lateness in the last ten minutes.
+// Late is this node's own worst lateness in the last ten minutes, as far as
+// waiting can cover it: up to [Cap].
 func (d *Detector) Late() time.Duration { return d.late.max() }
+
+// Measured is for how long own lateness has been measured.
+func (d *Detector) Measured(now Boot) time.Duration {
+	if d.begun == 0 {
+		return 0
+	}
+	return now - d.begun
+}
+
+// Stall is this node's own worst lateness in the last ten minutes.
+func (d *Detector) Stall() time.Duration { return d.stall.max() }
+
+// Skewed is the set of nodes, perhaps with this one, whose clocks a majority of
+// the voters finds to run at another rate than their own.
+func (d *Detector) Skewed() quorum.Set { return d.skewed }
 
 // Timeout is how long the node in slot may be silent at present.
 func (d *Detector) Timeout(slot uint8) time.Duration {

@@ -164,11 +164,11 @@ func TestNodeThatHearsNobodyIsSuspectAlthoughItIsHeard(t *testing.T) {
 			r.d.Tick(r.now)
 		}
 	}
-	say(2, Cap/2)
+	say(2, Floor/2)
 	if r.d.Suspect() != 0 {
 		t.Error("suspect after half of the time")
 	}
-	say(2, Cap)
+	say(2, Floor+every)
 	if !r.d.Lost().Has(1) {
 		t.Errorf("suspect %b, lost %b: a deaf node still counts as alive", r.d.Suspect(), r.d.Lost())
 	}
@@ -179,7 +179,7 @@ func TestNodeThatHearsNobodyIsSuspectAlthoughItIsHeard(t *testing.T) {
 }
 
 func TestBeatSurvivesTheWire(t *testing.T) {
-	want := Beat{Seq: 9, Sent: time.Hour, Heard: 7, Suspect: 1 << 31, Late: 35 * time.Millisecond, Abstain: true}
+	want := Beat{Seq: 9, Sent: time.Hour, Heard: 7, Suspect: 1 << 31, Skewed: 5, Late: 35 * time.Millisecond, Abstain: true}
 	got, rest, err := ParseBeat(append(AppendBeat(nil, want), 1, 2))
 	if err != nil || len(rest) != 2 {
 		t.Fatalf("rest %v, error %v", rest, err)

@@ -12,16 +12,17 @@ import (
 var ErrMalformed = errors.New("malformed heartbeat")
 
 // beatSize is the length of an encoded heartbeat.
-const beatSize = 8 + 8 + 4 + 4 + 4 + 1
+const beatSize = 8 + 8 + 4 + 4 + 4 + 4 + 1
 
 // AppendBeat appends the encoding of b: sequence and send time in nanoseconds
-// (8 bytes each), heard and suspect sets (4 each), lateness in microseconds (4)
+// (8 bytes each), heard, suspect and skewed sets (4 each), lateness in microseconds (4)
 // and flags (1), all big endian.
 func AppendBeat(buf []byte, b Beat) []byte {
 	buf = binary.BigEndian.AppendUint64(buf, b.Seq)
 	buf = binary.BigEndian.AppendUint64(buf, uint64(b.Sent))
 	buf = binary.BigEndian.AppendUint32(buf, uint32(b.Heard))
 	buf = binary.BigEndian.AppendUint32(buf, uint32(b.Suspect))
+	buf = binary.BigEndian.AppendUint32(buf, uint32(b.Skewed))
 	buf = binary.BigEndian.AppendUint32(buf, uint32(min(b.Late.Microseconds(), 1<<31)))
 	if b.Abstain {
 		return append(buf, 1)
@@ -40,8 +41,9 @@ func ParseBeat(data []byte) (Beat, []byte, error) {
 		Sent:    Boot(binary.BigEndian.Uint64(data[8:])),
 		Heard:   quorum.Set(binary.BigEndian.Uint32(data[16:])),
 		Suspect: quorum.Set(binary.BigEndian.Uint32(data[20:])),
-		Late:    time.Duration(binary.BigEndian.Uint32(data[24:])) * time.Microsecond,
-		Abstain: data[28] == 1,
+		Skewed:  quorum.Set(binary.BigEndian.Uint32(data[24:])),
+		Late:    time.Duration(binary.BigEndian.Uint32(data[28:])) * time.Microsecond,
+		Abstain: data[32] == 1,
 	}
 	if b.Sent < 0 || b.Late > time.Hour {
 		return Beat{}, nil, ErrMalformed

@@ -47,11 +47,20 @@ const (
 	exhaustedWait = time.Second
 )
 
-func (c *claimant) admit(floor, ceiling uint64) {
-	if !c.admitted {
-		c.admitted, c.floor = true, floor
-	}
+// raise takes a higher floor and ceiling. What is claimed with a number that is
+// not above the floor is claimed anew (one-number).
+func (c *claimant) raise(n *Node, now Boot, floor, ceiling uint64) {
 	c.ceiling = max(c.ceiling, ceiling)
+	if floor <= c.floor {
+		return
+	}
+	c.floor = floor
+	for i := range c.claims {
+		if x := &c.claims[i]; x.phase != resting && x.number <= floor {
+			c.abandon(n, x)
+			x.retry = now
+		}
+	}
 }
 
 func (c *claimant) find(id ID) (int, bool) {
@@ -65,7 +74,9 @@ func (c *claimant) seek(n *Node, now Boot, seeks []Seek) {
 		if i, ok := c.find(s.ID); ok {
 			x = c.claims[i]
 		} else {
-			x.retry = now
+			// one-number: a service that was sought before, and forgotten since, has
+			// been claimed with no number above this.
+			x.retry, x.highest = now, c.highestSeen
 		}
 		if s.Claim && !x.Claim {
 			x.retry = now
@@ -117,19 +128,34 @@ func (c *claimant) abandon(n *Node, x *claim) {
 }
 
 func (c *claimant) wants(n *Node, x *claim) bool {
-	return c.admitted && x.Claim && x.TTL > 0 && !n.holder.holds(x.ID)
+	return c.admitted && x.Claim && x.TTL > 0 && !n.holder.holds(x.ID) && !n.skewed.Has(n.self)
+}
+
+// idle reports whether x is not to be acted on. held are the leases of this
+// node that were not passed yet, in the order of services like the claims.
+func (c *claimant) idle(n *Node, x *claim, held *[]heldEntry) bool {
+	for len(*held) > 0 && (*held)[0].ID < x.ID {
+		*held = (*held)[1:]
+	}
+	return !c.admitted || !x.Claim || x.TTL <= 0 || n.skewed.Has(n.self) || len(*held) > 0 && (*held)[0].ID == x.ID
 }
 
 func (c *claimant) tick(n *Node, now Boot) {
+	held := n.holder.entries
 	for i := range c.claims {
 		x := &c.claims[i]
-		if !c.wants(n, x) || now < x.retry {
+		if c.idle(n, x, &held) || now < x.retry {
 			continue
 		}
 		switch x.phase {
 		case resting:
 			c.start(n, now, x)
 		case preparing:
+			if n.reached(x.promises) {
+				// The voters have changed: those that promised are a majority now.
+				c.free(n, now, x)
+				continue
+			}
 			if x.nacks != 0 {
 				// One refused this number and the others have not come to a
 				// majority; if one of them is dead they never will.
@@ -158,6 +184,11 @@ func (c *claimant) start(n *Node, now Boot, x *claim) {
 	x.phase, x.number = preparing, number
 	x.promises, x.accepts, x.nacks, x.waits = 0, 0, 0, 0
 	c.see(x, number)
+	if planted(noPrepare) {
+		x.promises = n.config.All()
+		c.open(n, now, x)
+		return
+	}
 	c.prepare(n, now, x)
 }
 
@@ -208,7 +239,7 @@ func (c *claimant) answered(n *Node, now Boot, from uint8, m *Message) {
 			return
 		}
 		x.nacks |= 1 << from
-		if n.config.Reached(n.config.All() &^ x.nacks) {
+		if n.reached(n.config.All() &^ x.nacks) {
 			return
 		}
 		c.giveWay(n, now, x)
@@ -233,12 +264,22 @@ func (c *claimant) promised(n *Node, now Boot, x *claim, from uint8) {
 	switch {
 	case x.phase == proposing:
 		n.send(from, Message{Kind: KindPropose, ID: x.ID, Number: x.number, TTL: x.asked.TTL, Soft: x.asked.Soft, Sent: x.sent})
-	case n.config.Reached(x.promises):
-		n.note(Free, now, x.ID, x.number)
-		x.phase, x.sent = proposing, now
-		x.asked = Entry{ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft}
-		c.propose(n, now, x)
+	case n.reached(x.promises):
+		c.free(n, now, x)
 	}
+}
+
+// free notes that a majority has promised, and goes on to propose.
+func (c *claimant) free(n *Node, now Boot, x *claim) {
+	n.note(Free, now, x.ID, x.number)
+	c.open(n, now, x)
+}
+
+// open begins to propose what a majority promised.
+func (c *claimant) open(n *Node, now Boot, x *claim) {
+	x.phase, x.sent = proposing, now
+	x.asked = Entry{ID: x.ID, Number: x.number, TTL: x.TTL, Soft: x.Soft}
+	c.propose(n, now, x)
 }
 
 func (c *claimant) accepted(n *Node, now Boot, x *claim, from uint8, sent Boot) {
@@ -248,7 +289,10 @@ func (c *claimant) accepted(n *Node, now Boot, x *claim, from uint8, sent Boot) 
 	x.accepts |= 1 << from
 	// count-from-send, and by the TTL that the voters accepted.
 	until := x.sent + valid(x.asked.TTL)
-	if !n.config.Reached(x.accepts) || now >= until {
+	if planted(countFromArrival) {
+		until = now + valid(x.asked.TTL)
+	}
+	if !n.reached(x.accepts) || now >= until {
 		return
 	}
 	x.phase, x.attempt = resting, 0
@@ -259,10 +303,10 @@ func (c *claimant) accepted(n *Node, now Boot, x *claim, from uint8, sent Boot) 
 }
 
 func (c *claimant) next(n *Node) Boot {
-	next := Boot(-1)
+	next, held := Boot(-1), n.holder.entries
 	for i := range c.claims {
 		x := &c.claims[i]
-		if c.wants(n, x) && (next < 0 || x.retry < next) {
+		if !c.idle(n, x, &held) && (next < 0 || x.retry < next) {
 			next = x.retry
 		}
 	}

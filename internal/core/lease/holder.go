@@ -59,7 +59,12 @@ func (h *holder) holds(id ID) bool {
 
 // valid is how long a lease of ttl lasts for its holder, from the moment it
 // asked for it (count-from-send).
-func valid(ttl time.Duration) time.Duration { return ttl - ttl/DriftBound }
+func valid(ttl time.Duration) time.Duration {
+	if planted(noDriftBound) {
+		return ttl
+	}
+	return ttl - ttl/DriftBound
+}
 
 func (h *holder) add(e Entry, until Boot) {
 	i, ok := h.find(e.ID)
@@ -74,6 +79,9 @@ func (h *holder) add(e Entry, until Boot) {
 
 // expire drops what has lapsed. What lapsed is not renewed (no-second-life).
 func (h *holder) expire(n *Node, now Boot) {
+	if planted(secondLife) {
+		return
+	}
 	dropped := false
 	h.entries = slices.DeleteFunc(h.entries, func(e heldEntry) bool {
 		if now < e.until {
@@ -108,7 +116,7 @@ func (h *holder) beat(n *Node, now Boot) {
 		r.left--
 		n.sendVoters(Message{Kind: KindRelease, ID: r.id, Number: r.number})
 	}
-	if len(h.entries) == 0 {
+	if len(h.entries) == 0 || n.skewed.Has(n.self) {
 		return
 	}
 	all := n.config.All()
@@ -140,10 +148,13 @@ func (h *holder) sendSet(n *Node, to uint8) {
 func (h *holder) acked(n *Node, now Boot, from uint8, m *Message) {
 	h.expire(n, now)
 	a := &h.acks[from]
-	if m.Sent < a.sent || m.Sent > now || m.Set > h.set {
+	if m.Sent < a.sent && !planted(countFromArrival) || m.Sent > now || m.Set > h.set {
 		return
 	}
 	a.sent, a.set, a.all = m.Sent, m.Set, m.RefusedAll
+	if planted(countFromArrival) {
+		a.sent = now
+	}
 	a.refused = append(a.refused[:0], m.Refused...)
 	slices.Sort(a.refused)
 	h.extend(n)
@@ -170,7 +181,7 @@ func (h *holder) extend(n *Node) {
 				continue
 			}
 			yes |= 1 << slot
-			if n.config.Reached(yes) {
+			if n.reached(yes) {
 				e.until = max(e.until, a.sent+valid(e.TTL))
 				break
 			}
@@ -180,7 +191,10 @@ func (h *holder) extend(n *Node) {
 
 // renews reports whether the acknowledgement is good for e.
 func (a *ackView) renews(e *heldEntry) bool {
-	if a.all || a.set < e.since {
+	if planted(noRefusals) {
+		return a.set >= e.since
+	}
+	if a.all || a.set < e.since && !planted(ackOfAnySet) {
 		return false
 	}
 	_, refused := slices.BinarySearch(a.refused, e.ID)

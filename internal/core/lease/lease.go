@@ -19,9 +19,12 @@
 //	count-from-send    a holder counts from the moment it sent what a majority
 //	                   acknowledged, shortened by the drift bound
 //	no-second-life     a lease that lapsed is never renewed, only claimed again
-//	one-number         a voter promises each ballot number of a service once, so
-//	                   that epochs strictly grow
+//	one-number         a voter promises each ballot number of a service once, and
+//	                   a set of voters only numbers above all that were in use
+//	                   before it, so that epochs strictly grow
 //	newest-config      a voter does not serve a node with an older set of voters
+//	known-rates        a voter whose clock is found to run at another rate does not
+//	                   count, and such a node holds nothing
 //
 // The package is pure: no clock, no I/O. A [Node] is driven by one caller and is
 // not safe for concurrent use.
@@ -101,7 +104,8 @@ const (
 	KindNack
 	// KindRelease gives a lease back.
 	KindRelease
-	// KindConfig tells a node a newer set of voters.
+	// KindConfig tells a node a newer set of voters, and the floor and ceiling of
+	// ballot numbers that go with it.
 	KindConfig
 )
 
@@ -111,7 +115,7 @@ type Message struct {
 	Version uint64 // the sender's configuration
 
 	ID     ID     // Prepare .. Release
-	Number uint64 // ballot number: Prepare .. Release
+	Number uint64 // ballot number: Prepare .. Release. Config: the floor
 	Rank   uint8  // Prepare
 	Soft   bool   // Prepare, Propose, and entries
 
@@ -129,7 +133,9 @@ type Message struct {
 	// RefusedAll says that more are refused than fit; all count as refused.
 	RefusedAll bool
 
-	Highest uint64 // Nack: a number that the next attempt must exceed; 0: the claim waits
+	// Highest is a number that the next attempt must exceed, or 0 if the claim
+	// waits. Config: the ceiling.
+	Highest uint64 // Nack, Config
 	Holder  uint8  // Nack: who holds it, or NoSlot
 
 	Voters quorum.Set // Config
@@ -186,6 +192,7 @@ type Node struct {
 	inc    uint64
 	config quorum.Config
 	lost   quorum.Set
+	skewed quorum.Set
 
 	voter    voter
 	holder   holder
@@ -216,16 +223,37 @@ func (n *Node) Configure(c quorum.Config) {
 func (n *Node) Config() quorum.Config { return n.config }
 
 // Admit opens the node's vote and its claims. A node that starts without
-// memory calls it once, with the ceiling that was in force before it started
+// memory calls it first with the ceiling that was in force before it started
 // as floor and the longest TTL in use. It votes when longest has passed
-// (silent-restart). Later calls only raise the ceiling.
+// (silent-restart).
+//
+// Later calls only raise floor and ceiling. With a new set of voters the floor
+// is the ceiling that was in force before it: of the voters there are now, none
+// need have heard of the numbers that were used before (one-number). Call
+// [Node.Configure] first.
 func (n *Node) Admit(now Boot, floor, ceiling uint64, longest time.Duration) {
-	n.claimant.admit(floor, ceiling)
-	n.voter.admit(now, floor, longest)
+	n.claimant.admitted = true
+	n.raise(now, floor, ceiling)
+	n.voter.admit(now, longest)
+}
+
+// raise takes a higher floor and ceiling of ballot numbers.
+func (n *Node) raise(now Boot, floor, ceiling uint64) {
+	if planted(noFloor) {
+		floor = 0
+	}
+	n.voter.floor = max(n.voter.floor, floor)
+	n.claimant.raise(n, now, floor, ceiling)
 }
 
 // SetLost tells which nodes a majority holds for lost. Only soft leases use it.
 func (n *Node) SetLost(lost quorum.Set) { n.lost = lost }
+
+// SetSkewed tells whose clocks run at a rate that the drift bound does not
+// cover. Their votes do not count; a node that is among them itself neither
+// votes nor claims, and lets go of what it holds by not renewing it
+// (known-rates).
+func (n *Node) SetSkewed(skewed quorum.Set) { n.skewed = skewed }
 
 // Seek replaces the list of services that this node may hold.
 func (n *Node) Seek(now Boot, seeks []Seek) {
@@ -260,16 +288,20 @@ func (n *Node) Receive(now Boot, from uint8, inc uint64, m *Message) {
 	switch m.Kind {
 	case KindConfig:
 		n.Configure(quorum.Config{Version: m.Version, Voters: m.Voters, Prior: m.Prior})
+		n.raise(now, m.Number, m.Highest)
 	case KindBeat, KindSet, KindPrepare, KindPropose, KindRelease:
 		// newest-config: an older set of voters may have no voter in common
 		// with the one that others count by.
-		if m.Version < n.config.Version {
-			n.send(from, Message{Kind: KindConfig, Voters: n.config.Voters, Prior: n.config.Prior})
+		if m.Version < n.config.Version && !planted(noNewestConfig) {
+			n.send(from, Message{
+				Kind: KindConfig, Voters: n.config.Voters, Prior: n.config.Prior, Number: n.voter.floor, Highest: n.claimant.ceiling,
+			})
 			return
 		}
 		n.voter.receive(n, now, peer{from, inc}, m)
 	case KindAck, KindPromise, KindAccept, KindNack:
-		if m.Inc != n.inc || !n.config.All().Has(from) {
+		// known-rates: a promise by a clock of another rate ends at any time.
+		if m.Inc != n.inc || !n.config.All().Has(from) || n.skewed.Has(from) {
 			return
 		}
 		if m.Kind == KindAck {
@@ -311,7 +343,7 @@ func (n *Node) Highest() uint64 { return n.claimant.highestSeen }
 
 // Voting reports whether this node votes at now.
 func (n *Node) Voting(now Boot) bool {
-	return n.voter.admitted && now >= n.voter.silentUntil && n.config.All().Has(n.self)
+	return n.voter.admitted && now >= n.voter.silentUntil && n.config.All().Has(n.self) && !n.skewed.Has(n.self)
 }
 
 // Next returns the moment at which Tick must be called at the latest, or a
@@ -343,6 +375,15 @@ func (n *Node) Outbox() []Envelope {
 func (n *Node) Notes() []Note {
 	n.notes, n.noted = n.noted[:0], n.notes
 	return n.noted
+}
+
+// reached reports whether yes holds a majority of every set of voters that
+// counts.
+func (n *Node) reached(yes quorum.Set) bool {
+	if planted(noJointMajority) {
+		return quorum.Config{Voters: n.config.Voters}.Reached(yes)
+	}
+	return n.config.Reached(yes)
 }
 
 func (n *Node) send(to uint8, m Message) {

@@ -128,7 +128,7 @@ func TestNewestConfigIsSentToWhoUsesAnOlderOne(t *testing.T) {
 	n := voterAt(2 * sec)
 	n.Configure(quorum.Config{Version: 5, Voters: 11, Prior: 7})
 	out := answers(n, 2*sec, 1, Message{Kind: KindPrepare, Version: 4, ID: 1, Number: 60})
-	want := []Envelope{{To: 1, Message: Message{Kind: KindConfig, Version: 5, Voters: 11, Prior: 7}}}
+	want := []Envelope{{To: 1, Message: Message{Kind: KindConfig, Version: 5, Voters: 11, Prior: 7, Number: 50, Highest: 1000}}}
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Error(diff)
 	}
@@ -387,5 +387,30 @@ func TestDeafClaimantDoesNotKeepOthersOut(t *testing.T) {
 	x.live(5*sec, func(from, to uint8, _ *Message) bool { return to != 2 || from == 2 })
 	if len(x.n[1].Holds(x.now, nil)) != 1 && !x.n[1].holder.holds(7) {
 		t.Error("node 1 does not win although node 2 hears no answer")
+	}
+}
+
+// A voter that was cut off promised the lease to itself. When it came back, it
+// refused to renew it for ever, so that the next voter's death cost the lease.
+func TestVoterThatComesBackRenewsAgain(t *testing.T) {
+	x := newTrio(t)
+	x.n[0].Seek(x.now, []Seek{{ID: 7, TTL: sec, Claim: true}})
+	x.live(500*time.Millisecond, without(9))
+	x.n[2].Seek(x.now, []Seek{{ID: 7, TTL: sec, Claim: true, Rank: 1}})
+	x.live(3*sec, without(2))
+	x.n[2].Seek(x.now, []Seek{{ID: 7, TTL: sec, Rank: 1}})
+	x.live(sec, without(9))
+	number := x.n[0].Holds(x.now, nil)
+	x.live(4*sec, without(1))
+	if diff := cmp.Diff(1, len(x.n[0].Holds(x.now, nil))); diff != "" || x.n[0].Holds(x.now, nil)[0].Number != number[0].Number {
+		t.Errorf("node 0 holds %v, it held %v when node 1 died", x.n[0].Holds(x.now, nil), number)
+	}
+	x.n[0].Seek(x.now, nil)
+	x.n[0].Release(x.now, 7, number[0].Number)
+	x.live(sec, without(9))
+	for i, n := range x.n {
+		if got := n.HolderOf(x.now, 7); got != NoSlot {
+			t.Errorf("voter %d holds node %d for the holder of a lease that was given back", i, got)
+		}
 	}
 }

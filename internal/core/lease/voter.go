@@ -68,13 +68,15 @@ func (v *voter) init() {
 	}
 }
 
-func (v *voter) admit(now Boot, floor uint64, longest time.Duration) {
+func (v *voter) admit(now Boot, longest time.Duration) {
 	if v.admitted {
 		return
 	}
 	v.admitted = true
-	v.floor = floor
 	v.silentUntil = now + longest + longest/DriftBound + time.Millisecond
+	if planted(noSilence) {
+		v.silentUntil = now
+	}
 }
 
 func (v *voter) find(id ID) (int, bool) {
@@ -142,7 +144,7 @@ func (v *voter) expiry(r *voteRecord) Boot {
 		return 0
 	}
 	from := r.at
-	if h := &v.holders[r.by.slot]; r.inSet && h.inc == r.by.inc {
+	if h := &v.holders[r.by.slot]; r.inSet && h.inc == r.by.inc && (!planted(queueFirst) || len(r.queue) == 0) {
 		from = max(from, h.lastBeat)
 	}
 	return max(r.keep, from+r.ttl)
@@ -160,8 +162,10 @@ func (v *voter) receive(n *Node, now Boot, from peer, m *Message) {
 		v.propose(n, now, from, m)
 	case KindRelease:
 		if i, ok := v.find(m.ID); ok {
-			if r := &v.records[i]; r.by == from && r.number == m.Number {
+			if r := &v.records[i]; r.by == from && (r.number == m.Number || planted(anyRelease)) {
 				r.by, r.inSet, r.keep = nobody, false, 0
+				h := &v.holders[from.slot]
+				h.entries = slices.DeleteFunc(h.entries, func(e Entry) bool { return e.ID == r.id && e.Number == r.number })
 				v.refuse(from.slot)
 				v.serve(n, now, r)
 			}
@@ -200,11 +204,32 @@ func (v *voter) beat(n *Node, now Boot, from peer, m *Message) {
 	if !n.Voting(now) {
 		return
 	}
+	if len(h.refused) > 0 {
+		v.takeBack(now, from, h)
+	}
 	ack := Message{Kind: KindAck, Inc: from.inc, Sent: h.lastSent, Set: h.set, Refused: h.refused}
 	if len(ack.Refused) > PartEntries {
 		ack.Refused, ack.RefusedAll = nil, true
 	}
 	n.send(from.slot, ack)
+}
+
+// takeBack lets a holder have again what ended at this voter alone: the voter
+// was cut off, or slept, and has promised it to somebody who never won it.
+// Whoever does win it must be accepted first, by voters whom nothing binds
+// (promise-kept).
+func (v *voter) takeBack(now Boot, from peer, h *holderView) {
+	for _, e := range h.entries {
+		i, ok := v.find(e.ID)
+		if !ok {
+			continue
+		}
+		if r := &v.records[i]; r.by == nobody && r.number == e.Number && e.TTL > 0 {
+			r.by, r.at, r.keep = from, now, 0
+			r.ttl, r.soft, r.inSet = e.TTL, e.Soft, true
+		}
+	}
+	v.refuse(from.slot)
 }
 
 // part takes one part of a holder's set, and the set when it is whole.
@@ -248,12 +273,15 @@ func (v *voter) install(n *Node, now Boot, from peer, h *holderView) {
 		// has only promised, even a higher number, does not stand in the way: a
 		// proposal is looked at again when it comes (promise-kept), and a node
 		// that was cut off for a while promises itself much that it never wins.
-		newer := e.Number > r.number
+		newer := e.Number > r.number || e.Number == r.number && r.by == nobody // see takeBack
 		switch {
 		case same:
 			// promise-kept: a shorter TTL takes effect only after what was
 			// promised under the longer one.
 			r.keep = max(r.keep, v.expiry(r))
+			if planted(shorterAtOnce) {
+				r.keep = 0
+			}
 		case newer:
 			if r.by != nobody && r.by != from {
 				v.drop(r)
@@ -296,7 +324,7 @@ func (v *voter) refuse(slot uint8) {
 
 // binds reports whether r's lease stands in the way of a claim.
 func (v *voter) binds(n *Node, now Boot, r *voteRecord, from peer, soft bool) bool {
-	if r.by == from || now >= v.expiry(r) {
+	if r.by == from || now >= v.expiry(r) || planted(promiseBroken) {
 		return false
 	}
 	return !r.soft || !soft || !n.lost.Has(r.by.slot)
@@ -311,11 +339,12 @@ func (v *voter) prepare(n *Node, now Boot, from peer, m *Message) {
 		return
 	}
 	n.claimant.highestSeen = max(n.claimant.highestSeen, m.Number)
-	again := m.Number == r.promised && from == r.promisedTo
-	if again && r.by == from && r.number == m.Number {
+	again := m.Number == r.promised && from == r.promisedTo && r.number != m.Number
+	if r.by == from && r.number == m.Number {
 		return // a late double: the proposal was accepted long since
 	}
-	// one-number: a number that was promised or held is not promised again.
+	// one-number: a number that was promised or held is not promised again. The
+	// one exception is a promise that its claimant has not heard of.
 	if bar := max(r.promised, r.number, v.floor); m.Number <= bar && !again {
 		v.unqueue(r, from)
 		n.send(from.slot, Message{Kind: KindNack, ID: m.ID, Number: m.Number, Inc: from.inc, Highest: bar, Holder: NoSlot})
@@ -367,8 +396,10 @@ func (v *voter) propose(n *Node, now Boot, from peer, m *Message) {
 	if r == nil {
 		return
 	}
-	// exact-promise
-	if r.promised != m.Number || r.promisedTo != from {
+	// exact-promise. A lease that has ended is not accepted again, however late its
+	// proposal comes, nor one under a floor that has risen since (one-number).
+	late := r.number == m.Number && r.by != from || r.number != m.Number && m.Number <= v.floor
+	if late || (r.promised != m.Number || r.promisedTo != from) && !planted(anyPromise) && !planted(noPrepare) {
 		n.send(from.slot, Message{
 			Kind: KindNack, ID: m.ID, Number: m.Number, Inc: from.inc,
 			Highest: max(r.promised, r.number, v.floor, m.Number), Holder: NoSlot,
@@ -385,7 +416,7 @@ func (v *voter) propose(n *Node, now Boot, from peer, m *Message) {
 		}
 		r.by, r.number, r.inSet, r.ttl, r.at = from, m.Number, false, 0, 0
 	}
-	if r.number == m.Number && r.inSet {
+	if r.number == m.Number && r.inSet && !planted(lateDoubleShortens) {
 		// A late double: the set says what is renewed now, and for how long.
 		n.send(from.slot, Message{Kind: KindAccept, ID: m.ID, Number: m.Number, Inc: from.inc, Sent: m.Sent})
 		return

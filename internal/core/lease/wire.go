@@ -51,7 +51,7 @@ func Append(buf []byte, m *Message) []byte {
 	case KindRelease:
 		u(uint64(m.ID), m.Number)
 	case KindConfig:
-		u(uint64(m.Voters), uint64(m.Prior))
+		u(uint64(m.Voters), uint64(m.Prior), m.Number, m.Highest)
 	}
 	return buf
 }
@@ -89,12 +89,13 @@ func (r *reader) ttl() time.Duration {
 }
 
 // Parse reads what Append wrote into m and returns the bytes after it. It
-// returns ErrMalformed for anything else.
+// returns ErrMalformed for anything else. The slices of m are used again, so
+// that a message read before into the same m is spoiled.
 func Parse(data []byte, m *Message) ([]byte, error) {
 	if len(data) == 0 {
 		return nil, ErrMalformed
 	}
-	*m = Message{Kind: Kind(data[0])}
+	*m = Message{Kind: Kind(data[0]), Entries: m.Entries[:0], Refused: m.Refused[:0]}
 	r := &reader{data: data[1:]}
 	m.Version = r.any()
 	switch m.Kind {
@@ -123,7 +124,7 @@ func Parse(data []byte, m *Message) ([]byte, error) {
 	case KindRelease:
 		m.ID, m.Number = r.id(), r.any()
 	case KindConfig:
-		m.Voters, m.Prior = r.set(), r.set()
+		m.Voters, m.Prior, m.Number, m.Highest = r.set(), r.set(), r.any(), r.any()
 	default:
 		return nil, ErrMalformed
 	}

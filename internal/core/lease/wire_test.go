@@ -20,7 +20,7 @@ var samples = []Message{
 	{Kind: KindAccept, ID: 1, Number: 2, Inc: 4, Sent: time.Hour},
 	{Kind: KindNack, ID: 1, Number: 2, Inc: 4, Highest: 99, Holder: NoSlot},
 	{Kind: KindRelease, ID: 1 << 31, Number: 2},
-	{Kind: KindConfig, Version: 4, Voters: 7, Prior: 0x80000000},
+	{Kind: KindConfig, Version: 4, Voters: 7, Prior: 0x80000000, Number: 3, Highest: 1 << 50},
 }
 
 func TestMessagesSurviveTheWire(t *testing.T) {

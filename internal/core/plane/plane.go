@@ -26,7 +26,7 @@ const MaxPacket = 1200
 type Duty struct {
 	Members quorum.Set // all nodes of the cell, this one included
 	Config  quorum.Config
-	Floor   uint64 // see lease.Node.Admit; only the first duty's counts
+	Floor   uint64 // see lease.Node.Admit; it only rises
 	Ceiling uint64
 	Longest time.Duration // longest TTL in use
 	Seeks   []Seek
@@ -42,7 +42,8 @@ type Seek struct {
 	Claim bool
 }
 
-// Packet is bytes for one other node.
+// Packet is bytes for one other node. Data is valid until the next call of
+// [Node.Packets].
 type Packet struct {
 	To   uint8
 	Data []byte
@@ -58,13 +59,19 @@ type Node struct {
 
 	interval time.Duration
 	nextBeat Boot
-	held     map[lease.ID]Boot // no claim before then; see Release
+	// nextHurry is when renewals may be asked for again between heartbeats.
+	nextHurry Boot
+	restless  Boot              // when it was last not calm
+	gone      quorum.Set        // lost or quiet, when the claims were last thought over
+	held      map[lease.ID]Boot // no claim before then; see Release
 
 	pending [32][]byte
 	urgent  bool // something pending does not wait for the next heartbeat
 
-	packets []Packet
-	msg     lease.Message
+	packets, handed []Packet // the outbox and the one handed out last
+	spare           [][]byte // buffers to be used again
+	msg             lease.Message
+	version         uint64 // of the voters that the detector knows
 }
 
 // releaseHold is how long a lease that this node gave back is not claimed
@@ -90,9 +97,10 @@ func Interval(n int) time.Duration {
 // SetDuty takes a new duty.
 func (n *Node) SetDuty(now Boot, d Duty) {
 	n.duty = d
+	n.restless = now
 	n.leases.Configure(d.Config)
 	n.interval = Interval(d.Members.Len())
-	n.detector.Configure(now, d.Members, n.leases.Config(), n.interval)
+	n.configure(now)
 	if d.Config.Version > 0 && d.Longest > 0 {
 		n.leases.Admit(now, d.Floor, d.Ceiling, d.Longest)
 	}
@@ -118,6 +126,7 @@ func (n *Node) Receive(now Boot, from uint8, inc uint64, payload []byte) error {
 			return err
 		}
 		payload = rest
+		n.stir(now, n.msg.Kind)
 		n.leases.Receive(now, from, inc, &n.msg)
 	}
 	return nil
@@ -129,6 +138,13 @@ const beatTag = 0xbe
 // Refused takes the news that the node in slot has no guard that listens.
 func (n *Node) Refused(slot uint8) { n.detector.Refused(slot) }
 
+// Answered takes the news that the kernel of the node in slot lives.
+func (n *Node) Answered(now Boot, slot uint8) { n.detector.Answered(now, slot) }
+
+// Probe is the set of nodes of which it would help to know whether their kernel
+// answers.
+func (n *Node) Probe(now Boot) quorum.Set { return n.detector.Probe(now) }
+
 // Release gives a lease back; the instance must have stopped.
 func (n *Node) Release(now Boot, id lease.ID, number uint64) {
 	n.held[id] = now + releaseHold
@@ -139,18 +155,25 @@ func (n *Node) Release(now Boot, id lease.ID, number uint64) {
 
 // Next returns the moment at which Tick is due at the latest.
 func (n *Node) Next() Boot {
-	if next := n.leases.Next(); next >= 0 {
-		return min(next, n.nextBeat)
+	next := n.nextBeat
+	if at := n.leases.Next(); at >= 0 {
+		next = min(next, at)
 	}
-	return n.nextBeat
+	if at := n.leases.Pressed(); at >= 0 {
+		next = min(next, max(at, n.nextHurry))
+	}
+	return next
 }
 
 // Tick lets time pass. Drain the sockets first, so that what has arrived is
 // judged before what is missing.
 func (n *Node) Tick(now Boot) {
 	n.leases.Tick(now)
-	if now >= n.nextBeat {
+	switch at := n.leases.Pressed(); {
+	case now >= n.nextBeat:
 		n.beat(now)
+	case at >= 0 && now >= at && now >= n.nextHurry:
+		n.hurry(now)
 	}
 	n.settle(now)
 }
@@ -160,42 +183,73 @@ func (n *Node) beat(now Boot) {
 	if n.nextBeat <= now {
 		n.nextBeat = now + n.interval
 	}
-	n.detector.Configure(now, n.duty.Members, n.leases.Config(), n.interval)
+	if n.version != n.leases.Config().Version {
+		n.configure(now)
+	}
+	n.nextHurry = now + hurryEvery
 	lost := n.detector.Lost()
 	n.detector.Tick(now)
+	n.look(now)
 	n.leases.SetLost(n.detector.Lost())
-	if lost != n.detector.Lost() || len(n.held) > 0 {
+	n.leases.SetSkewed(n.detector.Skewed())
+	gone := n.detector.Lost() | n.detector.Quiet(now)
+	if lost != n.detector.Lost() || n.gone != gone || len(n.held) > 0 {
+		n.gone = gone
 		n.reseek(now)
 		n.leases.Tick(now)
 	}
-	b := n.detector.Beat(now)
+	var buf [64]byte
+	beat := detect.AppendBeat(append(buf[:0], beatTag), n.detector.Beat(now))
 	for slot := uint8(0); slot < 32; slot++ {
 		if slot == n.self || !n.duty.Members.Has(slot) {
 			continue
 		}
-		waiting := n.pending[slot]
-		buf := detect.AppendBeat(append(make([]byte, 0, 160), beatTag), b)
-		if len(buf)+len(waiting) > MaxPacket {
+		if len(beat)+len(n.pending[slot]) > MaxPacket {
 			n.flushTo(slot)
-			waiting = nil
 		}
-		n.pending[slot] = append(buf, waiting...)
+		// What waited goes behind the heartbeat.
+		n.pending[slot] = slices.Insert(n.buffer(slot), 0, beat...)
 	}
 	n.urgent = true
 	n.leases.Beat(now)
 }
 
+// hurry asks for renewals between two heartbeats.
+func (n *Node) hurry(now Boot) {
+	n.nextHurry = now + hurryEvery
+	n.urgent = true
+	n.leases.Beat(now)
+}
+
+// hurryEvery is the time between two requests for a renewal while it presses:
+// lost packets, not time, must be what a lease ends of.
+const hurryEvery = 15 * time.Millisecond
+
+// configure tells the detector who votes by now.
+func (n *Node) configure(now Boot) {
+	c := n.leases.Config()
+	n.version = c.Version
+	n.detector.Configure(now, n.duty.Members, c, n.interval)
+}
+
 // reseek decides which leases to claim: those for which all nodes before this
-// one in the succession list are lost.
+// one in the succession list are lost. An exclusive lease is claimed as soon as
+// they are quiet: it cannot be had before its holder has lost it, and then it is
+// to be had at once.
 func (n *Node) reseek(now Boot) {
 	seeks := make([]lease.Seek, 0, len(n.duty.Seeks))
 	lost := n.detector.Lost()
+	quiet := lost | n.detector.Quiet(now)
 	for i := range n.duty.Seeks {
 		s := &n.duty.Seeks[i]
+		gone := quiet
+		if s.Soft {
+			gone = lost
+		}
 		out := lease.Seek{ID: s.ID, TTL: min(s.TTL, n.duty.Longest), Soft: s.Soft, Rank: 255}
 		if rank := slices.Index(s.Order, n.self); rank >= 0 {
 			out.Rank = uint8(min(rank, 254))
-			out.Claim = s.Claim && now >= n.held[s.ID] && !slices.ContainsFunc(s.Order[:rank], func(before uint8) bool { return !lost.Has(before) })
+			out.Claim = s.Claim && now >= n.held[s.ID] && !slices.ContainsFunc(s.Order[:rank], func(before uint8) bool { return !gone.Has(before) })
 		}
 		seeks = append(seeks, out)
 	}
@@ -220,29 +274,51 @@ func (n *Node) settle(now Boot) {
 				n.leases.Receive(now, n.self, n.inc, &out[i].Message)
 				continue
 			}
-			n.pack(out[i].To, &out[i].Message)
+			n.stir(now, out[i].Kind)
+			n.pack(now, out[i].To, &out[i].Message)
 		}
 	}
 }
 
-func (n *Node) pack(to uint8, m *lease.Message) {
+func (n *Node) pack(now Boot, to uint8, m *lease.Message) {
 	if to > 31 || !n.duty.Members.Has(to) {
 		return
 	}
-	if m.Kind != lease.KindAck {
+	// Acknowledgements wait for the next heartbeat unless something is the matter.
+	if m.Kind != lease.KindAck || !n.Calm(now) {
 		n.urgent = true
 	}
-	buf := n.pending[to]
+	buf := n.buffer(to)
 	was := len(buf)
 	buf = lease.Append(buf, m)
 	if len(buf) > MaxPacket && was > 0 {
-		rest := slices.Clone(buf[was:])
 		n.pending[to] = buf[:was]
 		n.flushTo(to)
-		buf = append(n.pending[to], rest...)
+		buf = append(n.buffer(to), buf[was:]...)
 	}
 	n.pending[to] = buf
 }
+
+// buffer returns what waits for a node, or an empty buffer.
+func (n *Node) buffer(to uint8) []byte {
+	if buf := n.pending[to]; buf != nil {
+		return buf
+	}
+	last := len(n.spare) - 1
+	if last < 0 {
+		return make([]byte, 0, newBuffer)
+	}
+	buf := n.spare[last]
+	n.spare = n.spare[:last]
+	return buf
+}
+
+// newBuffer is how much a new buffer holds before it grows, spareLimit how many
+// are kept.
+const (
+	newBuffer  = 256
+	spareLimit = 64
+)
 
 func (n *Node) flushTo(to uint8) {
 	if len(n.pending[to]) == 0 {
@@ -253,9 +329,15 @@ func (n *Node) flushTo(to uint8) {
 }
 
 // Packets returns what to send since the last call. Acknowledgements wait for
-// the next heartbeat and go with it. The slice is valid until the next call of
-// any method, the data for good.
+// the next heartbeat and go with it. The slice and the data are valid until the
+// next call of Packets; their memory is then used again.
 func (n *Node) Packets() []Packet {
+	for i := range n.handed {
+		if len(n.spare) < spareLimit {
+			n.spare = append(n.spare, n.handed[i].Data[:0])
+		}
+	}
+	n.handed = n.handed[:0]
 	if !n.urgent {
 		return nil
 	}
@@ -263,9 +345,8 @@ func (n *Node) Packets() []Packet {
 	for slot := range n.pending {
 		n.flushTo(uint8(slot))
 	}
-	out := n.packets
-	n.packets = n.packets[:0]
-	return out
+	n.packets, n.handed = n.handed, n.packets
+	return n.handed
 }
 
 // Notes returns what happened to this node's leases since the last call.
@@ -282,9 +363,12 @@ type View struct {
 	Alive, Suspect, Lost quorum.Set
 	Quorate              bool
 	Voting               bool
-	Version              uint64 // of the lease configuration in use
-	Highest              uint64 // ballot number
-	Late                 time.Duration
+	Version              uint64        // of the lease configuration in use
+	Highest              uint64        // ballot number
+	Late                 time.Duration // own worst lateness that waiting can cover, in the last 10 min
+	Stall                time.Duration // own worst lateness, in the last 10 min
+	Measured             time.Duration // for how long
+	Skewed               quorum.Set    // nodes whose clocks run at another rate
 }
 
 // View returns the node's opinion at now.
@@ -292,6 +376,7 @@ func (n *Node) View(now Boot) View {
 	return View{
 		Alive: n.detector.Alive(), Suspect: n.detector.Suspect(), Lost: n.detector.Lost(),
 		Quorate: n.detector.Quorate(now), Voting: n.leases.Voting(now),
-		Version: n.leases.Config().Version, Highest: n.leases.Highest(), Late: n.detector.Late(),
+		Version: n.leases.Config().Version, Highest: n.leases.Highest(),
+		Late: n.detector.Late(), Stall: n.detector.Stall(), Measured: n.detector.Measured(now), Skewed: n.detector.Skewed(),
 	}
 }

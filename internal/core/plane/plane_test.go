@@ -1,6 +1,7 @@
 package plane
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -129,7 +130,7 @@ func FuzzReceive(f *testing.F) {
 	for now := Boot(0); now < 3*time.Second; now += 10 * time.Millisecond {
 		a.Tick(now)
 		for _, p := range a.Packets() {
-			f.Add(p.Data)
+			f.Add(slices.Clone(p.Data))
 			_ = b.Receive(now, 0, 1, p.Data)
 		}
 	}
@@ -144,4 +145,43 @@ func FuzzReceive(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestSteadyCellMakesNoGarbage(t *testing.T) {
+	for _, services := range []int{1, 40} {
+		a, b, duty := pair(services)
+		a.SetDuty(0, duty)
+		b.SetDuty(0, duty)
+		play(t, a, b, 0, 4*time.Second)
+		now, packets, renewed := 4*time.Second, 0, Boot(0)
+		var holds [64]lease.Hold
+		round := func() {
+			now += 10 * time.Millisecond
+			for _, n := range []*Node{a, b} {
+				n.Tick(now)
+				other := a
+				if n == a {
+					other = b
+				}
+				for _, p := range n.Packets() {
+					packets++
+					if err := other.Receive(now, n.self, 1, p.Data); err != nil {
+						t.Fatal(err)
+					}
+				}
+				n.Notes()
+			}
+			held := a.Holds(now, holds[:0])
+			if len(held) != services {
+				t.Fatalf("%d of %d leases are held", len(held), services)
+			}
+			renewed = held[0].Until
+		}
+		if got := testing.AllocsPerRun(400, round); got != 0 {
+			t.Errorf("%d services: 10 ms of a steady cell made %v allocations", services, got)
+		}
+		if packets == 0 || renewed < now {
+			t.Errorf("the cell stood still: %d packets, the lease lasts until %s at %s", packets, renewed, now)
+		}
+	}
 }

@@ -21,6 +21,10 @@ func Of(slots ...uint8) Set {
 // Has reports whether slot is in the set.
 func (s Set) Has(slot uint8) bool { return slot < 32 && s&(1<<slot) != 0 }
 
+// First is the lowest slot of a set that is not empty. Together with s &= s - 1,
+// which takes it out, it visits all members.
+func (s Set) First() uint8 { return uint8(bits.TrailingZeros32(uint32(s))) }
+
 // Len is the number of members.
 func (s Set) Len() int { return bits.OnesCount32(uint32(s)) }
 

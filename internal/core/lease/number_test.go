@@ -1,0 +1,151 @@
+package lease
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/core/quorum"
+)
+
+// The history behind these tests: a guard gives a lease back and its duty leaves
+// the service out for a while, since its agent is away. When the service is
+// named again, the claim began with the number that it had had before.
+
+func TestServiceThatWasForgottenIsClaimedWithAHigherNumber(t *testing.T) {
+	n := alone(t)
+	seek := []Seek{{ID: 1, TTL: sec, Claim: true}}
+	n.Seek(2*sec, seek)
+	settle(n, 2*sec)
+	first := n.Holds(2*sec, nil)
+	if len(first) != 1 {
+		t.Fatal("the lease was not won")
+	}
+	n.Release(2*sec, 1, first[0].Number)
+	n.Seek(2*sec, nil)
+	settle(n, 2*sec)
+	n.Seek(3*sec, seek)
+	settle(n, 3*sec)
+	if second := n.Holds(3*sec, nil); len(second) != 1 || second[0].Number <= first[0].Number {
+		t.Errorf("one-number: the lease was held with number %d and is now %v", first[0].Number, second)
+	}
+}
+
+func TestNumberOfALeaseThatEndedIsDead(t *testing.T) {
+	prepare := Message{Kind: KindPrepare, ID: 1, Number: 60}
+	propose := Message{Kind: KindPropose, ID: 1, Number: 60, TTL: sec, Sent: 3}
+	n := voterAt(2 * sec)
+	answers(n, 2*sec, 1, prepare)
+	answers(n, 2*sec, 1, propose)
+	answers(n, 2*sec, 1, Message{Kind: KindRelease, ID: 1, Number: 60})
+	later := 2*sec + 100*time.Millisecond
+	if diff := cmp.Diff([]Kind{KindNack}, kinds(answers(n, later, 1, prepare))); diff != "" {
+		t.Errorf("one-number: a prepare with the number of a lease that was given back: %s", diff)
+	}
+	if diff := cmp.Diff([]Kind{KindNack}, kinds(answers(n, later, 1, propose))); diff != "" {
+		t.Errorf("exact-promise: a late double of the proposal: %s", diff)
+	}
+	if got := n.HolderOf(later, 1); got != NoSlot {
+		t.Errorf("the late double bound the voter to node %d", got)
+	}
+}
+
+// Two voters of three won, used and gave back number 55. When the voters grow to
+// five, the other three are a majority that has never heard of it.
+func TestNumbersGrowAcrossAChangeOfVoters(t *testing.T) {
+	old, grown := quorum.Config{Version: 1, Voters: quorum.Of(0, 1, 2)}, quorum.Config{Version: 2, Voters: quorum.Of(0, 1, 2, 3, 4)}
+	nodes := map[uint8]*Node{}
+	for _, slot := range []uint8{2, 3, 4} { // 0 and 1 are not there
+		n := New(slot, uint64(100+slot))
+		n.Configure(old)
+		n.Admit(0, 50, 60, sec)
+		nodes[slot] = n
+	}
+	carry := func(now Boot) {
+		for again := true; again; {
+			again = false
+			for _, from := range []uint8{2, 3, 4} {
+				for _, e := range append([]Envelope(nil), nodes[from].Outbox()...) {
+					if to := nodes[e.To]; to != nil {
+						again = true
+						to.Receive(now, from, uint64(100+from), &e.Message)
+					}
+				}
+			}
+		}
+	}
+	// A claim from before the change has the promise of one of the old voters.
+	nodes[4].Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	carry(2 * sec)
+	// Node 3 hears of the change by another node, the others by their agents.
+	for _, slot := range []uint8{2, 4} {
+		nodes[slot].Configure(grown)
+		nodes[slot].Admit(3*sec, 60, 70, sec)
+	}
+	nodes[3].Seek(3*sec, []Seek{{ID: 2, TTL: sec, Claim: true}})
+	for now := 3 * sec; now < 4*sec; now += Resend {
+		for _, slot := range []uint8{2, 3, 4} {
+			nodes[slot].Tick(now)
+		}
+		carry(now)
+	}
+	for slot, id := range map[uint8]ID{4: 1, 3: 2} {
+		held := nodes[slot].Holds(3*sec+100*time.Millisecond, nil)
+		if len(held) != 1 || held[0].ID != id || held[0].Number <= 60 {
+			t.Errorf("one-number: node %d holds %v; numbers up to 60 may have been used before the change", slot, held)
+		}
+	}
+}
+
+// A claim had the promises of two voters out of four when the voters became
+// these two: it waited for ever, since there was nobody left to ask.
+func TestClaimGoesOnWhenTheVotersWhoPromisedBecomeAMajority(t *testing.T) {
+	n := New(0, 100)
+	n.Configure(quorum.Config{Version: 1, Voters: quorum.Of(0, 1)})
+	n.Admit(0, 50, 1000, sec)
+	n.Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	settle := func(now Boot) {
+		for out := n.Outbox(); len(out) > 0; out = n.Outbox() {
+			for i := range out {
+				if out[i].To == 0 { // node 1 is not there
+					n.Receive(now, 0, 100, &out[i].Message)
+				}
+			}
+		}
+	}
+	settle(2 * sec)
+	n.Configure(quorum.Config{Version: 2, Voters: quorum.Of(0)})
+	for now := 2 * sec; now < 3*sec; now += Resend {
+		n.Tick(now)
+		settle(now)
+	}
+	if held := n.Holds(3*sec-Resend, nil); len(held) != 1 {
+		t.Error("the only voter has promised, and the lease is not held")
+	}
+}
+
+func TestFloorThatRisesEndsWhatWasBegunUnderIt(t *testing.T) {
+	voter := voterAt(2 * sec)
+	answers(voter, 2*sec, 1, Message{Kind: KindPrepare, ID: 1, Number: 60})
+	voter.Admit(2*sec, 70, 1000, sec)
+	late := Message{Kind: KindPropose, ID: 1, Number: 60, TTL: sec, Sent: 3}
+	if diff := cmp.Diff([]Kind{KindNack}, kinds(answers(voter, 2*sec, 1, late))); diff != "" {
+		t.Errorf("a proposal that was promised before: %s", diff)
+	}
+
+	claimant := voterAt(2 * sec)
+	claimant.Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	claimant.Outbox()
+	claimant.Admit(2*sec, 70, 1000, sec)
+	claimant.Tick(2 * sec)
+	out := claimant.Outbox()
+	for _, e := range out {
+		if e.Kind != KindPrepare || e.Number <= 70 {
+			t.Errorf("the claimant goes on with %v", e)
+		}
+	}
+	if len(out) == 0 {
+		t.Error("the claimant gave up")
+	}
+}
