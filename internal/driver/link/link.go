@@ -103,13 +103,14 @@ type Packet struct {
 }
 
 // Socket is one node's end of the lease plane. Its methods are safe for
-// concurrent use; one goroutine at a time receives.
+// concurrent use; one goroutine at a time may be in Receive or Each, and one in
+// Drain.
 type Socket struct {
 	opts     Options
 	counters counters
 	closed   atomic.Bool
 
-	reading sync.Mutex // held while somebody receives; guards the next six
+	reading sync.Mutex // guards the next six, never held while waiting
 	waiter  *waiter
 	polled  []unix.PollFd
 	turn    int
@@ -311,6 +312,8 @@ func (s *Socket) Close() error {
 	if !first {
 		return nil
 	}
+	// Closing it waits for whoever waits in it, who may want to look once more.
+	s.waiter.close()
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	s.mu.Lock()

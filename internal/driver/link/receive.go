@@ -24,8 +24,6 @@ func (s *Socket) Receive(buf []byte, wait time.Duration) (Packet, error) {
 	if len(buf) < MaxPayload {
 		return Packet{}, fmt.Errorf("receive into %d bytes: %w", len(buf), io.ErrShortBuffer)
 	}
-	s.reading.Lock()
-	defer s.reading.Unlock()
 	var deadline time.Duration
 	for looked := false; ; looked = true {
 		if s.closed.Load() {
@@ -71,33 +69,56 @@ const eachWait = time.Minute
 // poll waits until a socket is ready, or for d. It returns [ErrWoken] if it was
 // woken and nothing else is the matter.
 func (s *Socket) poll(d time.Duration) error {
+	n, err := 0, error(nil)
+	if d <= 0 {
+		n, err = s.look()
+	} else {
+		n, err = s.waiter.until(s.opts.Clock.Now().Add(d), s.look)
+	}
+	switch woken := err == nil && n > 0 && s.woken(); {
+	case s.closed.Load():
+		return net.ErrClosed
+	case woken:
+		return ErrWoken
+	}
+	return err
+}
+
+// look notes which sockets are ready, and returns how many.
+func (s *Socket) look() (int, error) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if s.closed.Load() {
+		return 0, net.ErrClosed
+	}
 	for i := range s.polled {
 		s.polled[i].Revents = 0
 	}
-	n, err := 0, error(nil)
-	if d <= 0 {
-		n, err = ready(s.polled)
-	} else {
-		n, err = s.waiter.until(s.opts.Clock.Now().Add(d), s.polled)
-	}
-	if err != nil || n == 0 {
-		return err
-	}
-	waker := &s.polled[len(s.polled)-1]
-	if waker.Revents == 0 {
-		return nil
-	}
-	var count [8]byte
-	_, _ = unix.Read(int(waker.Fd), count[:]) // sets it back; there is nothing to learn
-	if s.closed.Load() {
-		return net.ErrClosed
-	}
-	return ErrWoken
+	return ready(s.polled)
 }
 
-// next returns the next good packet of the sockets that the last poll found
+// woken reports whether Wake was called since the last time.
+func (s *Socket) woken() bool {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	waker := &s.polled[len(s.polled)-1]
+	if waker.Revents == 0 || s.closed.Load() {
+		return false
+	}
+	waker.Revents = 0
+	var count [8]byte
+	_, _ = unix.Read(int(waker.Fd), count[:]) // sets it back; there is nothing to learn
+	return true
+}
+
+// next returns the next good packet of the sockets that the last look found
 // ready. It takes them in turn, and gives up after [maxBatch] bad ones.
 func (s *Socket) next(buf []byte) (Packet, bool) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if s.closed.Load() {
+		return Packet{}, false
+	}
 	ports := s.polled[:len(s.polled)-1]
 	idle := 0
 	for range maxBatch {
@@ -106,26 +127,23 @@ func (s *Socket) next(buf []byte) (Packet, bool) {
 		}
 		s.turn = (s.turn + 1) % len(ports)
 		fd := &ports[s.turn]
+		var p Packet
+		var more, ok bool
 		switch {
 		case fd.Revents&unix.POLLERR != 0:
-			p, more, ok := s.refusal(int(fd.Fd))
-			if !more {
+			if p, more, ok = s.refusal(int(fd.Fd)); !more {
 				fd.Revents &^= unix.POLLERR
 			}
-			if ok {
-				return p, true
-			}
 		case fd.Revents != 0:
-			p, more, ok := s.arrival(int(fd.Fd), buf)
-			if !more {
+			if p, more, ok = s.arrival(int(fd.Fd), buf); !more {
 				fd.Revents = 0
-			}
-			if ok {
-				return p, true
 			}
 		default:
 			idle++
 			continue
+		}
+		if ok {
+			return p, true
 		}
 		idle = 0
 	}

@@ -21,6 +21,7 @@ import (
 type waiter struct {
 	file *os.File
 	conn syscall.RawConn
+	fds  []int32
 }
 
 func newWaiter(fds []unix.PollFd) (*waiter, error) {
@@ -28,7 +29,9 @@ func newWaiter(fds []unix.PollFd) (*waiter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open an epoll: %w", err)
 	}
+	watched := make([]int32, 0, len(fds))
 	for _, f := range fds {
+		watched = append(watched, f.Fd)
 		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, int(f.Fd), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: f.Fd}); err != nil {
 			_ = unix.Close(fd)
 			return nil, fmt.Errorf("wait for datagrams: %w", err)
@@ -38,7 +41,7 @@ func newWaiter(fds []unix.PollFd) (*waiter, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("wait for datagrams: %w", err)
 	}
-	w := &waiter{file: os.NewFile(uintptr(fd), "datagrams")}
+	w := &waiter{file: os.NewFile(uintptr(fd), "datagrams"), fds: watched}
 	if w.conn, err = w.file.SyscallConn(); err != nil {
 		_ = w.file.Close()
 		return nil, fmt.Errorf("wait for datagrams: %w", err)
@@ -46,16 +49,16 @@ func newWaiter(fds []unix.PollFd) (*waiter, error) {
 	return w, nil
 }
 
-// until parks until one of fds is ready or the deadline has passed, and returns
-// how many are ready; their events are set.
-func (w *waiter) until(deadline time.Time, fds []unix.PollFd) (int, error) {
+// until parks until look finds something or the deadline has passed, and returns
+// what look returned last.
+func (w *waiter) until(deadline time.Time, look func() (int, error)) (int, error) {
 	if err := w.file.SetReadDeadline(deadline); err != nil {
 		return 0, fmt.Errorf("set a deadline for datagrams: %w", err)
 	}
 	var n int
 	var failed error
 	err := w.conn.Read(func(uintptr) bool {
-		n, failed = ready(fds)
+		n, failed = look()
 		return n != 0 || failed != nil
 	})
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -65,6 +68,23 @@ func (w *waiter) until(deadline time.Time, fds []unix.PollFd) (int, error) {
 }
 
 func (w *waiter) close() { _ = w.file.Close() }
+
+// heed chooses whether datagrams end the parking. Errors always do, and the last
+// of the descriptors.
+func (w *waiter) heed(yes bool) error {
+	events := uint32(0)
+	if yes {
+		events = unix.EPOLLIN
+	}
+	var failed error
+	err := w.conn.Control(func(epoll uintptr) {
+		for _, fd := range w.fds[:len(w.fds)-1] {
+			e := unix.EpollEvent{Events: events, Fd: fd}
+			failed = errors.Join(failed, unix.EpollCtl(int(epoll), unix.EPOLL_CTL_MOD, int(fd), &e))
+		}
+	})
+	return errors.Join(err, failed)
+}
 
 // ready looks which of fds are ready, without waiting.
 func ready(fds []unix.PollFd) (int, error) {
