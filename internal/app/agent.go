@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/driver/part/address"
 	partexec "github.com/keelson/keelson/internal/driver/part/exec"
@@ -88,6 +89,9 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 		return err
 	}
 	n := &node{app: &app{App: a, folders: f, local: l, config: config, log: a.logger(o.Logging)}}
+	if err := n.alone(ctx); err != nil {
+		return err
+	}
 	n.log.Info("agent started", logkey.Node, l.Node, "cell", l.Cell, logkey.Version, a.version)
 	defer n.closeStore(ctx)
 	if err := n.openStore(ctx); err != nil {
@@ -191,6 +195,7 @@ func (n *node) build(logging cli.Logging) {
 	n.recorder = &cell.Recorder{Store: n.store, Clock: n.clock, Log: n.log, Node: n.local.Node}
 	n.guard = guardclient.New(guardclient.Options{
 		Socket: n.folders.guard(), Clock: n.clock, Log: n.log, Start: n.guardian(logging),
+		Build: n.version, Upgrade: n.guardUpgrade(logging),
 	})
 	n.clerk = &cell.Clerk{Store: n.store, Clock: n.clock, Events: n.recorder, Live: n.live}
 	n.observer = &cell.Observer{Store: n.store, Mirror: n.mirror, Clock: n.clock, Live: n.live}
@@ -200,7 +205,7 @@ func (n *node) build(logging cli.Logging) {
 
 // guardian starts the guard, unless the node is leaving.
 func (n *node) guardian(logging cli.Logging) func(context.Context) error {
-	start := n.startGuard(n.folders, logging)
+	start := n.startGuard(guardArgs(n.folders, logging, n.config))
 	return func(ctx context.Context) error {
 		if n.departing.Load() {
 			return nil
@@ -259,7 +264,9 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		organ{"store endpoints", n.followVoters},
 		organ{"store server", n.watchServer},
 		organ{"leaving", n.leave},
+		organ{"copies", n.watchTwin},
 		organ{"memory", n.shedLater},
+		organ{"threads", func(ctx context.Context) error { return footprint.Threads(ctx, n.clock) }},
 	), nil
 }
 
@@ -285,9 +292,12 @@ func (n *node) faces(ctx context.Context) ([]organ, error) {
 	where := hostPort(n.local.Address, n.local.Ports.API)
 	lc := net.ListenConfig{}
 	tcp, err := lc.Listen(ctx, "tcp", where)
-	if errors.Is(err, unix.EADDRINUSE) {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
 		return nil, refused("port-in-use", "stop the program that has it, or join with another --api-port", "port %d is in use on %s", n.local.Ports.API, n.local.Address)
-	} else if err != nil {
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return nil, refused("no-such-address", "bring it back (`ip address` shows what there is)", "this server does not have the address %s of node %s", n.local.Address, n.local.Node)
+	case err != nil:
 		return nil, fmt.Errorf("listen for the API: %w", err)
 	}
 	if err := os.Remove(n.folders.api()); err != nil && !errors.Is(err, fs.ErrNotExist) {

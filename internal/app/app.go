@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 
@@ -28,16 +29,17 @@ type App struct {
 	version string
 	clock   clock.Clock
 	stderr  io.Writer
+	present func(netip.Addr) (bool, error) // whether an address is this host's
 }
 
 // New returns the app of a binary of the given version.
 func New(version string) *App {
-	return &App{version: version, clock: clock.System{}, stderr: os.Stderr}
+	return &App{version: version, clock: clock.System{}, stderr: os.Stderr, present: present}
 }
 
 // Actions returns what the command line can do on this machine.
 func (a *App) Actions() cli.Actions {
-	return cli.Actions{Init: a.Init, Join: a.Join, Leave: a.Leave, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo}
+	return cli.Actions{Init: a.Init, Join: a.Join, Leave: a.Leave, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo, Simulate: a.Simulate}
 }
 
 // logger returns a logger as the operator asked for.

@@ -2,22 +2,18 @@ package app
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"net/netip"
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/driver/cgroup"
 	"github.com/keelson/keelson/internal/driver/check"
 	"github.com/keelson/keelson/internal/driver/cutoff"
-	"github.com/keelson/keelson/internal/driver/link"
 	"github.com/keelson/keelson/internal/driver/part/address"
 	partexec "github.com/keelson/keelson/internal/driver/part/exec"
 	"github.com/keelson/keelson/internal/engine/agent"
 	"github.com/keelson/keelson/internal/engine/guard"
 	"github.com/keelson/keelson/internal/model/instance"
-	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
 	"github.com/keelson/keelson/internal/store/etcdstore"
@@ -61,38 +57,3 @@ type fence struct {
 func (f fence) Kill(ctx context.Context, handle string) error {
 	return cgroup.KillHandle(ctx, f.clock, handle)
 }
-
-// guardLink is the guard's view of a socket.
-type guardLink struct {
-	socket *link.Socket
-	log    *slog.Logger
-}
-
-func openLink(clk clock.Clock, log *slog.Logger, o guard.LinkOptions) (guard.Link, error) {
-	s, err := link.Listen(link.Options{
-		Cell: o.Cell, Self: o.Slot, Incarnation: o.Incarnation, Listen: o.Listen, Keys: o.Keys, Clock: clk, Log: log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return guardLink{s, log}, nil
-}
-
-func (l guardLink) Configure(peers map[uint8][]netip.AddrPort, keys []record.LinkKey) error {
-	return errors.Join(l.socket.SetPeers(peers), l.socket.SetKeys(keys))
-}
-
-// Send drops what cannot be sent: it is repeated, or its loss is noticed.
-func (l guardLink) Send(to uint8, data []byte) {
-	if err := l.socket.Send(to, data); err != nil {
-		l.log.Debug("datagram not sent", logkey.Slot, to, logkey.Err, err)
-	}
-}
-
-func (l guardLink) Receive(ctx context.Context, f func(guard.Datagram)) error {
-	return l.socket.Each(ctx, func(p link.Packet) {
-		f(guard.Datagram{From: p.From, Incarnation: p.Incarnation, Data: p.Payload, Refused: p.Refused.IsValid()})
-	})
-}
-
-func (l guardLink) Close() error { return l.socket.Close() }

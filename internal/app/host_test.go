@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 		ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 		defer stop()
 		os.Exit(cli.Execute(ctx, cli.Environment{
-			Args: os.Args[1:], Stdin: strings.NewReader(""), Stdout: os.Stdout, Stderr: os.Stderr,
+			Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			Getenv: os.Getenv, Clock: clock.System{}, Actions: New("test").Actions(),
 		}))
 	}
@@ -85,7 +85,7 @@ func newHost(t *testing.T, name string) *host {
 	must(t, err)
 	h := &host{t: t, name: name, folder: folder, log: &journal{}}
 	h.address = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(250), rand.IntN(256), 1+rand.IntN(250))
-	h.app = &App{version: "test", clock: clock.System{}, stderr: h.log}
+	h.app = &App{version: "test", clock: clock.System{}, stderr: h.log, present: present}
 	t.Cleanup(func() {
 		h.endGuard()
 		must(t, os.RemoveAll(folder))

@@ -133,18 +133,28 @@ func hostPort(host string, port int) string { return net.JoinHostPort(host, strc
 // lock takes the lock file for this process, until unlock is called or the
 // process ends. unlock is nil if another has it.
 func lock(path string) (unlock func(), err error) {
-	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	fd, err := lockFile(path)
+	if err != nil || fd < 0 {
+		return nil, err
+	}
+	return func() { _ = unix.Close(fd) }, nil
+}
+
+// lockFile is lock for those who need the descriptor; it is negative if another
+// process has the lock.
+func lockFile(path string) (fd int, err error) {
+	fd, err = unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, diskError(filepath.Dir(path), &fs.PathError{Op: "open", Path: path, Err: err})
+		return -1, diskError(filepath.Dir(path), &fs.PathError{Op: "open", Path: path, Err: err})
 	}
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = unix.Close(fd)
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, nil
+			return -1, nil
 		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return -1, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { _ = unix.Close(fd) }, nil
+	return fd, nil
 }
 
 // makeFolder makes a folder that only its owner may enter.

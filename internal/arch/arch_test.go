@@ -45,11 +45,13 @@ var siblings = map[string][]string{
 	"core/lease":       {"core/quorum"},
 	"core/detect":      {"core/quorum"},
 	"core/plane":       {"core/lease", "core/detect", "core/quorum"},
+	"core/bound":       {"core/lease", "core/plane"},
 	"store/etcdstore":  {"store"},
 	"store/memstore":   {"store"},
 	"store/storetest":  {"store"},
 	"driver/part/exec": {"driver/cgroup"},
 	"base/command":     {"base/clock"},
+	"base/footprint":   {"base/clock"},
 }
 
 // impure names what the core may not import.

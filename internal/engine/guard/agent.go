@@ -8,14 +8,17 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/core/quorum"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/spec"
 )
 
 // word is something that an agent's connection has to say.
@@ -27,9 +30,10 @@ type word struct {
 
 // agentConn is one agent's connection.
 type agentConn struct {
-	conn net.Conn
-	out  chan guardwire.Message
-	drop func()
+	conn   net.Conn
+	out    chan guardwire.Message
+	unsent atomic.Int64 // messages that were said and not written yet
+	drop   func()
 }
 
 // outSize bounds what waits for a slow agent. One that does not read is cut off
@@ -78,6 +82,9 @@ func (g *Guard) read(ctx context.Context, a *agentConn) {
 	}
 	for {
 		m, err := guardwire.ReadFrame(a.conn)
+		if errors.Is(err, guardwire.ErrMessage) {
+			continue // of a newer agent
+		}
 		if err != nil {
 			put(word{from: a, gone: true})
 			return
@@ -101,12 +108,14 @@ func (a *agentConn) write(ctx context.Context, clk clock.Clock) {
 			if err := guardwire.WriteFrame(a.conn, m); err != nil {
 				return
 			}
+			a.unsent.Add(-1)
 		}
 	}
 }
 
 // say queues a message; an agent that is too slow loses its connection.
 func (a *agentConn) say(m guardwire.Message) {
+	a.unsent.Add(1)
 	select {
 	case a.out <- m:
 	default:
@@ -128,8 +137,8 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 		if g.agent != nil {
 			g.agent.drop()
 		}
-		g.agent, g.lastBeat, g.sentAt = w.from, now, -guardwire.StateEvery
-		g.sent = guardwire.State{}
+		g.agent, g.lastBeat = w.from, now
+		g.told.sent, g.told.at = guardwire.State{}, -guardwire.StateEvery
 		g.opts.Log.Info("agent connected")
 		return nil
 	case w.from != g.agent:
@@ -142,6 +151,8 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 		return g.setDuty(ctx, t, *m.Duty)
 	case m.Release != nil:
 		g.release(now, m.Release)
+	case m.Upgrade != nil:
+		g.askUpgrade(ctx, t, *m.Upgrade)
 	case m.Quit != nil:
 		if !g.letGo(ctx) {
 			g.opts.Log.Error("not everything could be cut off, the guard goes on")
@@ -188,25 +199,42 @@ func (g *Guard) setDuty(ctx context.Context, t *tasks, d guardwire.Duty) error {
 		}
 		delete(g.troubles, "link")
 	}
-	peers := map[uint8][]netip.AddrPort{}
-	g.slots = map[uint8]string{d.Slot: string(d.Node)}
-	for _, p := range d.Peers {
-		if p.Slot > 31 || p.Slot == d.Slot {
-			continue
-		}
-		g.slots[p.Slot] = string(p.Name)
-		peers[p.Slot] = parse(p.Addresses)
-	}
-	if err := g.link.Configure(peers, d.Keys); err != nil {
-		g.opts.Log.Error("peers not configured", logkey.Err, err)
-	}
+	g.connect(d)
 	g.manage(d)
 	if g.node == nil {
 		g.node = plane.New(d.Slot, g.opts.Incarnation)
 	}
-	g.duty = d
+	g.know(d)
 	g.node.SetDuty(now, toPlane(d))
 	return nil
+}
+
+// know takes a duty for the one in force.
+func (g *Guard) know(d guardwire.Duty) {
+	g.duty = d
+	g.slots = map[uint8]string{d.Slot: string(d.Node)}
+	for _, p := range d.Peers {
+		if p.Slot <= 31 {
+			g.slots[p.Slot] = string(p.Name)
+		}
+	}
+	g.names = make(map[lease.ID]spec.ServiceName, len(d.Seeks))
+	for i := range d.Seeks {
+		g.names[d.Seeks[i].ID] = d.Seeks[i].Service
+	}
+}
+
+// connect gives the link its peers and keys.
+func (g *Guard) connect(d guardwire.Duty) {
+	peers := map[uint8][]netip.AddrPort{}
+	for _, p := range d.Peers {
+		if p.Slot <= 31 && p.Slot != d.Slot {
+			peers[p.Slot] = parse(p.Addresses)
+		}
+	}
+	if err := g.link.Configure(peers, d.Keys); err != nil {
+		g.opts.Log.Error("peers not configured", logkey.Err, err)
+	}
 }
 
 // manage tells the kernel which addresses pass only under a lease.
@@ -233,19 +261,19 @@ func (g *Guard) open(ctx context.Context, t *tasks, d guardwire.Duty) error {
 		return err
 	}
 	g.link = link
+	g.receive(ctx, t)
+	return nil
+}
+
+// receive hands what arrives to the loop, until ctx ends.
+func (g *Guard) receive(ctx context.Context, t *tasks) {
+	link := g.link
 	t.start(func() {
-		err := link.Receive(ctx, func(dg Datagram) {
-			a := arrival{Datagram: dg, buf: slices.Clone(dg.Data)}
-			select {
-			case g.inbox <- a:
-			default: // the loop is far behind; heartbeats are repeated anyway
-			}
-		})
+		err := link.Receive(ctx, g.take)
 		if ctx.Err() == nil {
 			g.links <- err
 		}
 	})
-	return nil
 }
 
 func parse(in []string) []netip.AddrPort {
@@ -273,7 +301,8 @@ func (g *Guard) agentLoss(now time.Duration) {
 	if alone < 2*guardwire.BeatEvery {
 		return
 	}
-	for _, h := range g.node.Holds(now, nil) {
+	g.room.holds = g.node.Holds(now, g.room.holds[:0])
+	for _, h := range g.room.holds {
 		i := slices.IndexFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
 		if i < 0 || alone <= g.duty.Seeks[i].AgentLoss {
 			continue

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/bound"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -19,7 +20,7 @@ import (
 const (
 	// CutMargin is how long before a lease's end the cut begins, so that it is
 	// done by then (cut-before-end).
-	CutMargin = 40 * time.Millisecond
+	CutMargin = bound.Cut
 	// renewAfter is the part of a lease that passes between two renewals of an
 	// address in the kernel, as a divisor. A guard that freezes loses its
 	// addresses that much earlier, and the kernel is asked less often.
@@ -32,6 +33,13 @@ const (
 	// hold.
 	recut    = 2 * time.Second
 	idleWait = time.Second
+	// repass is the pause after the kernel did not take the lease of an address.
+	repass = 50 * time.Millisecond
+	// unprovenLimit is how long after the end of an exclusive lease the cut may
+	// stay unproven until the watchdog has to end the node.
+	unprovenLimit = 5 * time.Second
+	// behindLimit is how late the enforcer may be until the watchdog has to.
+	behindLimit = 3 * time.Second
 	// lastWait is the time between two looks at the cuts of a guard that ends.
 	lastWait = 10 * time.Millisecond
 )
@@ -42,6 +50,7 @@ type order struct {
 	service   spec.ServiceName
 	epoch     uint64
 	until     time.Duration
+	exclusive bool
 	addresses []string
 	cgroups   []string
 }
@@ -54,12 +63,17 @@ type enforcer struct {
 	wake chan struct{}
 	cuts sync.WaitGroup // attempts to cut off that are under way
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows
 	orders []order
 	news   []guardwire.Happened
 	proven map[spec.ServiceName]bool // nothing of it is left since it was cut
+	due    time.Duration             // when act is to look at the latest
+	busy   bool                      // something is being cut off, or not proven off
+	stuck  spec.ServiceName          // exclusive, ended, and not proven off in time
 
 	state map[spec.ServiceName]*enforced // owned by run
+	mine  []order                        // the same, a copy
+	round uint64                         // of act
 	done  chan cutResult
 }
 
@@ -68,9 +82,13 @@ type enforced struct {
 	order
 	passing bool          // its addresses pass in the kernel
 	passes  time.Duration // until when
+	repass  time.Duration // when to renew that
 	cutting bool          // an attempt to cut it off is under way
 	again   time.Duration // when to cut it off again, 0: at once
 	said    string        // the last trouble that was told
+	round   uint64        // the last one that had an order for it
+	held    bool          // it could run, and is not proven off since
+	ended   time.Duration // when it was first seen that it may run no more, while held
 }
 
 // cutResult is what came of one attempt.
@@ -82,25 +100,68 @@ type cutResult struct {
 func newEnforcer(opts Options) *enforcer {
 	return &enforcer{
 		opts: opts, wake: make(chan struct{}, 1), proven: map[spec.ServiceName]bool{},
-		state: map[spec.ServiceName]*enforced{}, done: make(chan cutResult),
+		state: map[spec.ServiceName]*enforced{}, done: make(chan cutResult), due: opts.Clock.Boot() + idleWait,
 	}
 }
 
-// order replaces all orders.
+// order replaces all orders. The enforcer keeps no part of the slice. It is
+// woken only if there is something to do before it would look anyway: not for
+// a lease that is merely renewed.
 func (e *enforcer) order(orders []order) {
 	e.mu.Lock()
-	e.orders = orders
 	now := e.opts.Clock.Boot()
-	for _, o := range orders {
+	changed := len(orders) != len(e.orders)
+	for i := range orders {
+		o := &orders[i]
+		if !changed {
+			changed = !o.renews(&e.orders[i], now)
+		}
 		if o.until-CutMargin > now {
 			delete(e.proven, o.service)
 		}
 	}
+	e.orders = append(e.orders[:0], orders...)
+	if changed {
+		e.due = min(e.due, now)
+	}
 	e.mu.Unlock()
+	if !changed {
+		return
+	}
 	select {
 	case e.wake <- struct{}{}:
 	default:
 	}
+}
+
+// renews reports whether o says of the same instance only that what goes on may
+// do so longer, or that what has ended has.
+func (o *order) renews(was *order, now time.Duration) bool {
+	onTime := o.until == was.until || o.until > was.until && was.until-CutMargin > now
+	return onTime && o.service == was.service && o.epoch == was.epoch && o.exclusive == was.exclusive &&
+		slices.Equal(o.addresses, was.addresses) && slices.Equal(o.cgroups, was.cgroups)
+}
+
+// inOrder reports whether what the leases demand is done in time: the enforcer
+// is not behind, and no exclusive service is running on, or may be, long after
+// its lease. The second result says what is not.
+func (e *enforcer) inOrder() (bool, string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if late := e.opts.Clock.Boot() - e.due; late > behindLimit {
+		return false, "leases are not enforced in time"
+	}
+	if e.stuck != "" {
+		return false, fmt.Sprintf("%s cannot be cut off although its lease has ended", e.stuck)
+	}
+	return true, ""
+}
+
+// idle reports whether nothing is being cut off, or has still to be.
+func (e *enforcer) idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.busy
 }
 
 // gone reports whether all of the services were cut off and nothing of them is
@@ -157,45 +218,64 @@ func (e *enforcer) run(ctx context.Context) {
 // act does what is due and returns how long nothing else is.
 func (e *enforcer) act(ctx context.Context) time.Duration {
 	e.mu.Lock()
-	orders := e.orders
+	e.mine = append(e.mine[:0], e.orders...)
 	e.mu.Unlock()
 
-	seen := map[spec.ServiceName]bool{}
+	e.round++
 	wait := idleWait
-	for _, o := range orders {
-		seen[o.service] = true
+	for i := range e.mine {
+		o := &e.mine[i]
 		s := e.state[o.service]
 		if s == nil {
 			s = &enforced{}
 			e.state[o.service] = s
 		}
+		s.round = e.round
 		if s.epoch != o.epoch || !slices.Equal(o.cgroups, s.cgroups) {
 			s.again = 0
 		}
 		if !slices.Equal(o.addresses, s.addresses) {
 			s.again, s.passing = 0, false
 		}
-		s.order = o
+		s.order = *o
 		wait = min(wait, e.enforce(ctx, s))
 	}
 	for name, s := range e.state {
-		if !seen[name] && !s.cutting {
+		if s.round != e.round && !s.cutting {
 			e.pass(s, 0)
 			delete(e.state, name)
 		}
 	}
-	return max(wait, time.Millisecond)
+	wait = max(wait, time.Millisecond)
+	e.review(wait)
+	return wait
+}
+
+// review notes what inOrder and idle tell.
+func (e *enforcer) review(wait time.Duration) {
+	now := e.opts.Clock.Boot()
+	busy, stuck := false, spec.ServiceName("")
+	for name, s := range e.state {
+		off := s.until-CutMargin <= now
+		busy = busy || s.cutting || s.held && off
+		if s.held && off && s.exclusive && now-s.ended > unprovenLimit && (stuck == "" || name < stuck) {
+			stuck = name
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy, e.stuck, e.due = busy, stuck, now+wait
 }
 
 // enforce makes one order true and returns when to look again.
 func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	now := e.opts.Clock.Boot()
 	if left := s.until - CutMargin - now; left > 0 {
-		s.again, s.said = 0, ""
-		if passes := s.until - CutMargin/2; !s.passing || passes > s.passes && s.passes-now < (passes-now)*(renewAfter-1)/renewAfter {
-			e.pass(s, passes-now)
-		}
-		return left
+		s.again, s.said, s.held, s.ended = 0, "", true, 0
+		return min(left, e.letPass(s, now))
+	}
+	if s.held && s.ended == 0 {
+		s.ended = now
 	}
 	if s.passing {
 		e.pass(s, 0)
@@ -218,6 +298,23 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	return idleWait
 }
 
+// letPass renews what the kernel lets through, when a part of it is used up, and
+// returns when to do so again.
+func (e *enforcer) letPass(s *enforced, now time.Duration) time.Duration {
+	if len(s.addresses) == 0 {
+		return idleWait
+	}
+	passes := s.until - CutMargin/2
+	if !s.passing || now >= s.repass && passes > s.passes {
+		e.pass(s, passes-now)
+		if !s.passing {
+			return repass
+		}
+		s.repass = now + (passes-now)/renewAfter
+	}
+	return max(s.repass-now, minLook)
+}
+
 // finished takes the outcome of an attempt to cut off.
 func (e *enforcer) finished(r cutResult) {
 	s := e.state[r.service]
@@ -238,6 +335,7 @@ func (e *enforcer) finished(r cutResult) {
 	// Looked at again: a start that was under way may have come after it.
 	s.again, s.said = now+recut, ""
 	if e.ended(s.service) {
+		s.held = false
 		e.mu.Lock()
 		e.proven[s.service] = true
 		e.mu.Unlock()
@@ -248,6 +346,7 @@ func (e *enforcer) finished(r cutResult) {
 func (e *enforcer) pass(s *enforced, d time.Duration) {
 	addrs := addresses(s.addresses)
 	if len(addrs) == 0 {
+		s.passing = false
 		return
 	}
 	now := e.opts.Clock.Boot()

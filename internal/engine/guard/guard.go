@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/record"
@@ -28,6 +29,17 @@ import (
 // Link carries datagrams to and from the other guards. What it hands out is
 // authentic and not a replay.
 type Link interface {
+	Carrier
+	Rester
+	Asker
+	// HandOver returns what another program needs to go on with the link after an
+	// exec of this process, whose descriptors stay open then. undo takes that
+	// back. Nothing may be sent between the two.
+	HandOver() (resume []byte, undo func(), err error)
+}
+
+// Carrier is the part of a Link that carries.
+type Carrier interface {
 	// Configure replaces the peers' addresses and the keys.
 	Configure(peers map[uint8][]netip.AddrPort, keys []record.LinkKey) error
 	// Send sends data to a peer, over all its addresses. A datagram may be lost.
@@ -37,6 +49,25 @@ type Link interface {
 	Receive(ctx context.Context, f func(Datagram)) error
 	// Close frees the ports.
 	Close() error
+}
+
+// Rester is the part of a Link that saves work while nothing happens.
+type Rester interface {
+	// Rest chooses whether Receive leaves what arrives to Drain. Refusals are
+	// told at once all the same.
+	Rest(on bool)
+	// Drain calls f with what is there now and does not wait.
+	Drain(f func(Datagram))
+}
+
+// Asker is the part of a Link that asks kernels. Neither method waits; where
+// asking is not allowed nobody answers.
+type Asker interface {
+	// Ping asks the kernel of a peer's host whether it lives.
+	Ping(to uint8)
+	// Answers calls f with the slots of those that have answered since the last
+	// call.
+	Answers(f func(from uint8))
 }
 
 // Datagram is one arrival. Data is valid during the call only.
@@ -55,6 +86,9 @@ type LinkOptions struct {
 	Incarnation uint64
 	Listen      []netip.AddrPort
 	Keys        []record.LinkKey
+	// Resume is what Link.HandOver returned in the program before this one; the
+	// link goes on where that one stopped. Nil: there was none.
+	Resume []byte
 }
 
 // Fence cuts things off without the agent.
@@ -78,10 +112,22 @@ type Options struct {
 	Log         *slog.Logger
 	Listener    net.Listener // where agents connect
 	Incarnation uint64       // larger than that of every guard before on this node
+	Build       string       // this program's version
 	OpenLink    func(LinkOptions) (Link, error)
 	Fence       Fence
-	// Warnings are sentences about this process, shown to the operator.
-	Warnings []string
+	// Warnings returns sentences about this process, shown to the operator. It is
+	// called often and from one goroutine. Nil: there are none.
+	Warnings func() []string
+	// Collect collects garbage. It is called in moments when nothing is waited
+	// for. Nil: the runtime does it when it likes.
+	Collect func()
+	// Watchdog, if not nil, is petted while all is in order.
+	Watchdog Watchdog
+	// Successor puts another program in this one's place. Nil: an upgrade is
+	// refused.
+	Successor Successor
+	// Upgrades asks for that, as an agent does by guardwire.Upgrade. May be nil.
+	Upgrades <-chan guardwire.Upgrade
 }
 
 // Limits.
@@ -89,6 +135,9 @@ const (
 	inboxSize  = 1024 // datagrams that wait for the loop
 	wordsSize  = 64   // words of agents that wait for the loop
 	happenings = 256  // happenings kept for an agent that is away
+	// collectEvery is the time between two collections of garbage; the runtime's
+	// own clock would start one after two minutes, at any moment.
+	collectEvery = 110 * time.Second
 )
 
 var (
@@ -102,43 +151,83 @@ type Guard struct {
 
 	node  *plane.Node // nil until the first duty
 	duty  guardwire.Duty
-	slots map[uint8]string
+	names map[lease.ID]spec.ServiceName // of the duty
+	slots map[uint8]string              // names of nodes, of the duty
 	link  Link
-	inbox chan arrival
+	inbox chan *arrival
+	free  chan *arrival // to be used again
 	words chan word
 	links chan error
 
 	agent    *agentConn // the connection in use
 	lastBeat time.Duration
 	enforcer *enforcer
+	upgrade  upgrade
 
-	sent     guardwire.State // the last state sent
-	sentAt   time.Duration
-	happened []guardwire.Happened
+	told     told
 	troubles map[string]string         // by what is in trouble
 	forsaken map[spec.ServiceName]bool // cut off because the agent is away
-	dirty    bool                      // something changed that others must hear of at once
-	looked   time.Duration             // when that was last settled
-	peers    plane.View                // the view of which the agent was last told in events
+	pace     pace
+	rest     rest
+	room     room
 }
 
-// arrival is a datagram with the moment it was read.
+// told is what the agent has been told, and is to be.
+type told struct {
+	sent     guardwire.State // the last state sent
+	at       time.Duration   // when
+	happened []guardwire.Happened
+	peers    plane.View // the view of which the agent was last told in events
+}
+
+// pace is when things were done last.
+type pace struct {
+	dirty     bool          // something changed that others must hear of at once
+	looked    time.Duration // when that was last settled
+	sent      time.Duration // when packets were last sent
+	petted    time.Duration // when the watchdog was
+	collected time.Duration // when garbage was
+	unruly    string        // why the watchdog is not petted
+}
+
+// room is memory that is used again, so that nothing is allocated while nothing
+// changes.
+type room struct {
+	holds    []lease.Hold
+	orders   []order
+	state    guardwire.State
+	hear     func(Datagram)
+	answered func(from uint8)
+}
+
+// arrival is a datagram.
 type arrival struct {
-	Datagram
-	buf []byte
+	from        uint8
+	incarnation uint64
+	refused     bool
+	data        []byte
 }
 
 // New returns a guard that does nothing until Run.
 func New(opts Options) *Guard {
-	return &Guard{
-		opts:  opts,
-		inbox: make(chan arrival, inboxSize), words: make(chan word, wordsSize), links: make(chan error, 1),
-		slots: map[uint8]string{}, troubles: map[string]string{}, forsaken: map[spec.ServiceName]bool{},
+	if opts.Warnings == nil {
+		opts.Warnings = func() []string { return nil }
 	}
+	g := &Guard{
+		opts:  opts,
+		inbox: make(chan *arrival, inboxSize), free: make(chan *arrival, inboxSize),
+		words: make(chan word, wordsSize), links: make(chan error, 1),
+		names: map[lease.ID]spec.ServiceName{}, slots: map[uint8]string{},
+		troubles: map[string]string{}, forsaken: map[spec.ServiceName]bool{},
+		upgrade: upgrade{checked: make(chan error, 1)},
+	}
+	g.room.hear, g.room.answered = g.hear, g.answered
+	return g
 }
 
 // Run guards until ctx ends or an agent says Quit, then cuts off what is held
-// and gives the leases back. It returns nil in both cases.
+// and gives the leases back. It returns nil in both cases. A guard that was
+// replaced by another program does not return at all.
 func (g *Guard) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -149,6 +238,9 @@ func (g *Guard) Run(ctx context.Context) error {
 	// The enforcer goes on until everything was let go.
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	defer rest()
+	if g.node != nil {
+		g.takeOver(ctx, tasks)
+	}
 	tasks.start(func() { g.enforcer.run(working) })
 	tasks.start(func() { g.serveAgents(ctx, tasks) })
 	tasks.start(func() {
@@ -156,9 +248,11 @@ func (g *Guard) Run(ctx context.Context) error {
 		_ = g.opts.Listener.Close() // ends the accept; nobody is left to tell
 	})
 	err := g.loop(ctx, tasks)
-	if !errors.Is(err, errQuit) && !g.letGo(ctx) {
+	off := errors.Is(err, errQuit) || g.letGo(ctx)
+	if !off {
 		g.opts.Log.Error("the guard ends although not everything could be cut off; this node must be switched off before its services run elsewhere")
 	}
+	g.disarm(ctx, off)
 	rest()
 	if g.link != nil {
 		err = errors.Join(err, g.link.Close())
@@ -171,9 +265,10 @@ func (g *Guard) Run(ctx context.Context) error {
 
 // loop is the one goroutine that owns the plane.
 func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
-	timer := g.opts.Clock.Timer(guardwire.StateEvery)
+	timer := g.opts.Clock.Timer(g.wait())
 	defer timer.Stop()
 	for {
+		ticked := false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -182,14 +277,22 @@ func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
 		case a := <-g.inbox:
 			g.arrived(a)
 		case w := <-g.words:
-			g.dirty = true
+			g.pace.dirty = true
 			if err := g.heard(ctx, tasks, w); err != nil {
 				return err
 			}
+		case u := <-g.opts.Upgrades:
+			g.askUpgrade(ctx, tasks, u)
+		case err := <-g.upgrade.checked:
+			g.upgradeChecked(err)
 		case <-timer.C:
 			g.tick()
+			ticked = true
 		}
 		g.settle()
+		if ticked {
+			g.chores()
+		}
 		timer.Reset(g.wait())
 	}
 }
@@ -197,20 +300,39 @@ func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
 // wait is how long the loop may sleep.
 func (g *Guard) wait() time.Duration {
 	now := g.opts.Clock.Boot()
-	next := g.sentAt + g.stateEvery()
+	// What the agent is to hear is looked at no more often than lookEvery.
+	next := max(g.told.at+g.stateEvery(), g.pace.looked+g.lookEvery())
 	if g.node != nil {
 		next = min(next, g.node.Next())
 	}
 	return max(next-now, 200*time.Microsecond)
 }
 
+// calm is how long nothing may be due for it to be a good moment for chores.
+const calm = 20 * time.Millisecond
+
+// chores does what is best done right after a heartbeat went out, when nothing
+// else is due for a while.
+func (g *Guard) chores() {
+	g.pet()
+	g.replace()
+	now := g.opts.Clock.Boot()
+	if len(g.duty.Peers) == 0 {
+		g.resumed(now)
+	}
+	if g.opts.Collect != nil && now-g.pace.collected >= collectEvery && g.wait() >= calm {
+		g.pace.collected = now
+		g.opts.Collect()
+	}
+}
+
 // stateEvery is how often the agent hears of the leases: four times within the
 // shortest of them, so that it never stops what goes on being renewed.
 func (g *Guard) stateEvery() time.Duration {
 	every := guardwire.StateEvery
-	for _, s := range g.duty.Seeks {
-		if s.TTL > 0 {
-			every = min(every, max(s.TTL/4, minLook))
+	for i := range g.duty.Seeks {
+		if ttl := g.duty.Seeks[i].TTL; ttl > 0 {
+			every = min(every, max(ttl/4, minLook))
 		}
 	}
 	return every
@@ -228,22 +350,39 @@ func (g *Guard) tick() {
 		}
 		break
 	}
-	if g.node != nil {
-		g.node.Tick(g.opts.Clock.Boot())
-	}
-}
-
-func (g *Guard) arrived(a arrival) {
 	if g.node == nil {
 		return
 	}
-	if a.Refused {
-		g.node.Refused(a.From)
-		return
+	if g.rest.on {
+		g.link.Drain(g.room.hear)
+	} else {
+		g.link.Answers(g.room.answered)
 	}
-	// A malformed payload under a good seal is a peer of another version; what
-	// could be read of it has taken effect.
-	_ = g.node.Receive(g.opts.Clock.Boot(), a.From, a.Incarnation, a.buf)
+	g.node.Tick(g.opts.Clock.Boot())
+}
+
+func (g *Guard) arrived(a *arrival) {
+	g.hear(Datagram{From: a.from, Incarnation: a.incarnation, Refused: a.refused, Data: a.data})
+	select {
+	case g.free <- a:
+	default:
+	}
+}
+
+// take keeps a datagram for the loop. It is called by the link's goroutine.
+func (g *Guard) take(d Datagram) {
+	var a *arrival
+	select {
+	case a = <-g.free:
+	default:
+		a = &arrival{}
+	}
+	a.from, a.incarnation, a.refused = d.From, d.Incarnation, d.Refused
+	a.data = append(a.data[:0], d.Data...)
+	select {
+	case g.inbox <- a:
+	default: // the loop is far behind; heartbeats are repeated anyway
+	}
 }
 
 // minLook and maxLook bound lookEvery.
@@ -257,9 +396,9 @@ const (
 // lease.
 func (g *Guard) lookEvery() time.Duration {
 	every := maxLook
-	for _, s := range g.duty.Seeks {
-		if s.TTL > 0 {
-			every = min(every, max(s.TTL/10, minLook))
+	for i := range g.duty.Seeks {
+		if ttl := g.duty.Seeks[i].TTL; ttl > 0 {
+			every = min(every, max(ttl/10, minLook))
 		}
 	}
 	return every
@@ -272,11 +411,12 @@ func (g *Guard) settle() {
 	if g.node != nil {
 		g.send()
 		g.noteLeases()
+		g.relax(now)
 	}
-	if !g.dirty && now-g.looked < g.lookEvery() {
+	if !g.pace.dirty && now-g.pace.looked < g.lookEvery() {
 		return
 	}
-	g.dirty, g.looked = false, now
+	g.pace.dirty, g.pace.looked = false, now
 	if g.node != nil {
 		g.notePeers(now)
 		g.agentLoss(now)
@@ -321,7 +461,13 @@ func (g *Guard) letGo(ctx context.Context) bool {
 
 // send hands the plane's packets to the link.
 func (g *Guard) send() {
-	for _, p := range g.node.Packets() {
+	packets := g.node.Packets()
+	for _, p := range packets {
 		g.link.Send(p.To, p.Data)
+	}
+	if len(packets) > 0 {
+		now := g.opts.Clock.Boot()
+		g.resumed(now)
+		g.pace.sent = now
 	}
 }

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -57,6 +58,12 @@ func (w *wire) open(o LinkOptions) (Link, error) {
 
 func (e *end) Configure(map[uint8][]netip.AddrPort, []record.LinkKey) error { return nil }
 func (e *end) Close() error                                                 { return nil }
+func (e *end) Rest(bool)                                                    {} // this end tells everything at once
+func (e *end) Drain(func(Datagram))                                         {}
+func (e *end) Ping(uint8)                                                   {}
+func (e *end) Answers(func(uint8))                                          {}
+func (e *end) HandOver() ([]byte, func(), error)                            { return []byte("link"), func() {}, nil }
+
 func (e *end) Send(to uint8, data []byte) {
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
@@ -85,10 +92,32 @@ type fence struct {
 	clock  bubbleClock
 	cuts   map[string]time.Duration
 	passes time.Duration // until when the kernel would let the address pass
+	cannot string        // a handle that cannot be cut off
+	hangs  time.Duration // how long Hold takes
+}
+
+// hang makes Hold take so long.
+func (f *fence) hang(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hangs = d
+}
+
+// stuck makes one handle that cannot be cut off.
+func (f *fence) stuck(handle string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cannot = handle
 }
 
 func (f *fence) Manage([]netip.Addr) error { return nil }
 func (f *fence) Hold(_ []netip.Addr, d time.Duration) error {
+	f.mu.Lock()
+	hangs := f.hangs
+	f.mu.Unlock()
+	if hangs > 0 {
+		time.Sleep(hangs)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.passes = f.clock.Boot() + d
@@ -109,6 +138,9 @@ func (f *fence) Kill(_ context.Context, h string) error {
 func (f *fence) cut(h string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if h == f.cannot {
+		return errors.New("a process does not end")
+	}
 	f.cuts[h] = f.clock.Boot()
 	return nil
 }
@@ -134,14 +166,16 @@ func (p pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
 // site is one node of a test: a guard and the test's hand as its agent.
 type site struct {
-	fence  *fence
-	conn   net.Conn
-	cancel context.CancelFunc
-	done   chan error
+	fence    *fence
+	listener pipes
+	conn     net.Conn
+	cancel   context.CancelFunc
+	done     chan error
 
 	mu    sync.Mutex
 	state guardwire.State
 	kinds []string
+	texts []string
 }
 
 func (s *site) last() guardwire.State {
@@ -158,18 +192,34 @@ func (s *site) holds() []spec.ServiceName {
 	return out
 }
 
-func startSite(t *testing.T, w *wire, clk bubbleClock, slot uint8) *site {
+func startSite(t *testing.T, w *wire, clk bubbleClock, slot uint8, change ...func(*Options)) *site {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	l := pipes{conns: make(chan net.Conn, 1)}
-	s := &site{fence: &fence{clock: clk, cuts: map[string]time.Duration{}}, cancel: cancel, done: make(chan error, 1)}
-	g := New(Options{
-		Clock: clk, Log: slog.New(slog.DiscardHandler), Listener: l,
-		Incarnation: uint64(clk.Boot()) + uint64(slot), OpenLink: w.open, Fence: s.fence,
-	})
+	s := &site{
+		fence:    &fence{clock: clk, cuts: map[string]time.Duration{}},
+		listener: pipes{conns: make(chan net.Conn, 1)}, cancel: cancel, done: make(chan error, 1),
+	}
+	o := s.options(w, uint64(clk.Boot())+uint64(slot))
+	for _, f := range change {
+		f(&o)
+	}
+	g := New(o)
 	go func() { s.done <- g.Run(ctx) }()
+	s.connect()
+	return s
+}
+
+func (s *site) options(w *wire, incarnation uint64) Options {
+	return Options{
+		Clock: s.fence.clock, Log: slog.New(slog.DiscardHandler), Listener: s.listener,
+		Incarnation: incarnation, Build: "v1", OpenLink: w.open, Fence: s.fence,
+	}
+}
+
+// connect connects the test as the agent, and reads what the guard says.
+func (s *site) connect() {
 	mine, theirs := net.Pipe()
-	l.conns <- theirs
+	s.listener.conns <- theirs
 	s.conn = mine
 	go func() {
 		for {
@@ -183,11 +233,11 @@ func startSite(t *testing.T, w *wire, clk bubbleClock, slot uint8) *site {
 			}
 			if m.Happened != nil {
 				s.kinds = append(s.kinds, m.Happened.Kind)
+				s.texts = append(s.texts, m.Happened.Text)
 			}
 			s.mu.Unlock()
 		}
 	}()
-	return s
 }
 
 func (s *site) tell(t *testing.T, m guardwire.Message) {

@@ -1,9 +1,9 @@
 package guard
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"time"
 
@@ -15,19 +15,21 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// enforcement says for every service of the duty until when it may run.
+// enforcement says for every service of the duty until when it may run. The
+// slice is valid until the next call.
 func (g *Guard) enforcement(now time.Duration) []order {
-	held := g.node.Holds(now, nil)
-	orders := make([]order, 0, len(g.duty.Seeks))
-	for _, s := range g.duty.Seeks {
-		o := order{service: s.Service, addresses: s.Addresses, cgroups: s.Cgroups}
-		for _, h := range held {
-			if h.ID == s.ID && !g.forsaken[s.Service] {
-				o.epoch, o.until = h.Number, h.Until
-			}
+	g.room.holds = g.node.Holds(now, g.room.holds[:0])
+	orders := g.room.orders[:0]
+	for i := range g.duty.Seeks {
+		s := &g.duty.Seeks[i]
+		o := order{service: s.Service, exclusive: s.Exclusive, addresses: s.Addresses, cgroups: s.Cgroups}
+		at, held := slices.BinarySearchFunc(g.room.holds, s.ID, func(h lease.Hold, id lease.ID) int { return cmp.Compare(h.ID, id) })
+		if held && !g.forsaken[s.Service] {
+			o.epoch, o.until = g.room.holds[at].Number, g.room.holds[at].Until
 		}
 		orders = append(orders, o)
 	}
+	g.room.orders = orders
 	return orders
 }
 
@@ -35,7 +37,7 @@ func (g *Guard) enforcement(now time.Duration) []order {
 func unheld(d guardwire.Duty) []order {
 	orders := make([]order, 0, len(d.Seeks))
 	for _, s := range d.Seeks {
-		orders = append(orders, order{service: s.Service, addresses: s.Addresses, cgroups: s.Cgroups})
+		orders = append(orders, order{service: s.Service, exclusive: s.Exclusive, addresses: s.Addresses, cgroups: s.Cgroups})
 	}
 	return orders
 }
@@ -63,10 +65,8 @@ func (g *Guard) noteLeases() {
 }
 
 func (g *Guard) serviceName(id lease.ID) spec.ServiceName {
-	for _, s := range g.duty.Seeks {
-		if s.ID == id {
-			return s.Service
-		}
+	if name, ok := g.names[id]; ok {
+		return name
 	}
 	return spec.ServiceName(fmt.Sprintf("service %d", id))
 }
@@ -74,8 +74,11 @@ func (g *Guard) serviceName(id lease.ID) spec.ServiceName {
 // notePeers makes happenings of changes in who is alive.
 func (g *Guard) notePeers(now time.Duration) {
 	v := g.node.View(now)
-	was := g.peers
-	g.peers = v
+	was := g.told.peers
+	if v == was {
+		return
+	}
+	g.told.peers = v
 	report := func(set quorum.Set, kind event.Kind, text string) {
 		for slot := uint8(0); slot < 32; slot++ {
 			if set.Has(slot) && slot != g.duty.Slot {
@@ -87,6 +90,8 @@ func (g *Guard) notePeers(now time.Duration) {
 	report(v.Suspect&^was.Suspect, event.NodeSuspect, "%s is not heard")
 	report(v.Lost&^was.Lost, event.NodeLost, "%s is not heard by a majority and counts as lost")
 	report(was.Lost&^v.Lost&v.Alive, event.NodeBack, "%s is heard again")
+	report(v.Skewed&^was.Skewed, event.ClockSkewed, "the clock of %s runs at another rate than the others'; its vote does not count")
+	report(was.Skewed&^v.Skewed, event.ClockGood, "the clock of %s runs at the rate of the others")
 	if v.Quorate != was.Quorate {
 		h := guardwire.Happened{Kind: string(event.QuorumBack), At: guardwire.Boot(now), Text: fmt.Sprintf("%s is in touch with a majority of the voters", g.duty.Node)}
 		if !v.Quorate {
@@ -98,67 +103,78 @@ func (g *Guard) notePeers(now time.Duration) {
 
 // happen tells the agent, or keeps it for the agent that comes.
 func (g *Guard) happen(h guardwire.Happened) {
-	g.dirty = true
+	g.pace.dirty = true
 	g.opts.Log.Info("happened", "kind", h.Kind, logkey.Service, h.Service, "about", h.About, logkey.Epoch, h.Epoch)
-	if len(g.happened) >= happenings {
-		g.happened = g.happened[1:]
+	if len(g.told.happened) >= happenings {
+		g.told.happened = g.told.happened[1:]
 	}
-	g.happened = append(g.happened, h)
+	g.told.happened = append(g.told.happened, h)
 }
 
 // tell sends the agent what happened, and the state if it changed or is old.
 func (g *Guard) tell(now time.Duration) {
 	if g.agent == nil {
-		g.sentAt = now
+		g.told.at = now
 		return
 	}
 	s := g.state(now)
-	changed := !reflect.DeepEqual(essence(s), essence(g.sent))
-	if changed || now-g.sentAt >= g.stateEvery() {
-		g.sent, g.sentAt = s, now
-		g.agent.say(guardwire.Message{State: &s})
+	if now-g.told.at >= g.stateEvery() || !same(s, &g.told.sent) {
+		g.told.sent, g.told.at = clone(s), now
+		sent := g.told.sent
+		g.agent.say(guardwire.Message{State: &sent})
 	}
-	for i := range g.happened {
-		g.agent.say(guardwire.Message{Happened: &g.happened[i]})
+	for i := range g.told.happened {
+		g.agent.say(guardwire.Message{Happened: &g.told.happened[i]})
 	}
-	g.happened = nil
+	g.told.happened = nil
 }
 
-// essence is a state without what changes all the time.
-func essence(s guardwire.State) guardwire.State {
-	s.Now, s.Stall = 0, 0
-	s.Holds = slices.Clone(s.Holds)
-	for i := range s.Holds {
-		s.Holds[i].Until = 0
-	}
-	return s
+// same reports whether two states differ at most in what changes all the time:
+// the moments, and what is measured.
+func same(a, b *guardwire.State) bool {
+	sameHold := func(x, y guardwire.Hold) bool { return x.Service == y.Service && x.Epoch == y.Epoch }
+	return a.Protocol == b.Protocol && a.Guard == b.Guard && a.Build == b.Build && a.Fresh == b.Fresh &&
+		a.LeaseVersion == b.LeaseVersion && a.Ballot == b.Ballot && a.Quorate == b.Quorate &&
+		a.Alive == b.Alive && a.Suspect == b.Suspect && a.Lost == b.Lost && a.Skewed == b.Skewed &&
+		slices.EqualFunc(a.Holds, b.Holds, sameHold) && maps.Equal(a.Holders, b.Holders) && slices.Equal(a.Warnings, b.Warnings)
 }
 
-func (g *Guard) state(now time.Duration) guardwire.State {
-	s := guardwire.State{
-		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Fresh: g.node == nil,
-		Warnings: slices.Clone(g.opts.Warnings),
+// clone is a copy that shares nothing with s.
+func clone(s *guardwire.State) guardwire.State {
+	c := *s
+	c.Holds, c.Holders, c.Warnings = slices.Clone(s.Holds), maps.Clone(s.Holders), slices.Clone(s.Warnings)
+	return c
+}
+
+// state is what this guard knows. It is valid until the next call.
+func (g *Guard) state(now time.Duration) *guardwire.State {
+	s := &g.room.state
+	*s = guardwire.State{
+		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build,
+		Fresh: g.node == nil, Holds: s.Holds[:0], Holders: s.Holders, Warnings: append(s.Warnings[:0], g.opts.Warnings()...),
 	}
-	for _, key := range slices.Sorted(maps.Keys(g.troubles)) {
-		s.Warnings = append(s.Warnings, g.troubles[key])
+	clear(s.Holders)
+	if len(g.troubles) > 0 {
+		for _, key := range slices.Sorted(maps.Keys(g.troubles)) {
+			s.Warnings = append(s.Warnings, g.troubles[key])
+		}
 	}
 	if g.node == nil {
 		return s
 	}
 	v := g.node.View(now)
-	s.LeaseVersion, s.Ballot, s.Quorate, s.Stall = v.Version, v.Highest, v.Quorate, v.Late
+	s.LeaseVersion, s.Ballot, s.Quorate, s.Stall = v.Version, v.Highest, v.Quorate, v.Stall
+	s.Late, s.Measured, s.Skewed = v.Late, v.Measured, uint32(v.Skewed)
 	s.Alive, s.Suspect, s.Lost = uint32(v.Alive), uint32(v.Suspect), uint32(v.Lost)
 	s.Fresh = g.duty.Lease.Version == 0
-	for _, h := range g.node.Holds(now, nil) {
+	g.room.holds = g.node.Holds(now, g.room.holds[:0])
+	for _, h := range g.room.holds {
 		s.Holds = append(s.Holds, guardwire.Hold{Service: g.serviceName(h.ID), Epoch: h.Number, Until: guardwire.Boot(h.Until)})
 	}
-	slices.SortFunc(s.Holds, func(a, b guardwire.Hold) int {
-		if a.Service < b.Service {
-			return -1
-		}
-		return 1
-	})
-	s.Holders = map[uint32]uint8{}
+	slices.SortFunc(s.Holds, func(a, b guardwire.Hold) int { return cmp.Compare(a.Service, b.Service) })
+	if s.Holders == nil {
+		s.Holders = map[uint32]uint8{}
+	}
 	g.node.EachKnown(now, func(id lease.ID, holder uint8) { s.Holders[id] = holder })
 	return s
 }
