@@ -1,335 +1,310 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/lease"
-	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/core/quorum"
 )
 
-// network is what happens to packets between two hosts.
-type network struct {
-	cut   [32][32]int       // how many faults block this direction
-	loss  float64           // of every packet
-	burst [32]time.Duration // until when everything from this host is lost
-	dup   float64
-	slow  time.Duration // extra delay, up to
+// kind is a kind of fault.
+type kind uint8
+
+// What can happen to a cell. All but the moments end by themselves.
+const (
+	crash     kind = iota // a host dies and comes back
+	restart               // a guard dies and another begins without memory (a moment)
+	upgrade               // a guard hands its state to another (a moment)
+	stopGuard             // a guard stands still; the host goes on
+	stopAgent             // an agent stands still; the guard goes on
+	suspend               // a host sleeps; its clock jumps when it wakes
+	split                 // nothing passes between two sets of nodes
+	cut                   // nothing passes from one set of nodes to another
+	slow                  // packets from one set to another take longer
+	burst                 // for a moment nothing gets out of some nodes
+	loss                  // packets are lost
+	double                // packets arrive twice
+	reorder               // packets overtake each other
+	late                  // packets arrive a second time, seconds later
+	large                 // long packets do not get out of some nodes
+	drift                 // clocks go apart: some fast, the others slow
+	storeAway             // the store answers nobody
+	storeCut              // the store answers some nodes no more
+	voters                // other nodes vote (a moment)
+	ttl                   // another TTL (a moment)
+	move                  // the plan wants a service elsewhere (a moment)
+	giveBack              // a service is stopped and its lease given back (a moment)
+	kinds
+)
+
+var kindNames = [kinds]string{
+	"crash", "restart", "upgrade", "guard stopped", "agent stopped", "suspend", "partition", "one-way", "delay", "burst", "loss",
+	"duplication", "reordering", "late packets", "large packets lost", "drift", "store away", "store cut off", "voters changed",
+	"TTL changed", "move", "lease given back",
 }
 
-func (n *network) init(int) { *n = network{} }
+// String returns the fault's name.
+func (k kind) String() string { return kindNames[k] }
 
-func (w *world) send(h *host, p plane.Packet) {
-	w.result.Packets++
-	n := &w.net
-	if n.cut[h.slot][p.To] > 0 || w.now < n.burst[h.slot] || w.rng.Float64() < n.loss {
-		return
-	}
-	to, pk := w.nodes[p.To], packet{from: h.slot, inc: h.inc, data: p.Data}
-	copies := 1
-	if w.rng.Float64() < n.dup {
-		copies = 2
-	}
-	for range copies {
-		delay := 100*time.Microsecond + time.Duration(w.rng.Int64N(int64(400*time.Microsecond)))
-		if n.slow > 0 {
-			delay += time.Duration(w.rng.Int64N(int64(n.slow)))
+// Kinds returns the names of all kinds of fault, in the order of
+// [Result.Faults].
+func Kinds() []string { return slices.Clone(kindNames[:]) }
+
+// fault is one thing that happens to the cell.
+type fault struct {
+	kind     kind
+	at       time.Duration // when, or from when on the trigger counts
+	length   time.Duration
+	scene    int8       // whose cast from and to speak of; nobody: of slots
+	from, to quorum.Set // whom it hits, and towards whom
+	service  int        // index of the service it is about
+	by       time.Duration
+	share    float64
+	// on lets the fault wait for this note about its service, said by one of
+	// sayers; delay is what then passes.
+	on     lease.NoteKind
+	sayers quorum.Set
+	delay  time.Duration
+}
+
+// nobody is the scene of a fault that has no cast.
+const nobody = int8(-1)
+
+// maxScenes bounds the scenes of one history.
+const maxScenes = 8
+
+// cast says who plays which role in a scene: 0 is the holder of the scene's
+// service when it begins, then come the other voters, then the rest.
+type cast [MaxNodes]uint8
+
+// arm plans a fault.
+func (w *world) arm(f *fault) {
+	w.after(f.at, func() {
+		w.castOf(f)
+		if f.on == 0 {
+			w.happen(f)
+			return
 		}
-		w.at(w.now+delay, func() { w.deliver(to, pk) })
-	}
-}
-
-// fault injects one fault, which ends by itself.
-func (w *world) fault() {
-	faults := []struct {
-		name string
-		do   func(length time.Duration)
-	}{
-		{"crash", w.faultCrash},
-		{"guard restart", w.faultRestart},
-		{"pause", w.faultPause},
-		{"isolate", w.faultIsolate},
-		{"one-way", w.faultOneWay},
-		{"partition", w.faultPartition},
-		{"loss", w.faultLoss},
-		{"burst", w.faultBurst},
-		{"reorder", func(d time.Duration) {
-			w.net.slow, w.net.dup = 600*time.Millisecond, 0.3
-			w.at(w.now+d, func() { w.net.slow, w.net.dup = 0, 0 })
-		}},
-		{"store away", func(d time.Duration) {
-			w.boss.away++
-			w.at(w.now+d, func() { w.boss.away-- })
-		}},
-		{"move", func(time.Duration) { w.boss.shuffle(w) }},
-		{"voters change", func(time.Duration) { w.boss.changeVoters(w) }},
-		{"TTL change", func(time.Duration) { w.boss.changeTTL(w) }},
-		{"restart all", w.faultRestartAll},
-	}
-	f := faults[w.rng.IntN(len(faults))]
-	length := time.Duration(w.rng.Int64N(int64(8 * time.Second)))
-	w.result.Faults[f.name]++
-	w.trace("fault: %s for %s", f.name, length.Round(time.Millisecond))
-	f.do(length)
-}
-
-func (w *world) pick() *host { return w.nodes[w.rng.IntN(len(w.nodes))] }
-
-func (w *world) faultCrash(d time.Duration) {
-	h := w.pick()
-	if !h.up {
-		return
-	}
-	w.trace("node %d crashed", h.slot)
-	w.crash(h)
-	w.at(w.now+d, func() {
-		if !h.up {
-			w.boot(h)
-		}
+		w.armed = append(w.armed, f)
 	})
 }
 
-func (w *world) faultRestart(time.Duration) {
-	if h := w.pick(); h.up {
-		w.trace("node %d restarted", h.slot)
-		w.crash(h)
-		w.boot(h)
+// noted looks whether a note sets off what is armed.
+func (w *world) noted(h *host, note *lease.Note) {
+	for i := 0; i < len(w.armed); i++ {
+		f := w.armed[i]
+		if f.on == note.Kind && w.plan.services[f.service].id == note.ID && w.slots(f, f.sayers).Has(h.slot) {
+			w.armed = slices.Delete(w.armed, i, i+1)
+			i--
+			w.after(f.delay, func() { w.happen(f) })
+		}
 	}
 }
 
-func (w *world) faultRestartAll(time.Duration) {
-	for _, h := range w.nodes {
-		if h.up {
-			w.crash(h)
+func (w *world) castOf(f *fault) *cast {
+	if f.scene == nobody {
+		return nil
+	}
+	if c := w.casts[f.scene]; c != nil {
+		return c
+	}
+	c := &cast{}
+	star := w.holder(f.service)
+	if star < 0 {
+		star = int(f.scene) % len(w.hosts)
+	}
+	n := 0
+	add := func(slot int) {
+		if !slices.Contains(c[:n], uint8(slot)) {
+			c[n] = uint8(slot)
+			n++
 		}
-		w.at(w.now+time.Duration(w.rng.Int64N(int64(2*time.Second))), func() {
-			if !h.up {
-				w.boot(h)
-			}
+	}
+	add(star)
+	for i := range w.hosts {
+		if slot := (star + i) % len(w.hosts); w.boss.config.Voters.Has(uint8(slot)) {
+			add(slot)
+		}
+	}
+	for slot := range w.hosts {
+		add(slot)
+	}
+	w.casts[f.scene] = c
+	return c
+}
+
+// slots is who stands behind a set of roles.
+func (w *world) slots(f *fault, roles quorum.Set) quorum.Set {
+	c := w.castOf(f)
+	if c == nil {
+		return roles & w.members()
+	}
+	var s quorum.Set
+	for i := range w.hosts {
+		if roles.Has(uint8(i)) {
+			s |= 1 << c[i]
+		}
+	}
+	return s
+}
+
+// each calls do for every host of a set.
+func (w *world) each(s quorum.Set, do func(h *host)) {
+	for _, h := range w.hosts {
+		if s.Has(h.slot) {
+			do(h)
+		}
+	}
+}
+
+// happen injects a fault and plans its end. No fault outlives the part of the
+// history that has faults.
+func (w *world) happen(f *fault) {
+	left := w.plan.length - w.now
+	if left <= 0 {
+		return
+	}
+	d := min(f.length, left)
+	from, to := w.slots(f, f.from), w.slots(f, f.to)
+	w.result.Faults[f.kind]++
+	if w.tracing {
+		text := w.describe(f, d, from, to)
+		w.fired = append(w.fired, fmt.Sprintf("%.3fs: %s", w.now.Seconds(), text))
+		w.trace("fault: %s", text)
+	}
+	switch f.kind {
+	case crash, restart, upgrade, stopGuard, stopAgent, suspend:
+		w.each(from, func(h *host) { w.hit(h, f.kind, d) })
+	case drift:
+		w.driftApart(from, d)
+	case storeAway:
+		w.boss.away++
+		w.after(d, func() { w.boss.away-- })
+	case storeCut:
+		w.each(from, func(h *host) {
+			h.cutOff++
+			w.after(d, func() { h.cutOff-- })
 		})
+	case voters:
+		w.boss.wish(from)
+	case ttl:
+		w.boss.changeTTL(w, f.service, min(f.by, w.plan.longest))
+	case move:
+		w.boss.move(w, f.service, from)
+	case giveBack:
+		w.giveBack(f.service)
+	default:
+		w.disturbNetwork(f, from, to, d)
 	}
 }
 
-func (w *world) faultPause(d time.Duration) {
-	h := w.pick()
-	if !h.up || h.paused {
-		return
+// disturbNetwork begins a fault of the network.
+func (w *world) disturbNetwork(f *fault, from, to quorum.Set, d time.Duration) {
+	n := &w.net
+	begin := func(int) {}
+	change := func(sign int) {
+		n.active += sign
+		w.watch.disturbed(w)
+		begin(sign)
 	}
-	w.trace("node %d paused", h.slot)
-	h.paused = true
-	inc := h.inc
-	w.at(w.now+d, func() {
-		if h.up && h.inc == inc {
-			h.paused = false
-			w.trace("node %d resumed", h.slot)
-			w.step(h)
+	pairs := func(do func(a, b uint8)) {
+		for _, a := range w.hosts {
+			for _, b := range w.hosts {
+				if a != b && from.Has(a.slot) && to.Has(b.slot) {
+					do(a.slot, b.slot)
+				}
+			}
+		}
+	}
+	noise := true // it touches everyone
+	switch f.kind {
+	case split, cut:
+		noise = false
+		begin = func(sign int) {
+			pairs(func(a, b uint8) {
+				n.cut[a][b] += sign
+				if f.kind == split {
+					n.cut[b][a] += sign
+				}
+			})
+		}
+	case slow:
+		begin = func(sign int) { pairs(func(a, b uint8) { n.slow[a][b] += time.Duration(sign) * f.by }) }
+	case burst:
+		begin = func(sign int) { w.each(from, func(h *host) { n.burst[h.slot] += sign }) }
+	case large:
+		begin = func(sign int) { pairs(func(a, b uint8) { n.large[a][b] += sign }) }
+	case late:
+		begin = func(sign int) { w.each(from, func(h *host) { n.held[h.slot] += sign }) }
+		n.heldBy = max(f.by, time.Millisecond)
+	case loss:
+		begin = func(sign int) { n.loss += float64(sign) * f.share }
+	case double:
+		begin = func(sign int) { n.double += float64(sign) * f.share }
+	case reorder:
+		begin = func(sign int) { n.spread += time.Duration(sign) * f.by }
+	default:
+	}
+	if noise {
+		w.watch.noise++
+	}
+	change(1)
+	w.after(d, func() {
+		change(-1)
+		if noise {
+			// What is still on its way touches the cell, too.
+			w.after(2*f.by, func() {
+				w.watch.noise--
+				w.watch.disturbed(w)
+			})
 		}
 	})
 }
 
-func (w *world) block(from, to uint8, d time.Duration) {
-	w.net.cut[from][to]++
-	w.at(w.now+d, func() { w.net.cut[from][to]-- })
+// describe says what a fault is, for people.
+func (w *world) describe(f *fault, d time.Duration, from, to quorum.Set) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s", f.kind)
+	about := fmt.Sprintf(" of service %d", w.plan.services[f.service].id)
+	switch f.kind {
+	case split:
+		fmt.Fprintf(&b, " between %s and %s", names(from), names(to))
+	case cut, slow, large:
+		fmt.Fprintf(&b, " from %s to %s", names(from), names(to))
+	case ttl, giveBack:
+		b.WriteString(about)
+	case move:
+		fmt.Fprintf(&b, "%s to %s", about, names(from&-from))
+	case loss, double:
+		fmt.Fprintf(&b, " of %.0f %%", 100*f.share)
+	case storeAway, reorder:
+	default:
+		fmt.Fprintf(&b, ", %s", names(from))
+	}
+	if f.by > 0 && f.kind != move {
+		fmt.Fprintf(&b, ", by %s", f.by.Round(time.Millisecond))
+	}
+	switch f.kind {
+	case restart, upgrade, voters, ttl, move, giveBack:
+	default:
+		fmt.Fprintf(&b, ", for %s", d.Round(time.Millisecond))
+	}
+	return b.String()
 }
 
-func (w *world) faultIsolate(d time.Duration) {
-	h := w.pick()
-	for _, o := range w.nodes {
-		if o != h {
-			w.block(h.slot, o.slot, d)
-			w.block(o.slot, h.slot, d)
+// names lists nodes.
+func names(s quorum.Set) string {
+	var out []string
+	for slot := range uint8(MaxNodes) {
+		if s.Has(slot) {
+			out = append(out, fmt.Sprint(slot))
 		}
 	}
-}
-
-func (w *world) faultOneWay(d time.Duration) {
-	if a, b := w.pick(), w.pick(); a != b {
-		w.block(a.slot, b.slot, d)
+	if len(out) == 1 {
+		return "node " + out[0]
 	}
-}
-
-func (w *world) faultPartition(d time.Duration) {
-	side := make([]bool, len(w.nodes))
-	for i := range side {
-		side[i] = w.rng.IntN(2) == 0
-	}
-	for _, a := range w.nodes {
-		for _, b := range w.nodes {
-			if side[a.slot] != side[b.slot] {
-				w.block(a.slot, b.slot, d)
-			}
-		}
-	}
-}
-
-func (w *world) faultLoss(d time.Duration) {
-	p := 0.05 + 0.4*w.rng.Float64()
-	w.net.loss += p
-	w.at(w.now+d, func() { w.net.loss -= p })
-}
-
-func (w *world) faultBurst(time.Duration) {
-	w.net.burst[w.pick().slot] = w.now + time.Duration(w.rng.Int64N(int64(900*time.Millisecond)))
-}
-
-// healAll ends what has not ended by itself.
-func (w *world) healAll() {
-	w.trace("all faults healed")
-	w.net.init(0)
-	w.boss.away = 0
-	for _, h := range w.nodes {
-		if !h.up {
-			w.boot(h)
-		} else if h.paused {
-			h.paused = false
-			w.step(h)
-		}
-	}
-	// A fault that was still to end must not end twice.
-	w.queue = slices.Clone(w.queue)
-}
-
-// controller stands in for the config plane: it hands out duties, slowly, and
-// only while the store answers.
-type controller struct {
-	away    int
-	config  quorum.Config
-	ceiling uint64
-	changed time.Duration
-	orders  map[lease.ID][]uint8
-	ttls    map[lease.ID]time.Duration
-}
-
-const longest = 1500 * time.Millisecond
-
-func (c *controller) init(w *world) {
-	c.ceiling = 1000
-	c.config = quorum.Config{Version: 1}
-	for i := range min(len(w.nodes), 3) {
-		c.config.Voters |= 1 << i
-	}
-	c.orders, c.ttls = map[lease.ID][]uint8{}, map[lease.ID]time.Duration{}
-	for id := lease.ID(1); int(id) <= w.opts.Services; id++ {
-		c.ttls[id] = 400 * time.Millisecond * time.Duration(1+int(id)%3)
-		for i := range w.nodes {
-			c.orders[id] = append(c.orders[id], uint8((i+int(id))%len(w.nodes)))
-		}
-	}
-}
-
-// joined gives a host that starts without memory its first duty, as soon as
-// the store answers: the ceiling it finds is its floor, and is raised first.
-func (c *controller) joined(w *world, h *host) {
-	inc := h.inc
-	w.at(w.now+time.Duration(w.rng.Int64N(int64(300*time.Millisecond))), func() {
-		if !h.up || h.inc != inc {
-			return
-		}
-		if c.away > 0 {
-			c.joined(w, h)
-			return
-		}
-		floor := c.ceiling
-		c.ceiling += 1000
-		h.duty = c.duty(w)
-		h.duty.Floor = floor
-		c.hand(w, h)
-	})
-}
-
-func (c *controller) duty(w *world) plane.Duty {
-	d := plane.Duty{Members: w.members(), Config: c.config, Ceiling: c.ceiling, Longest: longest}
-	for id := lease.ID(1); int(id) <= w.opts.Services; id++ {
-		d.Seeks = append(d.Seeks, plane.Seek{ID: id, TTL: c.ttls[id], Order: slices.Clone(c.orders[id]), Claim: true})
-	}
-	return d
-}
-
-func (c *controller) hand(w *world, h *host) {
-	if h.paused {
-		return
-	}
-	h.node.SetDuty(h.local(w.now), h.duty)
-	w.collect(h)
-}
-
-// step sends the newest duty to hosts that have had one, each with some luck,
-// so that hosts differ for a while; and ends a change of voters in time.
-func (c *controller) step(w *world) {
-	if c.away > 0 {
-		return
-	}
-	if c.config.Prior != 0 && w.now > c.changed+2*longest && c.settled(w) {
-		c.config.Version++
-		c.config.Prior = 0
-	}
-	for _, h := range w.nodes {
-		if h.up && h.duty.Longest > 0 && w.rng.IntN(3) == 0 {
-			floor := h.duty.Floor
-			h.duty = c.duty(w)
-			h.duty.Floor = floor
-			c.hand(w, h)
-		}
-	}
-}
-
-// settled reports whether a majority of the old and of the new voters use the
-// joint configuration. The moment from which on this was so is kept in changed.
-func (c *controller) settled(w *world) bool {
-	var have quorum.Set
-	for _, h := range w.nodes {
-		if h.up && h.node.View(h.local(w.now)).Version >= c.config.Version {
-			have |= 1 << h.slot
-		}
-	}
-	if !c.config.Reached(have) {
-		c.changed = w.now
-		return false
-	}
-	return true
-}
-
-func (c *controller) shuffle(w *world) {
-	if c.away > 0 {
-		return
-	}
-	id := lease.ID(1 + w.rng.IntN(w.opts.Services))
-	order := c.orders[id]
-	w.rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-	// The holder's agent stops the instance and gives the lease back, as after
-	// a planned move.
-	for _, h := range w.nodes {
-		if !h.up || h.paused || h.slot == order[0] {
-			continue
-		}
-		for _, hold := range h.node.Holds(h.local(w.now), nil) {
-			if hold.ID == id {
-				h.node.Release(h.local(w.now), id, hold.Number)
-				w.collect(h)
-			}
-		}
-	}
-}
-
-// changeTTL gives one service another TTL, up to the longest there may be.
-func (c *controller) changeTTL(w *world) {
-	if c.away == 0 {
-		c.ttls[lease.ID(1+w.rng.IntN(w.opts.Services))] = 300*time.Millisecond + time.Duration(w.rng.Int64N(int64(longest-300*time.Millisecond)))
-	}
-}
-
-// changeVoters swaps one voter for another node, by a joint configuration.
-func (c *controller) changeVoters(w *world) {
-	if c.away > 0 || c.config.Prior != 0 || len(w.nodes) <= 3 {
-		return
-	}
-	in, out := w.pick().slot, w.pick().slot
-	if c.config.Voters.Has(in) || !c.config.Voters.Has(out) {
-		return
-	}
-	c.config.Version++
-	c.config.Prior = c.config.Voters
-	c.config.Voters = c.config.Voters&^(1<<out) | 1<<in
-	c.changed = w.now
+	return "nodes " + strings.Join(out, ",")
 }

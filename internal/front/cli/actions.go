@@ -22,6 +22,8 @@ type Actions struct {
 	Agent func(context.Context, AgentOptions) error
 	Guard func(context.Context, GuardOptions) error
 	Demo  func(context.Context, DemoOptions) error
+	// Simulate ends early, with what was done, when its context does.
+	Simulate func(context.Context, SimulateOptions) SimulateResult
 	// Addresses lists this machine's own IP addresses; nil asks the kernel.
 	Addresses func() ([]string, error)
 }
@@ -108,9 +110,20 @@ type AgentOptions struct {
 
 // GuardOptions is what `keelson guard` was told.
 type GuardOptions struct {
-	Folders Folders
-	Logging Logging
+	Folders  Folders
+	Logging  Logging
+	Watchdog string // the device to pet; empty: none
+	// Resume, if not 0, is the descriptor of a file in which the program before
+	// this one, in the same process, has left its state.
+	Resume int
+	// CanResume, if not 0, is the version of such a state. The guard does not run
+	// then: it looks whether it could go on from State, and returns nil if so.
+	CanResume int
+	State     io.Reader
 }
+
+// ResumeAnswer is what `keelson guard --can-resume` prints if it can.
+const ResumeAnswer = "this program can take over"
 
 // DemoOptions is what `keelson demo` was told.
 type DemoOptions struct {

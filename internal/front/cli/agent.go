@@ -23,8 +23,10 @@ services: a stopped or upgraded agent finds them again. It ends on SIGTERM.
     --log-level LEVEL    debug, info, warn or error (default info)
     --log-format FORMAT  text or json (default text)
 
-The file is needed only to keep the cell's state in an etcd of your own:
+The file is needed only for a watchdog, which restarts this host if the guard
+hangs, and to keep the cell's state in an etcd of your own:
 
+    watchdog: /dev/watchdog
     store:
       endpoints: [https://10.0.0.7:2379, https://10.0.0.8:2379]
       ca: /etc/keelson/etcd-ca.pem
@@ -41,8 +43,16 @@ Example:
 const guardHelp = `Run this node's guard: heartbeats and leases. The agent starts it by itself.
 
 Usage:
-    keelson guard [--run DIR] [--data DIR] [--log-level LEVEL]
-                  [--log-format FORMAT]
+    keelson guard [--run DIR] [--data DIR] [--watchdog PATH]
+                  [--log-level LEVEL] [--log-format FORMAT]
+
+    --watchdog PATH      pet this watchdog, so that the host restarts if the
+                         guard hangs
+
+On SIGHUP it becomes the program that its file holds now, without a gap; an
+agent of another version asks it for that by itself. For this there are two
+flags more: --can-resume VERSION reads a guard's state and says whether this
+program could go on from it, and --resume FD goes on.
 
 Exit status: 0 ended when asked, 1 could not go on, 2 wrong usage.
 
@@ -89,6 +99,9 @@ func (s *shell) actionCommands() []*cobra.Command {
 	if a.Demo != nil {
 		all = append(all, s.demoCommand())
 	}
+	if a.Simulate != nil {
+		all = append(all, s.simulateCommand())
+	}
 	return all
 }
 
@@ -116,9 +129,20 @@ func (s *shell) guardCommand() *cobra.Command {
 		if err := o.Logging.check(); err != nil {
 			return err
 		}
-		return s.env.Actions.Guard(c.Context(), o)
+		if o.CanResume == 0 {
+			return s.env.Actions.Guard(c.Context(), o)
+		}
+		o.State = s.env.Stdin
+		if err := s.env.Actions.Guard(c.Context(), o); err != nil {
+			return err
+		}
+		s.tty.Printf("%s\n", ResumeAnswer)
+		return nil
 	}}
 	o.Folders.register(c)
 	o.Logging.register(c)
+	c.Flags().StringVar(&o.Watchdog, "watchdog", "", "")
+	c.Flags().IntVar(&o.Resume, "resume", 0, "")
+	c.Flags().IntVar(&o.CanResume, "can-resume", 0, "")
 	return c
 }

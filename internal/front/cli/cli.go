@@ -67,6 +67,7 @@ Change:
 
 More:
     demo          see a failover on this machine, without installing anything
+    simulate      play histories of a cell under faults, and look for a fault
     schema        print the JSON schema of a service's file
     completion    print a completion script for a shell
     version       print the version

@@ -25,7 +25,7 @@ func tree(t *testing.T) *cobra.Command {
 	s := &shell{env: Environment{Getenv: none, Clock: clock.System{}}}
 	s.tty = screen.New(strings.NewReader(""), io.Discard, io.Discard, none)
 	root := s.root()
-	root.AddCommand(s.initCommand(), s.joinCommand(), s.leaveCommand(), s.agentCommand(), s.guardCommand(), s.demoCommand())
+	root.AddCommand(s.initCommand(), s.joinCommand(), s.leaveCommand(), s.agentCommand(), s.guardCommand(), s.demoCommand(), s.simulateCommand())
 	return root
 }
 

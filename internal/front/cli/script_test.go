@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
@@ -96,6 +97,20 @@ func actions() cli.Actions {
 		Demo: func(_ context.Context, o cli.DemoOptions) error {
 			told([]any{o.Once, o.JSON, o.Fault, o.Nodes, o.Terminal})
 			return nil
+		},
+		Simulate: func(_ context.Context, o cli.SimulateOptions) cli.SimulateResult {
+			o.Progress(1, time.Minute)
+			r := cli.SimulateResult{
+				Runs: int(o.Seeds), Cell: 24 * time.Minute, Took: 30 * time.Second, Wins: 7, Packets: 9,
+				Faults: []cli.SimulateFault{{Kind: "crash", Count: 3}},
+			}
+			if o.From == 13 {
+				r.Broken = &cli.SimulateBroken{
+					Seed: 13, Nodes: o.Nodes, Invariant: "one-holder", At: 12.5, Text: "two",
+					Faults: []string{"12.0s: crash, node 1"}, Trace: []string{"12.5s  won"},
+				}
+			}
+			return r
 		},
 		Addresses: func() ([]string, error) {
 			if os.Getenv("TWO_ADDRESSES") != "" {

@@ -1,5 +1,5 @@
-// Package agentfile reads the agent's own file, which names an etcd cluster to
-// use instead of the cell's own.
+// Package agentfile reads the agent's own file, which names a watchdog, and an
+// etcd cluster to use instead of the cell's own.
 //
 // Reading is strict: an unknown key is an error that names it. The package
 // refuses files larger than [MaxBytes].
@@ -21,6 +21,9 @@ import (
 type File struct {
 	// Store names an existing etcd cluster to use instead of the cell's own.
 	Store *ExternalStore `yaml:"store"`
+	// Watchdog is the path of the device that restarts this host if its guard
+	// hangs; empty: none is used.
+	Watchdog string `yaml:"watchdog"`
 }
 
 // ExternalStore is an etcd cluster of the operator's own.
@@ -87,6 +90,9 @@ func parse(content []byte) (c File, err error) {
 	}
 	if err := yaml.UnmarshalWithOptions(content, &c, yaml.DisallowUnknownField()); err != nil {
 		return File{}, err
+	}
+	if c.Watchdog != "" && !strings.HasPrefix(c.Watchdog, "/") {
+		return File{}, fmt.Errorf("watchdog: %q is no path such as /dev/watchdog", c.Watchdog)
 	}
 	if c.Store == nil {
 		return c, nil

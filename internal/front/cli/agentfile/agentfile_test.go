@@ -29,6 +29,8 @@ func TestParse(t *testing.T) {
 			name: "a prefix of its own", content: "store:\n  endpoints: [https://a:2379]",
 			want: File{Store: &ExternalStore{Endpoints: []string{"https://a:2379"}, Prefix: DefaultPrefix}},
 		},
+		{name: "a watchdog", content: "watchdog: /dev/watchdog", want: File{Watchdog: "/dev/watchdog"}},
+		{name: "a watchdog that is no path", content: "watchdog: yes please", fails: "no path such as"},
 		{name: "an unknown key", content: "store: {endpoint: [https://a:2379]}", fails: "endpoint"},
 		{name: "no endpoints", content: "store: {ca: /ca}", fails: "store.endpoints is missing"},
 		{name: "an endpoint without a scheme", content: "store: {endpoints: ['a:2379']}", fails: "https://"},

@@ -1,0 +1,92 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/keelson/keelson/internal/core/plane"
+)
+
+// A packet takes at least nearest, and up to scatter more.
+const (
+	nearest = 100 * time.Microsecond
+	scatter = 400 * time.Microsecond
+)
+
+// network is what happens to packets. Faults of one kind add up, so that each
+// can end by itself.
+type network struct {
+	active int                               // faults below that are under way
+	cut    [MaxNodes][MaxNodes]int           // nothing passes in this direction
+	slow   [MaxNodes][MaxNodes]time.Duration // everything takes longer by this
+	large  [MaxNodes][MaxNodes]int           // what is longer than smallPacket does not pass in this direction
+	burst  [MaxNodes]int                     // nothing gets out
+	held   [MaxNodes]int                     // everything arrives a second time
+	heldBy time.Duration                     // so much later
+	loss   float64
+	double float64
+	spread time.Duration // extra delay, up to
+}
+
+// smallPacket still passes where large ones do not: a path with a smaller MTU
+// than anybody thinks.
+const smallPacket = 500
+
+// send puts a packet on the way.
+func (w *world) send(h *host, p *plane.Packet) {
+	w.result.Packets++
+	at := w.now + nearest + w.random(scatter)
+	if w.net.active == 0 {
+		w.queue.post(at, h.slot, p.To, h.inc, p.Data)
+		return
+	}
+	n := &w.net
+	if n.cut[h.slot][p.To] > 0 || n.burst[h.slot] > 0 || n.large[h.slot][p.To] > 0 && len(p.Data) > smallPacket ||
+		n.loss > 0 && w.chance(n.loss) {
+		return
+	}
+	at += n.slow[h.slot][p.To]
+	if n.held[h.slot] > 0 {
+		w.queue.post(at+n.heldBy+w.random(n.heldBy), h.slot, p.To, h.inc, p.Data)
+	}
+	copies := 1
+	if n.double > 0 && w.chance(n.double) {
+		copies = 2
+	}
+	for range copies {
+		extra := time.Duration(0)
+		if n.spread > 0 {
+			extra = w.random(n.spread)
+		}
+		w.queue.post(at+extra, h.slot, p.To, h.inc, p.Data)
+	}
+}
+
+// inboxLimit is how many packets wait for a guard that does not read.
+const inboxLimit = 256
+
+// deliver hands packet i to its host.
+func (w *world) deliver(i int32) {
+	p := &w.queue.packets[i]
+	h := w.hosts[p.to]
+	switch {
+	case !h.up || h.asleep > 0:
+	case h.stopped > 0:
+		if len(h.inbox) < inboxLimit {
+			h.inbox = append(h.inbox, i)
+			return
+		}
+	default:
+		local := h.clock.local(w.now)
+		w.read(h, local, p)
+		w.queue.free(i)
+		w.settle(h, local)
+		return
+	}
+	w.queue.free(i)
+}
+
+func (w *world) read(h *host, local Boot, p *packet) {
+	if err := h.node.Receive(local, p.from, p.inc, p.data); err != nil {
+		w.violate("readable", "node %d could not read a packet of node %d: %v", h.slot, p.from, err)
+	}
+}

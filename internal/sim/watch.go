@@ -1,0 +1,266 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/lease"
+	"github.com/keelson/keelson/internal/core/quorum"
+)
+
+// watch compares what the hosts believe with what the others believe.
+type watch struct {
+	stamp  uint64
+	epochs []uint64        // highest number won, by service
+	won    [][]uint64      // all numbers won, of services that are not exclusive
+	cause  []time.Duration // when there was last a reason to move a service
+
+	noise int        // faults that touch everyone
+	calm  quorum.Set // a majority in touch that nothing touches; 0: there is none
+	since time.Duration
+	odd   time.Duration // since when the store is away and plans differ; never: they do not
+}
+
+const (
+	lookEvery = 50 * time.Millisecond
+	// moveBound is how long a planned change may take, with all that it entails.
+	moveBound = 5 * time.Second
+)
+
+// serveBound is how long a majority may need, from the moment nothing touches it
+// any more, until it serves everything: the leases of those who are not in it
+// run out, the detector's longest timeout and the votes of the others pass, the
+// plan follows, and the programs start.
+func serveBound(longest time.Duration) time.Duration { return longest + 3*time.Second }
+
+func (c *watch) begin(w *world) {
+	n := len(w.plan.services)
+	*c = watch{epochs: make([]uint64, n), won: make([][]uint64, n), cause: make([]time.Duration, n), odd: never}
+}
+
+// caused notes a reason for service s to move.
+func (c *watch) caused(w *world, s int) { c.cause[s] = w.now }
+
+// disturbed notes that something touched the cell.
+func (c *watch) disturbed(w *world) { c.calm, c.since = 0, w.now }
+
+// settled reports whether the calm has lasted for so long that all must be in
+// order, and h is part of it.
+func (c *watch) settled(w *world, h *host) bool {
+	return c.calm.Has(h.slot) && w.now-c.since > serveBound(w.plan.longest)
+}
+
+// noted looks at what a host's plane said.
+func (c *watch) noted(w *world, h *host, note *lease.Note) {
+	s := w.index(note.ID)
+	w.trace("node %d: %s lease %d number %d", h.slot, noteWord(note.Kind), note.ID, note.Number)
+	switch note.Kind {
+	case lease.Won:
+		w.result.Wins++
+		c.grow(w, h, s, note.Number)
+	case lease.Ended, lease.Released:
+	default:
+		return
+	}
+	if c.settled(w, h) && w.now-c.cause[s] > moveBound {
+		w.violate("no-flapping", "node %d %s the lease of service %d, though nothing had happened to %s for %s",
+			h.slot, noteWord(note.Kind), note.ID, names(c.calm), w.now-c.since)
+	}
+}
+
+// grow checks epochs-grow.
+func (c *watch) grow(w *world, h *host, s int, number uint64) {
+	id := w.plan.services[s].id
+	switch {
+	case w.plan.services[s].soft:
+		if slices.Contains(c.won[s], number) {
+			w.violate("epochs-grow", "node %d won service %d with number %d, which was won before", h.slot, id, number)
+		}
+		c.won[s] = append(c.won[s], number)
+	case number <= c.epochs[s]:
+		w.violate("epochs-grow", "node %d won service %d with number %d, after %d was won", h.slot, id, number, c.epochs[s])
+	}
+	c.epochs[s] = max(c.epochs[s], number)
+}
+
+// holds looks at a lease that h holds now.
+func (c *watch) holds(w *world, h *host, s int, hold *lease.Hold) {
+	x := &h.stakes[s]
+	x.stamp = c.stamp
+	same := x.number == hold.Number
+	if same && (!x.held || x.until <= h.clock.local(w.now)) {
+		w.violate("no-second-life", "the lease of service %d with number %d, which lapsed on node %d, is valid again", hold.ID, hold.Number, h.slot)
+	}
+	if !same {
+		x.number, x.held, x.won, x.ttl = hold.Number, true, w.now, x.wanted
+	}
+	x.until = hold.Until
+	for _, o := range w.hosts {
+		if o != h && o.holds(w.now, s) {
+			c.two(w, s, h, o)
+		}
+	}
+}
+
+// two checks one-holder and soft-overlap for two nodes that both hold a lease.
+func (c *watch) two(w *world, s int, a, b *host) {
+	x, y := &a.stakes[s], &b.stakes[s]
+	if !w.plan.services[s].soft {
+		w.violate("one-holder", "service %d is held by node %d (number %d) and node %d (number %d), for %s more",
+			w.plan.services[s].id, a.slot, x.number, b.slot, y.number,
+			min(a.clock.trueAt(x.until), b.clock.trueAt(y.until))-w.now)
+		return
+	}
+	older, newer := x, y
+	if y.won < x.won {
+		older, newer = y, x
+	}
+	if both := w.now - newer.won; both > older.ttl {
+		w.violate("soft-overlap", "service %d is held by nodes %d and %d for %s, the bound is %s", w.plan.services[s].id, a.slot, b.slot, both, older.ttl)
+	}
+}
+
+// served checks one-running when the instance of service s may just have begun
+// to answer on h.
+func (c *watch) served(w *world, h *host, s int) {
+	if w.plan.services[s].soft || !h.serves(w.now, s) {
+		return
+	}
+	for _, o := range w.hosts {
+		if o != h && o.serves(w.now, s) {
+			w.violate("one-running", "service %d answers on node %d (number %d) and on node %d (number %d)",
+				w.plan.services[s].id, o.slot, o.stakes[s].number, h.slot, h.stakes[s].number)
+		}
+	}
+}
+
+// look is taken often. It finds who is calm, and checks majority-serves and
+// right-opinion.
+func (c *watch) look(w *world) {
+	calm := c.quiet(w)
+	if calm != c.calm {
+		c.calm, c.since = calm, w.now
+	}
+	if calm == 0 || w.now-c.since <= serveBound(w.plan.longest) {
+		return
+	}
+	for s := range w.plan.services {
+		if w.now-c.cause[s] <= moveBound {
+			continue
+		}
+		on := 0
+		for _, h := range w.hosts {
+			if calm.Has(h.slot) && h.serves(w.now, s) {
+				on++
+			}
+		}
+		if on != 1 {
+			w.violate("majority-serves", "service %d answers on %d of %s, though nothing touched them for %s",
+				w.plan.services[s].id, on, names(calm), w.now-c.since)
+		}
+	}
+	for _, h := range w.hosts {
+		if !calm.Has(h.slot) {
+			continue
+		}
+		if v := h.node.View(h.clock.local(w.now)); v.Alive != calm || v.Lost != w.members()&^calm || !v.Quorate {
+			w.violate("right-opinion", "node %d holds %b for alive and %b for lost (quorate: %v), though %s were in touch for %s",
+				h.slot, v.Alive, v.Lost, v.Quorate, names(calm), w.now-c.since)
+		}
+	}
+}
+
+// quiet is the majority that is whole and in touch, and cut off from everyone
+// else, or 0.
+func (c *watch) quiet(w *world) quorum.Set {
+	if c.noise > 0 {
+		return 0
+	}
+	var well quorum.Set
+	for _, h := range w.hosts {
+		if c.well(w, h) {
+			well |= 1 << h.slot
+		}
+	}
+	for _, h := range w.hosts {
+		if !well.Has(h.slot) {
+			continue
+		}
+		set := w.linked(h) & well
+		if w.boss.config.Reached(set) && c.apart(w, set) && c.able(w, set) {
+			return set
+		}
+	}
+	return 0
+}
+
+// well reports whether all of a node works.
+func (c *watch) well(w *world, h *host) bool {
+	return h.up && h.joined && h.asleep == 0 && !h.thawing && h.stopped == 0 && h.agentStopped == 0 &&
+		(!w.boss.config.All().Has(h.slot) || h.node.View(h.clock.local(w.now)).Voting)
+}
+
+// apart reports whether all of a set are in touch with each other, and with
+// nobody else.
+func (c *watch) apart(w *world, set quorum.Set) bool {
+	for _, a := range w.hosts {
+		for _, b := range w.hosts {
+			if a == b || !set.Has(a.slot) {
+				continue
+			}
+			out, in := w.net.cut[a.slot][b.slot] > 0, w.net.cut[b.slot][a.slot] > 0
+			silent := !b.up || b.asleep > 0 || b.stopped > 0
+			if set.Has(b.slot) && (out || in) || !set.Has(b.slot) && !silent && !(out && in) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// able reports whether the nodes of a set may do what they have to: they go by
+// the same plan and have ballot numbers left. Without the store that can be
+// otherwise for long, and nobody is to blame.
+func (c *watch) able(w *world, set quorum.Set) bool {
+	floor, behind := uint64(0), false
+	for _, h := range w.hosts {
+		if set.Has(h.slot) {
+			floor = max(floor, h.duty.Floor)
+			behind = behind || h.revision != w.boss.revision && !w.reach(h)
+		}
+	}
+	if !behind {
+		return true
+	}
+	for _, h := range w.hosts {
+		if set.Has(h.slot) && h.duty.Ceiling < floor+ceilingRoom {
+			return false
+		}
+	}
+	return w.boss.agreed(w, set)
+}
+
+// checkWell demands that all nodes are in touch and serve when no fault has been
+// there for long.
+func (c *watch) checkWell(w *world) {
+	if c.calm != w.members() || w.now-c.since <= serveBound(w.plan.longest) {
+		w.violate("all-well", "%s after the last fault only %b of %b are well and in touch, since %s",
+			w.plan.settle, c.calm, w.members(), w.now-c.since)
+	}
+}
+
+func noteWord(k lease.NoteKind) string {
+	switch k {
+	case lease.Won:
+		return "won"
+	case lease.Ended:
+		return "lost"
+	case lease.Released:
+		return "gave back"
+	case lease.Free:
+		return "found free"
+	case lease.Exhausted:
+		return "has no number left for"
+	}
+	return "did something to"
+}
