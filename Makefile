@@ -4,6 +4,7 @@
 # make build      bin/keelson
 # make demo       three hosts on this machine
 # make bench      what the agents use at rest, printed
+# make bench-failover   failovers beside those of Pacemaker and keepalived; hours
 # make sim SEED=7 one history of the simulator, with its trace
 
 GO       ?= go
@@ -14,7 +15,7 @@ LAB_PKGS  = nginx-light
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo check format lint vet proto proto-check unit race lab test test-slow bench sim packages
+.PHONY: build demo check format lint vet proto proto-check unit race lab test test-slow bench bench-failover sim packages
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/keelson ./cmd/keelson
@@ -78,6 +79,19 @@ test-slow: test
 
 bench: build
 	KEELSON_BINARY=$(CURDIR)/bin/keelson $(GO) test -tags integration -count=1 -run '^$$' -bench AtRest -benchtime 1x ./test/...
+
+# bench-failover goes on where it was interrupted. KEELSON_BENCH_DIR, _CONTESTANTS,
+# _FAULTS, _TRIALS and _SECONDS choose; `bin/bench -help` says more. The daemons
+# that it installs are not started on the machine itself.
+RIVAL_PKGS = pacemaker corosync pcs resource-agents keepalived iproute2
+bench-failover: build
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(RIVAL_PKGS) >/dev/null 2>&1; then \
+	  policy=/usr/sbin/policy-rc.d; \
+	  [ -e $$policy ] || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod +x $$policy; }; \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(RIVAL_PKGS); \
+	fi
+	$(GO) build -o bin/bench ./test/bench
+	bin/bench -keelson bin/keelson
 
 SEED ?= 1
 sim:

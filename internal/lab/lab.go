@@ -297,6 +297,16 @@ func (l *Lab) Partition(ctx context.Context, a, b []string, networks ...Network)
 		l.fault(ctx, wire.NetFault{Kind: wire.OneWay, A: b, B: a}, networks))
 }
 
+// LossBetween drops percent of the frames from one of the hosts to another, by
+// chance, each way; those from and to other hosts pass. 0 drops none. The range
+// is 0 to 100, in steps of a tenth. No networks means all.
+func (l *Lab) LossBetween(ctx context.Context, percent float64, hosts []string, networks ...Network) error {
+	if !(percent >= 0 && percent <= 100) {
+		return fmt.Errorf("a loss of %v percent cannot be", percent)
+	}
+	return l.fault(ctx, wire.NetFault{Kind: wire.Between, A: hosts, Percent: percent}, networks)
+}
+
 // HealAll undoes all network faults. Hosts that are off or frozen stay so.
 func (l *Lab) HealAll(ctx context.Context) error {
 	return l.fault(ctx, wire.NetFault{Kind: wire.Heal}, nil)

@@ -70,6 +70,20 @@ func networkFaults(t *testing.T, l *lab.Lab) {
 			must(t, l.HealAll(ctx))
 			reaches(t, h1, h3)
 		}},
+		{"a loss of 30 percent between two loses half of their pings, and none of a third", func(t *testing.T) {
+			ctx := within(t)
+			reaches(t, h1, h2) // so that no question for the MAC is lost
+			reaches(t, h3, h2)
+			must(t, l.LossBetween(ctx, 30, []string{"h1", "h2"}))
+			if got := pings(t, h1, h2.Address(1), 60); got < 12 || got > 48 {
+				t.Errorf("%d of 60 pings were answered", got)
+			}
+			if got := pings(t, h3, h2.Address(1), 20); got != 20 {
+				t.Errorf("%d of 20 pings from the side were answered", got)
+			}
+			must(t, l.HealAll(ctx))
+			reaches(t, h1, h2)
+		}},
 		{"a loss of 30 percent each way loses half of the pings", func(t *testing.T) {
 			ctx := within(t)
 			reaches(t, h1, h2) // so that no question for the MAC is lost

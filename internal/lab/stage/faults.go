@@ -20,25 +20,28 @@ type port struct{ name, bridge string }
 // pair is a direction through the switch.
 type pair struct{ from, to string }
 
+func (p pair) touches(port string) bool { return p.from == port || p.to == port }
+
 // faults is all that is wrong with the network, by port name.
 type faults struct {
 	cut      map[string]bool
 	isolated map[string]bool
 	blocked  map[pair]bool
 	loss     map[string]float64 // percent
+	between  map[pair]float64   // percent
 }
 
 func newFaults() faults {
 	return faults{
 		cut: map[string]bool{}, isolated: map[string]bool{},
-		blocked: map[pair]bool{}, loss: map[string]float64{},
+		blocked: map[pair]bool{}, loss: map[string]float64{}, between: map[pair]float64{},
 	}
 }
 
 func (f faults) clone() faults {
 	return faults{
 		cut: maps.Clone(f.cut), isolated: maps.Clone(f.isolated),
-		blocked: maps.Clone(f.blocked), loss: maps.Clone(f.loss),
+		blocked: maps.Clone(f.blocked), loss: maps.Clone(f.loss), between: maps.Clone(f.between),
 	}
 }
 
@@ -54,11 +57,14 @@ func (f faults) change(what wire.NetFault, a, b []port) {
 			f.isolated[p.name] = true
 		}
 	case wire.OneWay:
-		for _, p := range a {
-			for _, q := range b {
-				if p.bridge == q.bridge && p != q {
-					f.blocked[pair{p.name, q.name}] = true
-				}
+		for _, way := range ways(a, b) {
+			f.blocked[way] = true
+		}
+	case wire.Between:
+		for _, way := range ways(a, a) {
+			delete(f.between, way)
+			if what.Percent > 0 {
+				f.between[way] = what.Percent
 			}
 		}
 	case wire.Loss:
@@ -73,20 +79,33 @@ func (f faults) change(what wire.NetFault, a, b []port) {
 	}
 }
 
+// ways are the directions from a port of a to one of b through the same switch.
+func ways(a, b []port) []pair {
+	var out []pair
+	for _, p := range a {
+		for _, q := range b {
+			if p.bridge == q.bridge && p != q {
+				out = append(out, pair{p.name, q.name})
+			}
+		}
+	}
+	return out
+}
+
 func (f faults) heal(what wire.NetFault, a []port) {
 	if len(what.A) == 0 {
 		clear(f.cut)
 		clear(f.isolated)
 		clear(f.blocked)
 		clear(f.loss)
+		clear(f.between)
 	}
 	for _, p := range a {
 		delete(f.cut, p.name)
 		delete(f.isolated, p.name)
 		delete(f.loss, p.name)
-		maps.DeleteFunc(f.blocked, func(way pair, _ bool) bool {
-			return way.from == p.name || way.to == p.name
-		})
+		maps.DeleteFunc(f.blocked, func(way pair, _ bool) bool { return way.touches(p.name) })
+		maps.DeleteFunc(f.between, func(way pair, _ float64) bool { return way.touches(p.name) })
 	}
 }
 
@@ -109,6 +128,9 @@ func (f faults) rules() []rule {
 	for p, percent := range f.loss {
 		permille := uint32(percent * 10)
 		out = append(out, rule{p, "", permille}, rule{"", p, permille})
+	}
+	for way, percent := range f.between {
+		out = append(out, rule{way.from, way.to, uint32(percent * 10)})
 	}
 	slices.SortFunc(out, func(a, b rule) int {
 		return cmp.Or(cmp.Compare(b.permille, a.permille), cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))

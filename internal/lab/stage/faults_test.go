@@ -39,6 +39,15 @@ func TestRules(t *testing.T) {
 		{"a loss of nothing is none", []wire.NetFault{
 			{Kind: wire.Loss, A: []string{"h1"}, Percent: 10}, {Kind: wire.Loss, A: []string{"h1"}},
 		}, nil},
+		{"a loss between hosts leaves those beside them alone", []wire.NetFault{
+			{Kind: wire.Between, A: []string{"h1", "h2"}, Percent: 10, Bridges: all},
+		}, []rule{{"p0-1", "p0-2", 100}, {"p0-2", "p0-1", 100}}},
+		{"a loss between hosts of nothing is none", []wire.NetFault{
+			{Kind: wire.Between, A: []string{"h1", "h2"}, Percent: 10}, {Kind: wire.Between, A: []string{"h1", "h2"}},
+		}, nil},
+		{"a heal takes away the loss between hosts", []wire.NetFault{
+			{Kind: wire.Between, A: []string{"h1", "h2", "h3"}, Percent: 10, Bridges: all}, {Kind: wire.Heal, A: []string{"h1"}},
+		}, []rule{{"p0-2", "p0-3", 100}, {"p0-3", "p0-2", 100}}},
 		{"a host is not parted from itself", []wire.NetFault{{Kind: wire.OneWay, A: []string{"h1"}, B: []string{"h1"}}}, nil},
 		{"a cut needs no rule", []wire.NetFault{{Kind: wire.Cut, A: []string{"h1"}}}, nil},
 		{"a heal takes away what the host shares with others", []wire.NetFault{

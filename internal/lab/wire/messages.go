@@ -102,6 +102,7 @@ const (
 	Isolate FaultKind = "isolate" // A: every frame dropped
 	OneWay  FaultKind = "one-way" // frames from A to B dropped
 	Loss    FaultKind = "loss"    // A: Percent of the frames dropped, each way
+	Between FaultKind = "between" // A: Percent of the frames from one of them to another dropped
 	Heal    FaultKind = "heal"
 )
 
