@@ -38,8 +38,10 @@ type Host struct {
 
 // Limits of a lease's length that is chosen by itself.
 const (
-	// Unmeasured stands for the stalls of a node that is not known.
-	Unmeasured = 200 * time.Millisecond
+	// Unmeasured stands for the stalls of a node that is not known: about the worst
+	// of a shared virtual machine whose processors are oversubscribed twice. What is
+	// measured replaces it within seconds.
+	Unmeasured = 100 * time.Millisecond
 	// Longest is the length that is not exceeded.
 	Longest = spec.LongestAutoTTL
 	// Cut is how long before a lease's end a service that may not run on is cut

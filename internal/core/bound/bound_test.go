@@ -33,7 +33,7 @@ func TestAuto(t *testing.T) {
 		{"nothing stalls", []bound.Host{host("a", ms), host("b", ms), host("c", ms)}, bound.Lease{TTL: 300 * ms}},
 		{"a stall that the shortest covers", []bound.Host{host("a", ms), host("b", 109*ms), host("c", ms)}, bound.Lease{TTL: 300 * ms}},
 		{"one that it does not", []bound.Host{host("a", ms), host("b", 130*ms), host("c", ms)}, bound.Lease{TTL: 350 * ms, By: "b", Stall: 130 * ms}},
-		{"a node that was not measured", []bound.Host{host("a", ms), host("b", ms), unknown}, bound.Lease{TTL: 450 * ms, By: "c", Stall: bound.Unmeasured}},
+		{"a node that was not measured", []bound.Host{host("a", ms), host("b", ms), unknown}, bound.Lease{TTL: 300 * ms}},
 		{"a witness that is slow alone", []bound.Host{host("a", ms), host("b", ms), witness}, bound.Lease{TTL: 300 * ms}},
 		{"a node that does not vote but runs", []bound.Host{host("a", ms), host("b", ms), voterOnly}, bound.Lease{TTL: 1200 * ms, By: "c", Stall: 800 * ms}},
 		{"two slow voters out of three", []bound.Host{host("a", ms), slow, witness}, bound.Lease{TTL: 700 * ms, By: "b", Stall: 400 * ms}},
