@@ -55,7 +55,7 @@ func leadsBack(addr netip.Addr) bool {
 	if err != nil {
 		return false
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	from := conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	return from.Addr().Unmap().WithZone("") == addr.WithZone("")
 }
@@ -126,7 +126,7 @@ func (n *node) twin(ctx context.Context) error {
 	return refused("copied-node",
 		"if so, stop keelson here, remove "+n.folders.data+", and let this server join under a name of its own: "+
 			"`keelson token create` on "+string(n.local.Node)+", then `keelson join "+n.local.Address+" --token TOKEN` here",
-		"%s looks like a copy of the data directory of %s, which runs at %s; this server does not have that address, and nothing was started or changed in the cell",
+		"%s looks like a copy of the data directory of %s, which runs at %s; this server does not have that address",
 		n.folders.data, n.local.Node, n.local.Address)
 }
 
@@ -149,7 +149,7 @@ func answers(ctx context.Context, trust pki.Trust, name spec.NodeName, where str
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	return tls.Client(conn, conf).HandshakeContext(ctx)
 }
 

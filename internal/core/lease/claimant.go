@@ -116,6 +116,7 @@ func (c *claimant) renewTTLs(n *Node) {
 			n.holder.set++
 			e.TTL, e.Soft, e.since = x.TTL, x.Soft, n.holder.set
 		}
+		n.holder.entries[j].keep = x.keeps()
 	}
 }
 
@@ -228,6 +229,9 @@ func (c *claimant) answered(n *Node, now Boot, from uint8, m *Message) {
 	if x.phase == resting || m.Number != x.number || !c.wants(n, x) {
 		return
 	}
+	if m.Kind == KindNack {
+		n.keeper.taken(n, now, x.ID, m.Holder)
+	}
 	switch m.Kind {
 	case KindPromise:
 		c.promised(n, now, x, from)
@@ -296,6 +300,7 @@ func (c *claimant) accepted(n *Node, now Boot, x *claim, from uint8, sent Boot) 
 		return
 	}
 	x.phase, x.attempt = resting, 0
+	n.keeper.remove(x.ID, 0)
 	n.holder.add(x.asked, until)
 	c.renewTTLs(n)
 	n.note(Won, now, x.ID, x.number)

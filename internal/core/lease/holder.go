@@ -21,6 +21,7 @@ type heldEntry struct {
 	Entry
 	until Boot
 	since uint64 // the set that it came with
+	keep  bool   // what it is for goes on when it lapses
 }
 
 // ackView is the newest acknowledgement of one voter.
@@ -89,6 +90,9 @@ func (h *holder) expire(n *Node, now Boot) {
 		}
 		dropped = true
 		n.note(Ended, now, e.ID, e.Number)
+		if e.keep {
+			n.keeper.take(n, now, &e)
+		}
 		return true
 	})
 	if dropped {
@@ -98,11 +102,13 @@ func (h *holder) expire(n *Node, now Boot) {
 
 func (h *holder) release(n *Node, now Boot, id ID, number uint64) {
 	i, ok := h.find(id)
-	if !ok || h.entries[i].Number != number {
+	switch {
+	case ok && h.entries[i].Number == number:
+		h.entries = slices.Delete(h.entries, i, i+1)
+		h.set++
+	case !n.keeper.remove(id, number):
 		return
 	}
-	h.entries = slices.Delete(h.entries, i, i+1)
-	h.set++
 	n.note(Released, now, id, number)
 	n.sendVoters(Message{Kind: KindRelease, ID: id, Number: number})
 	h.releases = append(h.releases, pendingRelease{id: id, number: number, left: releaseSends - 1})

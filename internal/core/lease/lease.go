@@ -31,6 +31,8 @@
 package lease
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/quorum"
@@ -79,6 +81,9 @@ type Seek struct {
 	// Soft leases may be taken over as soon as their holder is declared lost,
 	// before they expire. Two nodes may then hold it for a bounded time.
 	Soft bool
+	// Keep says that what runs under the lease goes on when the lease lapses,
+	// until another node is known to hold it. It counts only for soft leases.
+	Keep bool
 	// Rank is this node's place in the succession list, 0 for the first.
 	Rank uint8
 	// Claim says to claim the lease now. Without it the node goes on holding
@@ -169,6 +174,8 @@ const (
 	Released                      // this node gave it back
 	Free                          // a majority promised: nobody else holds it
 	Exhausted                     // no ballot number is left under the ceiling
+	Kept                          // the lease lapsed, and what it was for goes on
+	Unkept                        // that has ended too
 )
 
 // Note is something that happened to a lease of this node.
@@ -179,11 +186,12 @@ type Note struct {
 	Number uint64
 }
 
-// Hold is a lease that this node holds.
+// Hold is a lease that this node holds, or one that has lapsed and is kept.
 type Hold struct {
 	ID     ID
 	Number uint64 // the epoch
-	Until  Boot   // not valid at this moment or later
+	Until  Boot   // not valid at this moment or later; in the past: kept, and no lease
+	Keep   bool   // what it is for goes on after Until, see Seek
 }
 
 // Node is the lease protocol on one node: voter, holder and claimant in one.
@@ -197,6 +205,7 @@ type Node struct {
 	voter    voter
 	holder   holder
 	claimant claimant
+	keeper   keeper
 
 	out, sent    []Envelope // the outbox and the one handed out last
 	notes, noted []Note
@@ -271,6 +280,7 @@ func (n *Node) Release(now Boot, id ID, number uint64) {
 func (n *Node) Tick(now Boot) {
 	n.holder.expire(n, now)
 	n.voter.serveQueues(n, now)
+	n.keeper.tick(n, now)
 	n.claimant.tick(n, now)
 }
 
@@ -287,16 +297,23 @@ func (n *Node) Receive(now Boot, from uint8, inc uint64, m *Message) {
 	}
 	switch m.Kind {
 	case KindConfig:
+		if m.Version < n.config.Version {
+			n.sendConfig(from)
+			return
+		}
 		n.Configure(quorum.Config{Version: m.Version, Voters: m.Voters, Prior: m.Prior})
 		n.raise(now, m.Number, m.Highest)
 	case KindBeat, KindSet, KindPrepare, KindPropose, KindRelease:
 		// newest-config: an older set of voters may have no voter in common
 		// with the one that others count by.
 		if m.Version < n.config.Version && !planted(noNewestConfig) {
-			n.send(from, Message{
-				Kind: KindConfig, Voters: n.config.Voters, Prior: n.config.Prior, Number: n.voter.floor, Highest: n.claimant.ceiling,
-			})
+			n.sendConfig(from)
 			return
+		}
+		if m.Version > n.config.Version {
+			// Its answer is the newer one: this node may have a vote in it and not
+			// know.
+			n.sendConfig(from)
 		}
 		n.voter.receive(n, now, peer{from, inc}, m)
 	case KindAck, KindPromise, KindAccept, KindNack:
@@ -312,14 +329,31 @@ func (n *Node) Receive(now Boot, from uint8, inc uint64, m *Message) {
 	}
 }
 
-// Holds appends the leases held at now to buf, sorted by service.
+// sendConfig tells another node the set of voters in use here.
+func (n *Node) sendConfig(to uint8) {
+	n.send(to, Message{
+		Kind: KindConfig, Voters: n.config.Voters, Prior: n.config.Prior, Number: n.voter.floor, Highest: n.claimant.ceiling,
+	})
+}
+
+// Holds appends the leases held at now to buf, and those that have lapsed and
+// are kept, sorted by service.
 func (n *Node) Holds(now Boot, buf []Hold) []Hold {
+	from := len(buf)
 	for i := range n.holder.entries {
 		e := &n.holder.entries[i]
-		if now < e.until {
-			buf = append(buf, Hold{ID: e.ID, Number: e.Number, Until: e.until})
+		if now < e.until || e.keep {
+			buf = append(buf, Hold{ID: e.ID, Number: e.Number, Until: e.until, Keep: e.keep})
 		}
 	}
+	if len(n.keeper.entries) == 0 {
+		return buf
+	}
+	for i := range n.keeper.entries {
+		e := &n.keeper.entries[i]
+		buf = append(buf, Hold{ID: e.ID, Number: e.Number, Until: e.until, Keep: true})
+	}
+	slices.SortFunc(buf[from:], func(a, b Hold) int { return cmp.Compare(a.ID, b.ID) })
 	return buf
 }
 
@@ -360,6 +394,7 @@ func (n *Node) Next() Boot {
 	}
 	sooner(n.voter.nextQueue(n))
 	sooner(n.claimant.next(n))
+	sooner(n.keeper.next())
 	return next
 }
 

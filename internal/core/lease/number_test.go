@@ -149,3 +149,37 @@ func TestFloorThatRisesEndsWhatWasBegunUnderIt(t *testing.T) {
 		t.Error("the claimant gave up")
 	}
 }
+
+// A voter that was added did not know of its vote, since its agent was slow to
+// say so. The holder needs that vote by then.
+func TestNewVoterLearnsOfItsVoteFromTheHolder(t *testing.T) {
+	nodes := [2]*Node{New(0, 100), New(1, 101)}
+	for _, n := range nodes {
+		n.Configure(quorum.Config{Version: 1, Voters: quorum.Of(0)})
+		n.Admit(0, 0, 1000, sec)
+	}
+	carry := func(now Boot) {
+		for again := true; again; {
+			again = false
+			for from := range nodes {
+				for _, e := range append([]Envelope(nil), nodes[from].Outbox()...) {
+					again = true
+					nodes[e.To].Receive(now, uint8(from), uint64(100+from), &e.Message)
+				}
+			}
+		}
+	}
+	nodes[0].Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	carry(2 * sec)
+	nodes[0].Configure(quorum.Config{Version: 2, Voters: quorum.Of(0, 1), Prior: quorum.Of(0)})
+	for now := 2 * sec; now < 5*sec; now += Resend {
+		for _, n := range nodes {
+			n.Tick(now)
+			n.Beat(now)
+		}
+		carry(now)
+	}
+	if held := nodes[0].Holds(5*sec-Resend, nil); len(held) != 1 || held[0].Number != 1 {
+		t.Errorf("node 0 holds %v; it held number 1 when node 1 got a vote", held)
+	}
+}

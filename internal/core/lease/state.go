@@ -28,6 +28,7 @@ type State struct {
 	Voter    VoterState
 	Holder   HolderState
 	Claimant ClaimantState
+	Keeper   KeeperState
 	Notes    []Note
 }
 
@@ -99,6 +100,7 @@ type HeldState struct {
 	Entry
 	Until Boot
 	Since uint64
+	Keep  bool
 }
 
 // AckState is the newest acknowledgement of one voter.
@@ -149,7 +151,7 @@ func (n *Node) State() State {
 	return State{
 		Self: n.self, Inc: n.inc, Config: n.config, Lost: n.lost, Skewed: n.skewed,
 		Voter: n.voter.state(), Holder: n.holder.state(), Claimant: n.claimant.state(),
-		Notes: slices.Clone(n.notes),
+		Keeper: n.keeper.state(), Notes: slices.Clone(n.notes),
 	}
 }
 
@@ -168,6 +170,7 @@ func (n *Node) Restore(s State) error {
 	next.voter.restore(s.Voter)
 	next.holder.restore(s.Holder)
 	next.claimant.restore(s.Claimant)
+	next.keeper.restore(s.Keeper)
 	*n = *next
 	return nil
 }
@@ -238,7 +241,7 @@ func (v *voter) restore(s VoterState) {
 func (h *holder) state() HolderState {
 	s := HolderState{Set: h.set}
 	for _, e := range h.entries {
-		s.Entries = append(s.Entries, HeldState{Entry: e.Entry, Until: e.until, Since: e.since})
+		s.Entries = append(s.Entries, HeldState{Entry: e.Entry, Until: e.until, Since: e.since, Keep: e.keep})
 	}
 	for slot := range h.acks {
 		a := &h.acks[slot]
@@ -259,7 +262,7 @@ func (h *holder) state() HolderState {
 func (h *holder) restore(s HolderState) {
 	h.set = s.Set
 	for _, e := range s.Entries {
-		h.entries = append(h.entries, heldEntry{Entry: e.Entry, until: e.Until, since: e.Since})
+		h.entries = append(h.entries, heldEntry{Entry: e.Entry, until: e.Until, since: e.Since, keep: e.Keep})
 	}
 	for i := range s.Acks {
 		a := &s.Acks[i]
@@ -309,6 +312,7 @@ func (s *State) check() error {
 		{"leases", !ordered(s.Holder.Entries, func(e *HeldState) ID { return e.ID }) || len(s.Holder.Entries) > MaxServices},
 		{"a lease", slices.ContainsFunc(s.Holder.Entries, func(e HeldState) bool { return badTTL(e.TTL) || e.Since > s.Holder.Set })},
 		{"answers", !ordered(s.Holder.Acks, func(a *AckState) uint8 { return a.Slot }) || slices.ContainsFunc(s.Holder.Acks, AckState.wrong)},
+		{"what is kept", !ordered(s.Keeper.Entries, func(e *KeptState) ID { return e.ID }) || len(s.Keeper.Entries) > MaxServices},
 		{"releases", slices.ContainsFunc(s.Holder.Releases, func(r ReleaseState) bool { return r.Left < 0 || r.Left > releaseSends })},
 		{"claims", !ordered(s.Claimant.Claims, func(c *ClaimState) ID { return c.ID }) || len(s.Claimant.Claims) > MaxServices},
 		{"a claim", slices.ContainsFunc(s.Claimant.Claims, ClaimState.wrong)},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -183,7 +184,20 @@ func (st *State) Clear(now time.Time) bool {
 func (m *machine) leaseValid(margin time.Duration) bool {
 	h := m.in.Hold
 	return h.Known && h.Held && m.Epoch != 0 && h.Epoch == m.Epoch &&
-		h.Guard == m.Guard && h.Until-m.in.Boot > margin
+		h.Guard == m.Guard && h.Until-m.in.Boot > margin && (!h.Kept || m.Run.Spec.KeptOnQuorumLoss())
+}
+
+// follow goes on under a new lease if the guard won it for what was kept without
+// one. The guard let what runs go on meanwhile; of anything else it has cut off
+// what ran under the old lease.
+func (m *machine) follow() {
+	h := m.in.Hold
+	if m.Epoch == 0 || !h.Held || h.Kept || h.Guard != m.Guard || h.Epoch <= m.Epoch ||
+		h.Until-m.in.Boot <= StopAhead || !m.Run.Spec.KeptOnQuorumLoss() {
+		return
+	}
+	m.note(event.LeaseWon, "", "It goes on under epoch %d, without a restart.", h.Epoch)
+	m.Epoch = h.Epoch
 }
 
 // mayTake reports whether the service may start here under a new lease.

@@ -112,7 +112,8 @@ func (m *machine) probed(i int, r *Result) {
 }
 
 // adopt says whether a running part that another agent started may go on. Its
-// epoch must be that of all others; whether the lease still has that epoch,
+// epoch must be that of all others, but for a service that was kept without a
+// lease: it may be older there. Whether the lease still has that epoch,
 // judgeLease sees.
 func (m *machine) adopt(expected PartState, r *Result) PartState {
 	seen := r.Seen
@@ -122,7 +123,7 @@ func (m *machine) adopt(expected PartState, r *Result) PartState {
 	if m.Epoch == 0 {
 		m.Epoch = seen.Epoch
 	}
-	if seen.Epoch != 0 && seen.Epoch != m.Epoch {
+	if seen.Epoch != 0 && seen.Epoch != m.Epoch && (seen.Epoch > m.Epoch || !m.Run.Spec.KeptOnQuorumLoss()) {
 		return Dirty
 	}
 	return Up
@@ -169,6 +170,7 @@ func (m *machine) judgeLease() {
 		m.Guard = h.Guard // adopted without knowing under which guard it started
 	}
 	if m.MayRun() {
+		m.follow()
 		// Probing comes first where nothing is known to run: it may show that
 		// there is nothing to stop, or which epoch runs.
 		if !m.leaseValid(StopAhead) && (m.Epoch != 0 || m.touched() && !m.unsure()) && !m.force {
@@ -180,7 +182,7 @@ func (m *machine) judgeLease() {
 	if m.Epoch != 0 && !m.leaseValid(StopAhead) {
 		m.Epoch, m.Guard = 0, 0
 	}
-	if m.Epoch == 0 && h.Held && h.Epoch != m.released && h.Until-m.in.Boot > StopAhead && m.mayTake() {
+	if m.Epoch == 0 && h.Held && !h.Kept && h.Epoch != m.released && h.Until-m.in.Boot > StopAhead && m.mayTake() {
 		m.Epoch, m.Guard, m.Placed = h.Epoch, h.Guard, m.in.Wish.Placed
 	}
 }

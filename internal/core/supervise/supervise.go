@@ -78,6 +78,9 @@ type Hold struct {
 	Guard uint64        // its incarnation
 	Epoch uint64        // of the lease, if it is held
 	Until time.Duration // boot time at which it ends, if it is held
+	// Kept: the lease has lapsed, and what runs may go on without one. It counts
+	// only for a service whose spec says so; for any other nothing is held.
+	Kept bool
 }
 
 // Decision is the answer of [Step].

@@ -110,6 +110,7 @@ func (p plan) seek(name spec.ServiceName, s status) (guardwire.Seek, bool) {
 	if claim {
 		seek.Order = p.view.order(name)
 	}
+	seek.Keep = s.run.Spec.KeptOnQuorumLoss() && (w.Service == nil || w.Service.Spec.KeptOnQuorumLoss())
 	return seek, true
 }
 

@@ -105,6 +105,35 @@ func TestSeek(t *testing.T) {
 	}
 }
 
+func TestSeekKeepsOnlyWhatIsNotExclusive(t *testing.T) {
+	shared := false
+	kept := spec.Service{Exclusive: &shared, Failover: spec.Failover{OnQuorumLoss: spec.QuorumLossKeep}}
+	both := kept
+	both.Exclusive = nil // which no spec can be
+	tests := []struct {
+		name         string
+		runs, wanted spec.Service
+		want         bool
+	}{
+		{"is kept where its spec says so", kept, kept, true},
+		{"is not kept by default", spec.Service{Exclusive: &shared}, spec.Service{Exclusive: &shared}, false},
+		{"is never kept where it is exclusive", both, both, false},
+		{"is not kept once it is to be exclusive", kept, spec.Service{}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := dutyView(t)
+			s := status{run: *v.Services["shop"]}
+			s.run.Spec.Exclusive, s.run.Spec.Failover = tt.runs.Exclusive, tt.runs.Failover
+			v.Services["shop"].Spec.Exclusive, v.Services["shop"].Spec.Failover = tt.wanted.Exclusive, tt.wanted.Failover
+			got, ok := plan{view: v}.seek("shop", s)
+			if !ok || got.Keep != tt.want {
+				t.Errorf("keep is %v, listed %v", got.Keep, ok)
+			}
+		})
+	}
+}
+
 func TestNoLeaseIsLongerThanVotersStaySilent(t *testing.T) {
 	v := dutyView(t)
 	s := status{run: *v.Services["shop"]}

@@ -174,7 +174,8 @@ func holdOf(g guardclient.View, name spec.ServiceName) supervise.Hold {
 		return strings.Compare(string(h.Service), string(name))
 	})
 	if held {
-		h.Held, h.Epoch, h.Until = true, g.State.Holds[i].Epoch, time.Duration(g.State.Holds[i].Until)
+		of := &g.State.Holds[i]
+		h.Held, h.Epoch, h.Until, h.Kept = true, of.Epoch, time.Duration(of.Until), of.Kept
 	}
 	return h
 }

@@ -51,6 +51,7 @@ func (l Live) quorate() bool { return l.Guard != nil && l.Guard.Quorate }
 type hold struct {
 	node  spec.NodeName
 	epoch uint64
+	kept  bool // it has lapsed, and what ran under it goes on
 }
 
 // holds returns the known leases by service.
@@ -71,7 +72,7 @@ func (l Live) holds(r Records) map[spec.ServiceName]hold {
 		}
 	}
 	for _, h := range l.Guard.Holds {
-		known[h.Service] = hold{node: l.Node, epoch: h.Epoch}
+		known[h.Service] = hold{node: l.Node, epoch: h.Epoch, kept: h.Kept}
 	}
 	return known
 }

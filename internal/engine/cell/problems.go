@@ -29,6 +29,9 @@ func (a *assembly) trouble(s status.Service, p record.Placement, at *found) stri
 	case status.Failed:
 		return failure(s, at)
 	case status.Running:
+		if h := a.holds[s.Name]; h.kept {
+			return fmt.Sprintf("%s keeps it running without quorum, as its on_quorum_loss says; another node may run it too", h.node)
+		}
 		if !s.Ready {
 			return "it runs, but its readiness check fails" + detail(at)
 		}
@@ -109,7 +112,7 @@ func (a *assembly) problems(c status.Cell) []string {
 	case a.Live.Guard == nil:
 		say("the guard on %s does not answer: who is alive is not known for certain", c.Node)
 	case !c.Quorate:
-		say("%s is in touch with less than half of the voters: exclusive services stop on this side", c.Node)
+		say("%s is in touch with less than half of the voters: services stop on this side, but for what is to be kept", c.Node)
 	}
 	for _, n := range c.Nodes {
 		if n.Liveness == fact.Lost {

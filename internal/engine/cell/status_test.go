@@ -142,6 +142,16 @@ func TestServiceStates(t *testing.T) {
 			state: status.Running, node: "a", problem: "it runs, but its readiness check fails",
 		},
 		{
+			name: "it goes on without quorum",
+			change: func(v *cell.View) {
+				v.Live.Guard.Quorate = false
+				v.Live.Guard.Holds[0].Kept = true
+				loses(v, 0b110)
+			},
+			state: status.Running, node: "a",
+			problem: "a keeps it running without quorum, as its on_quorum_loss says; another node may run it too",
+		},
+		{
 			name: "an older spec still runs",
 			change: func(v *cell.View) {
 				r := v.Records.Services["shop"]
@@ -216,7 +226,7 @@ func TestProblems(t *testing.T) {
 			name:   "a minority side says so first",
 			change: func(v *cell.View) { v.Live.Guard.Quorate = false; loses(v, 0b110) },
 			want: []string{
-				"a is in touch with less than half of the voters: exclusive services stop on this side",
+				"a is in touch with less than half of the voters: services stop on this side, but for what is to be kept",
 				"node b is lost: bring it back, or take it out with `keelson node remove b --force`",
 				"node c is lost: bring it back, or take it out with `keelson node remove c --force`",
 			},

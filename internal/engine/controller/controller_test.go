@@ -200,7 +200,7 @@ func TestAControllerPlacesWhatIsApplied(t *testing.T) {
 		}
 		got.PlanID, got.At = "", time.Time{}
 		want := record.Placement{
-			TTL: spec.Duration(spec.MinTTL),
+			TTL:     spec.Duration(spec.MinTTL),
 			Service: "shop", Generation: 1, Order: []spec.NodeName{"a", "b", "c"},
 			Reasons: []string{
 				"shop belongs on a: score 0",

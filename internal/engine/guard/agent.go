@@ -298,6 +298,7 @@ func (t *tasks) wait()          { t.group.Wait() }
 // comes first, then the release; what cannot be cut off keeps its lease.
 func (g *Guard) agentLoss(now time.Duration) {
 	alone := now - g.lastBeat
+	g.node.SetIdle(now, alone > g.shortestLoss())
 	if alone < 2*guardwire.BeatEvery {
 		return
 	}
@@ -331,6 +332,18 @@ func (g *Guard) agentLoss(now time.Duration) {
 	}
 }
 
+// shortestLoss is how long the agent may be away until this node counts as one
+// that cannot start anything.
+func (g *Guard) shortestLoss() time.Duration {
+	shortest := spec.DefaultAgentLoss
+	for i := range g.duty.Seeks {
+		if loss := g.duty.Seeks[i].AgentLoss; loss > 0 {
+			shortest = min(shortest, loss)
+		}
+	}
+	return shortest
+}
+
 // keepHeld adds to a duty the services that this guard holds and the duty does
 // not name, as the duty before named them. They are held, enforced and shown to
 // the agent until it gives them back; nothing is claimed for them.
@@ -361,7 +374,7 @@ func toPlane(d guardwire.Duty) plane.Duty {
 	}
 	seeks := make([]plane.Seek, 0, len(d.Seeks))
 	for _, s := range d.Seeks {
-		seeks = append(seeks, plane.Seek{ID: s.ID, TTL: s.TTL, Soft: !s.Exclusive, Order: s.Order, Claim: true})
+		seeks = append(seeks, plane.Seek{ID: s.ID, TTL: s.TTL, Soft: !s.Exclusive, Keep: s.Keep && !s.Exclusive, Order: s.Order, Claim: true})
 	}
 	return plane.Duty{
 		Members: members,

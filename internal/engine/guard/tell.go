@@ -25,12 +25,21 @@ func (g *Guard) enforcement(now time.Duration) []order {
 		o := order{service: s.Service, exclusive: s.Exclusive, addresses: s.Addresses, cgroups: s.Cgroups}
 		at, held := slices.BinarySearchFunc(g.room.holds, s.ID, func(h lease.Hold, id lease.ID) int { return cmp.Compare(h.ID, id) })
 		if held && !g.forsaken[s.Service] {
-			o.epoch, o.until = g.room.holds[at].Number, g.room.holds[at].Until
+			o.epoch, o.until = g.room.holds[at].Number, runsUntil(&g.room.holds[at], s, now)
 		}
 		orders = append(orders, o)
 	}
 	g.room.orders = orders
 	return orders
+}
+
+// runsUntil is until when a service may run without more news. What is kept goes
+// on for a lease at a time, so that it ends with a guard that hangs.
+func runsUntil(h *lease.Hold, s *guardwire.Seek, now time.Duration) time.Duration {
+	if h.Keep && s.Keep && !s.Exclusive {
+		return max(h.Until, now+s.TTL)
+	}
+	return h.Until
 }
 
 // unheld are the orders of a guard that holds nothing.
@@ -56,6 +65,10 @@ func (g *Guard) noteLeases() {
 			h.Kind, h.Text = string(event.LeaseReleased), fmt.Sprintf("%s gave the lease of %s back", g.duty.Node, name)
 		case lease.Free:
 			h.Kind, h.Text = string(event.LeaseFree), fmt.Sprintf("a majority found the lease of %s free", name)
+		case lease.Kept:
+			h.Kind, h.Text = string(event.ServiceKept), fmt.Sprintf("%s keeps %s running without a lease until it is in touch with a majority again (on_quorum_loss: keep); another node may run it too", g.duty.Node, name)
+		case lease.Unkept:
+			h.Kind, h.Text = string(event.LeaseLost), fmt.Sprintf("%s stops %s, which it had kept without a lease: another node has the lease, or it is not to run here", g.duty.Node, name)
 		case lease.Exhausted:
 			g.opts.Log.Warn("no ballot number is left until the store answers", logkey.Service, name, logkey.Epoch, n.Number)
 			continue
@@ -132,7 +145,9 @@ func (g *Guard) tell(now time.Duration) {
 // same reports whether two states differ at most in what changes all the time:
 // the moments, and what is measured.
 func same(a, b *guardwire.State) bool {
-	sameHold := func(x, y guardwire.Hold) bool { return x.Service == y.Service && x.Epoch == y.Epoch }
+	sameHold := func(x, y guardwire.Hold) bool {
+		return x.Service == y.Service && x.Epoch == y.Epoch && x.Kept == y.Kept
+	}
 	return a.Protocol == b.Protocol && a.Guard == b.Guard && a.Build == b.Build && a.Fresh == b.Fresh &&
 		a.LeaseVersion == b.LeaseVersion && a.Ballot == b.Ballot && a.Quorate == b.Quorate &&
 		a.Alive == b.Alive && a.Suspect == b.Suspect && a.Lost == b.Lost && a.Skewed == b.Skewed &&
@@ -168,8 +183,10 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 	s.Alive, s.Suspect, s.Lost = uint32(v.Alive), uint32(v.Suspect), uint32(v.Lost)
 	s.Fresh = g.duty.Lease.Version == 0
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])
-	for _, h := range g.room.holds {
-		s.Holds = append(s.Holds, guardwire.Hold{Service: g.serviceName(h.ID), Epoch: h.Number, Until: guardwire.Boot(h.Until)})
+	for i := range g.room.holds {
+		if h, ok := g.hold(&g.room.holds[i], now); ok {
+			s.Holds = append(s.Holds, h)
+		}
 	}
 	slices.SortFunc(s.Holds, func(a, b guardwire.Hold) int { return cmp.Compare(a.Service, b.Service) })
 	if s.Holders == nil {
@@ -177,4 +194,16 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 	}
 	g.node.EachKnown(now, func(id lease.ID, holder uint8) { s.Holders[id] = holder })
 	return s
+}
+
+// hold is what the agent is told of a lease, or of what goes on without one. It
+// is false for what has ended.
+func (g *Guard) hold(h *lease.Hold, now time.Duration) (guardwire.Hold, bool) {
+	out := guardwire.Hold{Service: g.serviceName(h.ID), Epoch: h.Number, Until: guardwire.Boot(h.Until), Kept: h.Until <= now}
+	for i := 0; h.Keep && i < len(g.duty.Seeks); i++ {
+		if s := &g.duty.Seeks[i]; s.ID == h.ID {
+			out.Until = guardwire.Boot(runsUntil(h, s, now))
+		}
+	}
+	return out, time.Duration(out.Until) > now
 }
