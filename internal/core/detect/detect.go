@@ -55,6 +55,7 @@ type Beat struct {
 	Skewed  quorum.Set    // nodes whose clocks run at another rate than the sender's
 	Late    time.Duration // the sender's own worst lateness in the last 10 min, up to Cap
 	Abstain bool          // the sender does not trust its own suspicions now
+	Idle    bool          // the sender cannot start anything: others need not wait for it
 }
 
 // Detector is one node's view of the others.
@@ -79,6 +80,7 @@ type Detector struct {
 	suspect quorum.Set // silent, or cut off by the matrix
 	lost    quorum.Set
 	skewed  quorum.Set // nodes whose clocks a majority finds off
+	idle    bool
 }
 
 // peer is what one node knows of another.
@@ -147,6 +149,9 @@ func (d *Detector) Heard(now Boot, from uint8, inc uint64, b Beat) {
 		return
 	}
 	p := &d.peers[from]
+	// What no timeout can cover was an outage, often of this node itself. It says
+	// nothing of the gaps and the loss of a network that works.
+	outage := now-p.last > Cap
 	if inc != p.inc {
 		if inc < p.inc {
 			return
@@ -154,11 +159,14 @@ func (d *Detector) Heard(now Boot, from uint8, inc uint64, b Beat) {
 		p.inc, p.since, p.seq = inc, now, b.Seq-1
 		p.gaps.turn(now)
 		p.rate = rate{}
-	} else if p.heard && !d.lost.Has(from) {
+	} else if p.heard && !d.lost.Has(from) && !outage {
 		p.gaps.add(now, now-p.last)
 	}
 	if b.Seq > p.seq {
 		missed := min(b.Seq-p.seq-1, 64)
+		if outage {
+			missed = 0
+		}
 		for range missed {
 			p.got -= p.got / 64
 		}
@@ -269,8 +277,8 @@ func (d *Detector) slack(now Boot) time.Duration {
 	return 0
 }
 
-// timeout is how long p may be silent. It follows the longest gap that turned
-// out harmless, the target's own lateness, and the loss.
+// timeout is how long p may be silent. It follows the longest gap up to Cap that
+// turned out harmless, the target's own lateness, and the loss.
 func (d *Detector) timeout(p *peer) time.Duration {
 	if !p.heard {
 		return Cap
@@ -335,7 +343,7 @@ func (d *Detector) Beat(now Boot) Beat {
 	d.seq++
 	return Beat{
 		Seq: d.seq, Sent: now, Heard: d.hears(), Suspect: d.suspect, Skewed: d.odd(),
-		Late: d.late.max(), Abstain: now < d.abstain,
+		Late: d.late.max(), Abstain: now < d.abstain, Idle: d.idle,
 	}
 }
 
@@ -356,6 +364,20 @@ func (d *Detector) hears() quorum.Set {
 
 // others is the set of all members but this node.
 func (d *Detector) others() quorum.Set { return d.members &^ (1 << d.self) }
+
+// SetIdle says whether this node can start anything.
+func (d *Detector) SetIdle(idle bool) { d.idle = idle }
+
+// Idle is the set of other nodes that say that they cannot start anything.
+func (d *Detector) Idle() quorum.Set {
+	var idle quorum.Set
+	for slot := range d.peers {
+		if p := &d.peers[slot]; p.known && p.beat.Idle {
+			idle |= 1 << slot
+		}
+	}
+	return idle
+}
 
 // Suspect is the set of nodes that this node misses.
 func (d *Detector) Suspect() quorum.Set { return d.suspect }

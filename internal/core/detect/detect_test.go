@@ -179,7 +179,7 @@ func TestNodeThatHearsNobodyIsSuspectAlthoughItIsHeard(t *testing.T) {
 }
 
 func TestBeatSurvivesTheWire(t *testing.T) {
-	want := Beat{Seq: 9, Sent: time.Hour, Heard: 7, Suspect: 1 << 31, Skewed: 5, Late: 35 * time.Millisecond, Abstain: true}
+	want := Beat{Seq: 9, Sent: time.Hour, Heard: 7, Suspect: 1 << 31, Skewed: 5, Late: 35 * time.Millisecond, Abstain: true, Idle: true}
 	got, rest, err := ParseBeat(append(AppendBeat(nil, want), 1, 2))
 	if err != nil || len(rest) != 2 {
 		t.Fatalf("rest %v, error %v", rest, err)

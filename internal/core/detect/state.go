@@ -33,6 +33,7 @@ type State struct {
 	Suspect  quorum.Set
 	Lost     quorum.Set
 	Skewed   quorum.Set
+	Idle     bool
 }
 
 // PeerState is what one node knows of another.
@@ -96,7 +97,7 @@ func (d *Detector) State() State {
 	s := State{
 		Self: d.self, Members: d.members, Voters: d.voters, Interval: d.interval, Seq: d.seq,
 		Begun: d.begun, Due: d.due, Late: d.late.state(), Grace: d.grace, GraceEnd: d.graceEnd, Abstain: d.abstain,
-		Silent: d.silent, Suspect: d.suspect, Lost: d.lost, Skewed: d.skewed,
+		Silent: d.silent, Suspect: d.suspect, Lost: d.lost, Skewed: d.skewed, Idle: d.idle,
 		Stall: d.stall.state(),
 	}
 	for slot := range d.peers {
@@ -123,7 +124,7 @@ func (d *Detector) Restore(s State) error {
 	next.members, next.voters, next.interval, next.seq = s.Members, s.Voters, s.Interval, s.Seq
 	next.begun = s.Begun
 	next.due, next.late, next.grace, next.graceEnd, next.abstain = s.Due, s.Late.recent(), s.Grace, s.GraceEnd, s.Abstain
-	next.silent, next.suspect, next.lost, next.skewed, next.stall = s.Silent, s.Suspect, s.Lost, s.Skewed, s.Stall.recent()
+	next.silent, next.suspect, next.lost, next.skewed, next.idle, next.stall = s.Silent, s.Suspect, s.Lost, s.Skewed, s.Idle, s.Stall.recent()
 	for i := range s.Peers {
 		p := &s.Peers[i]
 		if p.Slot > 31 || i > 0 && s.Peers[i-1].Slot >= p.Slot || !(p.Got >= 0 && p.Got <= 1) || p.Beat.Late < 0 || p.Beat.Late > time.Hour {

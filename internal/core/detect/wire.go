@@ -24,16 +24,27 @@ func AppendBeat(buf []byte, b Beat) []byte {
 	buf = binary.BigEndian.AppendUint32(buf, uint32(b.Suspect))
 	buf = binary.BigEndian.AppendUint32(buf, uint32(b.Skewed))
 	buf = binary.BigEndian.AppendUint32(buf, uint32(min(b.Late.Microseconds(), 1<<31)))
+	var flags byte
 	if b.Abstain {
-		return append(buf, 1)
+		flags |= flagAbstain
 	}
-	return append(buf, 0)
+	if b.Idle {
+		flags |= flagIdle
+	}
+	return append(buf, flags)
 }
+
+// The flags of a heartbeat.
+const (
+	flagAbstain = 1 << iota
+	flagIdle
+	flagEnd
+)
 
 // ParseBeat reads what AppendBeat wrote and returns the bytes after it. It
 // returns ErrMalformed for anything else.
 func ParseBeat(data []byte) (Beat, []byte, error) {
-	if len(data) < beatSize || data[beatSize-1] > 1 {
+	if len(data) < beatSize || data[beatSize-1] >= flagEnd {
 		return Beat{}, nil, ErrMalformed
 	}
 	b := Beat{
@@ -43,7 +54,8 @@ func ParseBeat(data []byte) (Beat, []byte, error) {
 		Suspect: quorum.Set(binary.BigEndian.Uint32(data[20:])),
 		Skewed:  quorum.Set(binary.BigEndian.Uint32(data[24:])),
 		Late:    time.Duration(binary.BigEndian.Uint32(data[28:])) * time.Microsecond,
-		Abstain: data[32] == 1,
+		Abstain: data[32]&flagAbstain != 0,
+		Idle:    data[32]&flagIdle != 0,
 	}
 	if b.Sent < 0 || b.Late > time.Hour {
 		return Beat{}, nil, ErrMalformed

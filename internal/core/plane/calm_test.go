@@ -168,3 +168,19 @@ func TestSoftLeaseIsTakenAtTheVerdictOnly(t *testing.T) {
 		t.Errorf("taken over after %s; the lease is 1s, the shortest timeout 150ms", took)
 	}
 }
+
+func TestANodeThatCannotStartAnythingIsNotWaitedFor(t *testing.T) {
+	tr := newTrio(t, nil)
+	n := tr.nodes[0]
+	held := n.Holds(tr.now, nil)
+	n.SetIdle(tr.now, true)
+	n.Release(tr.now, held[0].ID, held[0].Number)
+	tr.live(100 * time.Millisecond)
+	if tr.holder() != 1 {
+		t.Errorf("held by %d a moment after the first of the list gave up", tr.holder())
+	}
+	tr.live(3 * time.Second)
+	if tr.holder() != 1 {
+		t.Errorf("held by %d", tr.holder())
+	}
+}

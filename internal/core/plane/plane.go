@@ -37,6 +37,7 @@ type Seek struct {
 	ID    lease.ID
 	TTL   time.Duration
 	Soft  bool
+	Keep  bool    // see lease.Seek; only for what is soft
 	Order []uint8 // succession list
 	// Without Claim nothing is claimed, but what is held is held on to.
 	Claim bool
@@ -63,6 +64,8 @@ type Node struct {
 	nextHurry Boot
 	restless  Boot              // when it was last not calm
 	gone      quorum.Set        // lost or quiet, when the claims were last thought over
+	idle      bool              // see SetIdle
+	keeping   bool              // something was kept without a lease, then
 	held      map[lease.ID]Boot // no claim before then; see Release
 
 	pending [32][]byte
@@ -96,6 +99,9 @@ func Interval(n int) time.Duration {
 
 // SetDuty takes a new duty.
 func (n *Node) SetDuty(now Boot, d Duty) {
+	for gone := n.duty.Members &^ d.Members; gone != 0; gone &= gone - 1 {
+		n.pending[gone.First()] = nil
+	}
 	n.duty = d
 	n.restless = now
 	n.leases.Configure(d.Config)
@@ -145,6 +151,17 @@ func (n *Node) Answered(now Boot, slot uint8) { n.detector.Answered(now, slot) }
 // answers.
 func (n *Node) Probe(now Boot) quorum.Set { return n.detector.Probe(now) }
 
+// SetIdle says whether this node can start anything: it cannot while nobody tells
+// it how.
+func (n *Node) SetIdle(now Boot, idle bool) {
+	if idle != n.idle {
+		n.idle = idle
+		n.detector.SetIdle(idle)
+		n.reseek(now)
+		n.settle(now)
+	}
+}
+
 // Release gives a lease back; the instance must have stopped.
 func (n *Node) Release(now Boot, id lease.ID, number uint64) {
 	n.held[id] = now + releaseHold
@@ -192,18 +209,18 @@ func (n *Node) beat(now Boot) {
 	n.look(now)
 	n.leases.SetLost(n.detector.Lost())
 	n.leases.SetSkewed(n.detector.Skewed())
-	gone := n.detector.Lost() | n.detector.Quiet(now)
-	if lost != n.detector.Lost() || n.gone != gone || len(n.held) > 0 {
-		n.gone = gone
+	n.leases.SetInTouch(n.detector.Quorate(now))
+	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
+	keeping := n.leases.Keeping()
+	if lost != n.detector.Lost() || n.gone != gone || len(n.held) > 0 || keeping || n.keeping {
+		n.gone, n.keeping = gone, keeping
 		n.reseek(now)
 		n.leases.Tick(now)
 	}
 	var buf [64]byte
 	beat := detect.AppendBeat(append(buf[:0], beatTag), n.detector.Beat(now))
-	for slot := uint8(0); slot < 32; slot++ {
-		if slot == n.self || !n.duty.Members.Has(slot) {
-			continue
-		}
+	for rest := n.duty.Members &^ (1 << n.self); rest != 0; rest &= rest - 1 {
+		slot := rest.First()
 		if len(beat)+len(n.pending[slot]) > MaxPacket {
 			n.flushTo(slot)
 		}
@@ -235,10 +252,12 @@ func (n *Node) configure(now Boot) {
 // reseek decides which leases to claim: those for which all nodes before this
 // one in the succession list are lost. An exclusive lease is claimed as soon as
 // they are quiet: it cannot be had before its holder has lost it, and then it is
-// to be had at once.
+// to be had at once. What goes on here without its lease is claimed whoever is
+// before this node: another holder ends it, see lease.Node.Keeps.
 func (n *Node) reseek(now Boot) {
 	seeks := make([]lease.Seek, 0, len(n.duty.Seeks))
-	lost := n.detector.Lost()
+	// Nodes that say that they cannot start anything are not waited for.
+	lost := n.detector.Lost() | n.detector.Idle()
 	quiet := lost | n.detector.Quiet(now)
 	for i := range n.duty.Seeks {
 		s := &n.duty.Seeks[i]
@@ -246,10 +265,11 @@ func (n *Node) reseek(now Boot) {
 		if s.Soft {
 			gone = lost
 		}
-		out := lease.Seek{ID: s.ID, TTL: min(s.TTL, n.duty.Longest), Soft: s.Soft, Rank: 255}
+		out := lease.Seek{ID: s.ID, TTL: min(s.TTL, n.duty.Longest), Soft: s.Soft, Keep: s.Keep && s.Soft, Rank: 255}
 		if rank := slices.Index(s.Order, n.self); rank >= 0 {
 			out.Rank = uint8(min(rank, 254))
-			out.Claim = s.Claim && now >= n.held[s.ID] && !slices.ContainsFunc(s.Order[:rank], func(before uint8) bool { return !gone.Has(before) })
+			out.Claim = s.Claim && !n.idle && now >= n.held[s.ID] &&
+				(n.leases.Keeps(s.ID) || !slices.ContainsFunc(s.Order[:rank], func(before uint8) bool { return !gone.Has(before) }))
 		}
 		seeks = append(seeks, out)
 	}
@@ -342,8 +362,8 @@ func (n *Node) Packets() []Packet {
 		return nil
 	}
 	n.urgent = false
-	for slot := range n.pending {
-		n.flushTo(uint8(slot))
+	for rest := n.duty.Members; rest != 0; rest &= rest - 1 {
+		n.flushTo(rest.First())
 	}
 	n.packets, n.handed = n.handed, n.packets
 	return n.handed
@@ -352,7 +372,7 @@ func (n *Node) Packets() []Packet {
 // Notes returns what happened to this node's leases since the last call.
 func (n *Node) Notes() []lease.Note { return n.leases.Notes() }
 
-// Holds appends the leases held at now to buf.
+// Holds appends the leases held at now to buf, and those that are kept.
 func (n *Node) Holds(now Boot, buf []lease.Hold) []lease.Hold { return n.leases.Holds(now, buf) }
 
 // EachKnown calls f for every lease that this node knows as a voter.

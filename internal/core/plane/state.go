@@ -34,6 +34,8 @@ type State struct {
 	NextHurry Boot
 	Restless  Boot
 	Gone      quorum.Set
+	Idle      bool
+	Keeping   bool
 	Version   uint64
 }
 
@@ -47,7 +49,7 @@ type HeldState struct {
 func (n *Node) State() State {
 	s := State{
 		Self: n.self, Inc: n.inc, Duty: n.duty.clone(), Detector: n.detector.State(), Leases: n.leases.State(),
-		Interval: n.interval, NextBeat: n.nextBeat, Packets: clonePackets(n.packets), Urgent: n.urgent, NextHurry: n.nextHurry, Restless: n.restless, Gone: n.gone,
+		Interval: n.interval, NextBeat: n.nextBeat, Packets: clonePackets(n.packets), Urgent: n.urgent, NextHurry: n.nextHurry, Restless: n.restless, Gone: n.gone, Idle: n.idle, Keeping: n.keeping,
 		Version: n.version,
 	}
 	for id, until := range n.held {
@@ -94,7 +96,7 @@ func (n *Node) Restore(s State) error {
 		next.pending[p.To] = slices.Clone(p.Data)
 	}
 	next.packets, next.urgent, next.version = clonePackets(s.Packets), s.Urgent, s.Version
-	next.nextHurry, next.restless, next.gone = s.NextHurry, s.Restless, s.Gone
+	next.nextHurry, next.restless, next.gone, next.keeping, next.idle = s.NextHurry, s.Restless, s.Gone, s.Keeping, s.Idle
 	*n = *next
 	return nil
 }
