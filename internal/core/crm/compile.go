@@ -34,7 +34,7 @@ func (d *document) compile() step.Problem {
 	d.score(&p)
 	for _, c := range d.readColocations(constraints) {
 		p.Pulls = append(p.Pulls, place.Pull{
-			Item: c.item.item, With: c.with.item, Score: c.score, ItemRole: c.itemRole, WithRole: c.withRole,
+			Name: c.name, Item: c.item.item, With: c.with.item, Score: c.score, ItemRole: c.itemRole, WithRole: c.withRole,
 			Class: d.classes(c.attribute), Weak: c.weak,
 		})
 	}
@@ -354,7 +354,7 @@ func (d *document) ban(p *place.Problem, r *resource) {
 		return
 	}
 	for _, n := range d.nodes {
-		if d.failCount(r, n, true) < r.threshold {
+		if d.failuresOf(r, n) < r.threshold {
 			continue
 		}
 		target := r
@@ -363,6 +363,18 @@ func (d *document) ban(p *place.Problem, r *resource) {
 		}
 		d.banOn(p, target, n)
 	}
+}
+
+// failuresOf returns how often the resource failed on the node. A container
+// answers for what is in it as well.
+func (d *document) failuresOf(r *resource, n *node) int {
+	sum := d.failCount(r, n, true)
+	for _, other := range d.all {
+		if other != r && other.kind == place.One && other.meta.get("container") == r.base {
+			sum = place.Sum(sum, d.failCount(other, n, true))
+		}
+	}
+	return sum
 }
 
 func (d *document) banOn(p *place.Problem, r *resource, n *node) {

@@ -158,6 +158,7 @@ func roleNamed(s string) place.Role {
 
 // pull is a colocation.
 type pull struct {
+	name               string
 	item, with         *resource
 	score              int
 	itemRole, withRole place.Role
@@ -168,7 +169,7 @@ type pull struct {
 func (d *document) readColocations(e *cib.Element) []pull {
 	var out []pull
 	for _, c := range e.All("rsc_colocation") {
-		base := pull{score: score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), weak: !isSet(c.Attr("influence"), true)}
+		base := pull{name: c.ID(), score: score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), weak: !isSet(c.Attr("influence"), true)}
 		if !c.Has("score") && c.Child("resource_set") != nil {
 			base.score = place.Inf
 		}

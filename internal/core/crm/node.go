@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keelson/keelson/internal/core/place"
@@ -27,6 +28,7 @@ type node struct {
 	maintenance bool
 	shutdown    bool
 	ping        bool
+	controller  bool
 	fence       string // why it is to be fenced
 }
 
@@ -37,6 +39,8 @@ func (n *node) attribute(name string) (string, bool) {
 		return n.name, true
 	case "#id":
 		return n.id, true
+	case "#is_dc":
+		return strconv.FormatBool(n.controller), true
 	case "#kind":
 		return "cluster", true
 	}
@@ -56,6 +60,7 @@ func (d *document) readNodes(e *cib.Element) {
 			continue
 		}
 		n := &node{name: c.Attr("uname"), id: c.ID(), ping: c.Attr("type") == "ping"}
+		n.controller = n.id == d.root.Attr("dc-uuid")
 		if n.name == "" {
 			n.name = n.id
 		}

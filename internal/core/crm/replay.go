@@ -97,6 +97,9 @@ func (p *replay) remap(op operation, probe, expired bool) operation {
 		}
 		op.status = statusHard
 	case 2, 4, 5:
+		if op.status == statusNotInstalled {
+			break
+		}
 		if op.task != "stop" || p.canFence(p.n) {
 			op.status = statusHard
 		}
@@ -178,6 +181,9 @@ func (p *replay) succeeded(op operation, code int) {
 // failed lets an operation act whose result was bad.
 func (p *replay) failed(op operation, probe bool) {
 	how := p.onFail(op)
+	if how == failIgnore && op.status == statusNotInstalled {
+		how = failRecover
+	}
 	if how == failIgnore {
 		p.r.ignoreFailure = true
 		code := op.want

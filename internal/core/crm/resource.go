@@ -229,9 +229,7 @@ func (r *resource) inUniqueOrAnyClone() bool {
 // threshold reads after how many failures a node is given up; 0: never.
 func threshold(s string) int {
 	switch {
-	case s == "":
-		return 0
-	case strings.EqualFold(s, "INFINITY"):
+	case s == "", strings.EqualFold(s, "INFINITY"):
 		return place.Inf
 	}
 	return max(0, number(s, 0))

@@ -54,8 +54,8 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 		for _, n := range r.at {
 			before = append(before, step.Seat{Node: n.index, Role: r.role})
 		}
-		d.enter(out.Before, r, before)
-		d.enter(out.After, r, result.Final[r.item])
+		d.enter(out.Before, r, before, r.failed)
+		d.enter(out.After, r, result.Final[r.item], r.failed && p.Place.Items[r.item].State.Blocked)
 		if why := result.Blocked[r.item]; why != "" {
 			out.Why[r.id] = why
 		}
@@ -76,8 +76,9 @@ func (d *document) say(s step.Step) string {
 	return strings.Join(append(words, d.nodes[s.Node].name), " ")
 }
 
-// enter adds seats to those of the resource.
-func (d *document) enter(to map[string][]Seat, r *resource, seats []step.Seat) {
+// enter adds seats to those of the resource. Of a replica that has failed no
+// more is told than that it was started.
+func (d *document) enter(to map[string][]Seat, r *resource, seats []step.Seat, failed bool) {
 	name := r.base
 	if r.clone() != nil && !r.anonymous() {
 		name = r.id
@@ -87,7 +88,11 @@ func (d *document) enter(to map[string][]Seat, r *resource, seats []step.Seat) {
 		list = []Seat{}
 	}
 	for _, s := range seats {
-		seat := Seat{1, d.nodes[s.Node].name, roleText(s.Role)}
+		role := s.Role
+		if failed && role == place.Replica {
+			role = place.Started
+		}
+		seat := Seat{1, d.nodes[s.Node].name, roleText(role)}
 		at := slices.IndexFunc(list, func(o Seat) bool { return o.Node == seat.Node && o.Role == seat.Role })
 		if at >= 0 {
 			list[at].Count++

@@ -173,7 +173,7 @@ func (s *solver) byLiking(a, b, at, bt int) int {
 		}
 		return work[n]
 	}
-	return cmp.Or(cmp.Compare(liking(b, bt), liking(a, at)), cmp.Compare(at, bt))
+	return cmp.Compare(liking(b, bt), liking(a, at))
 }
 
 // spreadOf is on how many nodes the copy runs.
@@ -204,7 +204,7 @@ func (s *solver) addPromotion(i int) {
 	for _, child := range s.Items[i].Children {
 		for n := range s.Nodes {
 			score := s.promotion(set, child, n)
-			if score == NoPromotion || !s.Nodes[n].Open || s.cells[child].score[n] < 0 {
+			if score <= 0 || !s.Nodes[n].Open || s.cells[child].score[n] < 0 {
 				continue
 			}
 			for _, k := range s.pair(child) {
@@ -232,12 +232,16 @@ func (s *solver) promotion(set *Set, child, node int) int {
 	if slices.Contains(s.Items[s.first(child)].State.At, node) {
 		return set.Promotion[node]
 	}
-	taken := false
+	seen := false
 	for _, other := range s.Items[s.Items[child].Parent].Children {
-		taken = taken || slices.Contains(s.Items[s.first(other)].State.At, node)
+		state := &s.Items[s.first(other)].State
+		if slices.Contains(state.At, node) {
+			return NoPromotion
+		}
+		seen = seen || slices.Contains(state.Known, true)
 	}
 	known := s.Items[s.first(child)].State.Known
-	if taken || known != nil && !known[node] {
+	if seen && !known[node] {
 		return NoPromotion
 	}
 	return set.Promotion[node]

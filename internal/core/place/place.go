@@ -123,6 +123,7 @@ const NoPromotion = -Inf - 1
 
 // Pull draws Item to the node of With, or keeps it away if Score is negative.
 type Pull struct {
+	Name               string // the last thing that pulls are ordered by
 	Item, With         int
 	Score              int
 	ItemRole, WithRole Role

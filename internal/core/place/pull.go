@@ -1,6 +1,7 @@
 package place
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
@@ -17,9 +18,7 @@ func (s *solver) pullsOf(i int) []int {
 	out := slices.Clone(s.mine[i])
 	switch s.Items[up].Kind {
 	case Stack:
-		if s.Items[up].Children[0] == i {
-			out = append(out, s.pullsOf(up)...)
-		}
+		out = append(out, s.stackPulls(up, i)...)
 	case Copies:
 		for _, k := range s.mine[up] {
 			if s.cells[up].all || s.Pulls[k].Score < 0 || s.Pulls[k].Score >= Inf {
@@ -27,7 +26,45 @@ func (s *solver) pullsOf(i int) []int {
 			}
 		}
 	}
+	s.sortPulls(out, func(p Pull) int { return p.With })
 	return out
+}
+
+// stackPulls returns the pulls of a stack that one of its children follows: the
+// first follows all. The others go where it goes, except after one that is left
+// where it is: that says nothing of where they should be.
+func (s *solver) stackPulls(up, i int) []int {
+	children := s.Items[up].Children
+	all := s.pullsOf(up)
+	if children[0] == i {
+		return all
+	}
+	for _, c := range children {
+		if c == i {
+			return nil
+		}
+		if s.Items[c].State.Unmanaged {
+			break
+		}
+	}
+	var out []int
+	for _, k := range all {
+		if s.Pulls[k].Score >= Inf {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// sortPulls puts the pulls first whose other end has the higher priority, and
+// among those the ones with copies, then with stacks.
+func (s *solver) sortPulls(pulls []int, end func(Pull) int) {
+	slices.SortStableFunc(pulls, func(a, b int) int {
+		x, y := &s.Items[end(s.Pulls[a])], &s.Items[end(s.Pulls[b])]
+		return cmp.Or(
+			cmp.Compare(y.Priority, x.Priority), cmp.Compare(y.Kind, x.Kind), yes(x.Set.Roles, y.Set.Roles),
+			cmp.Compare(s.Pulls[a].Name, s.Pulls[b].Name))
+	})
 }
 
 // pullsOnto returns the pulls that draw others to the item. Who is drawn to a
@@ -50,6 +87,7 @@ func (s *solver) pullsOnto(i int) []int {
 			}
 		}
 	}
+	s.sortPulls(out, func(p Pull) int { return p.Item })
 	return out
 }
 
@@ -430,7 +468,7 @@ func (s *solver) mix(work []int, other, k int, how collecting) {
 	score := s.cells[other].score
 	for n := range work {
 		v := s.bestOf(score, n, p)
-		if how.factor < 0 && v < 0 && !s.onlyOn(score) || work[n] == spoiled {
+		if how.factor < 0 && v < 0 || work[n] == spoiled {
 			continue
 		}
 		delta := scaled(how.factor, v)
@@ -460,17 +498,6 @@ func (s *solver) bestOf(score []int, node int, p Pull) int {
 		}
 	}
 	return best
-}
-
-// onlyOn reports whether exactly one node is usable.
-func (s *solver) onlyOn(score []int) bool {
-	n := 0
-	for k, v := range score {
-		if v >= 0 && s.Nodes[k].Open {
-			n++
-		}
-	}
-	return n == 1
 }
 
 // scaled multiplies a score, and never makes nothing of something.

@@ -62,6 +62,10 @@ func newSolver(p *Problem) *solver {
 		s.mine[pull.Item] = append(s.mine[pull.Item], k)
 		s.onto[pull.With] = append(s.onto[pull.With], k)
 	}
+	for i := range p.Items {
+		s.sortPulls(s.mine[i], func(p Pull) int { return p.With })
+		s.sortPulls(s.onto[i], func(p Pull) int { return p.Item })
+	}
 	return s
 }
 
@@ -74,7 +78,7 @@ func withinStacks(p *Problem) []Pull {
 			continue
 		}
 		for k := 1; k < len(item.Children); k++ {
-			pulls = append(pulls, Pull{Item: item.Children[k], With: item.Children[k-1], Score: Inf})
+			pulls = append(pulls, Pull{Name: "#stack", Item: item.Children[k], With: item.Children[k-1], Score: Inf})
 		}
 	}
 	return pulls

@@ -34,7 +34,7 @@ func (w *work) thens(o Order) []int {
 
 // pairs reports whether First is copies that go with those of Then by node.
 func (w *work) pairs(o Order) bool {
-	return len(o.First) == 1 && w.Place.Items[o.First[0]].Kind == place.Copies &&
+	return len(o.First) == 1 && o.Least == 0 && w.Place.Items[o.First[0]].Kind == place.Copies &&
 		w.Place.Items[o.First[0]].Set.PerNode == w.Place.Items[o.Then].Set.PerNode
 }
 
@@ -80,6 +80,11 @@ func (w *work) mandatory(o Order, t int) bool {
 		if !able {
 			changed = w.forbid(t, o.ThenDo) || changed
 		}
+	}
+	if o.FirstDo == Stop && slices.ContainsFunc(firsts, func(f int) bool {
+		return slices.ContainsFunc(w.leaves[f], func(l int) bool { return w.stuck(l, Stop) })
+	}) {
+		changed = w.forbid(t, o.ThenDo) || changed
 	}
 	for _, f := range firsts {
 		if !o.Any && o.Least <= 1 && w.needed(f, o.FirstDo) && w.able(f, o.FirstDo, o.Least) {

@@ -176,6 +176,7 @@ func (w *work) fill(i int) {
 	if item.State.Unmanaged || item.State.Blocked {
 		a.fixed, a.to = true, place.Nowhere
 		a.noStop, a.noStart, a.noPromote, a.noDemote = true, true, true, true
+		a.stop = item.State.Failed && item.State.Blocked && len(a.at) > 0
 		return
 	}
 	stays := a.to != place.Nowhere && slices.Contains(a.at, a.to)
