@@ -282,6 +282,12 @@ func (d *document) score(p *place.Problem) {
 	for _, l := range d.locations {
 		d.applyLocation(p, l, l.resource, false)
 	}
+	d.within = map[string][]*resource{}
+	for _, r := range d.all {
+		if c := r.meta.get("container"); c != "" && r.kind == place.One {
+			d.within[c] = append(d.within[c], r)
+		}
+	}
 	for _, r := range d.all {
 		d.stay(p, r)
 		d.ban(p, r)
@@ -369,8 +375,8 @@ func (d *document) ban(p *place.Problem, r *resource) {
 // answers for what is in it as well.
 func (d *document) failuresOf(r *resource, n *node) int {
 	sum := d.failCount(r, n, true)
-	for _, other := range d.all {
-		if other != r && other.kind == place.One && other.meta.get("container") == r.base {
+	for _, other := range d.within[r.base] {
+		if other != r {
 			sum = place.Sum(sum, d.failCount(other, n, true))
 		}
 	}
@@ -380,5 +386,3 @@ func (d *document) failuresOf(r *resource, n *node) int {
 func (d *document) banOn(p *place.Problem, r *resource, n *node) {
 	r.walk(func(c *resource) { p.Items[c.item].Score[n.index] = -place.Inf })
 }
-
-

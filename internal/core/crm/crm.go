@@ -37,6 +37,7 @@ type document struct {
 	options   options
 	not       []string // what is not understood
 	locations []location
+	within    map[string][]*resource // by the container that answers for them
 }
 
 // options are the properties of the cluster.

@@ -30,18 +30,18 @@ type resource struct {
 
 // rules are what a resource's meta attributes say.
 type rules struct {
-	priority   int
-	sticky     int
-	threshold  int // 0: none
-	expiry     time.Duration
-	target     place.Role
-	multiple   string // what to do if it is active on several nodes
-	needs      string // nothing, quorum, fencing
-	unordered  bool
-	loose      bool
-	minimum    int // of a clone: instances that others may count on
-	demand     attrs
-	critical   bool
+	priority  int
+	sticky    int
+	threshold int // 0: none
+	expiry    time.Duration
+	target    place.Role
+	multiple  string // what to do if it is active on several nodes
+	needs     string // nothing, quorum, fencing
+	unordered bool
+	loose     bool
+	minimum   int // of a clone: instances that others may count on
+	demand    attrs
+	critical  bool
 }
 
 // state is what the history says of a resource.

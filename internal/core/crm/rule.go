@@ -197,9 +197,16 @@ func matchesSpec(t time.Time, spec *cib.Element) bool {
 		key   string
 		value int
 	}{
-		{"years", t.Year()}, {"months", int(t.Month())}, {"monthdays", t.Day()}, {"hours", t.Hour()},
-		{"minutes", t.Minute()}, {"seconds", t.Second()}, {"yeardays", t.YearDay()}, {"weekyears", isoYear},
-		{"weeks", week}, {"weekdays", weekday},
+		{"years", t.Year()},
+		{"months", int(t.Month())},
+		{"monthdays", t.Day()},
+		{"hours", t.Hour()},
+		{"minutes", t.Minute()},
+		{"seconds", t.Second()},
+		{"yeardays", t.YearDay()},
+		{"weekyears", isoYear},
+		{"weeks", week},
+		{"weekdays", weekday},
 	}
 	for _, f := range fields {
 		if spec.Has(f.key) && !inRange(spec.Attr(f.key), f.value) {

@@ -100,7 +100,7 @@ type State struct {
 	Unmanaged bool
 	Blocked   bool
 	Failed    bool
-	Known []bool // by node: its state there was looked at
+	Known     []bool // by node: its state there was looked at
 }
 
 // Set are the numbers of an item of kind [Copies].
@@ -160,8 +160,10 @@ type Problem struct {
 	SortByScore bool
 	// Freeze lets nothing start that does not run now, and StopAll nothing run.
 	Freeze, StopAll bool
-	// Steady never gives up a place where nothing is better by score.
-	Steady bool
+	// MandatoryFirst lets the mandatory pulls act on an item before all others,
+	// so that as many as possible of them are kept. Without it, what the item is
+	// drawn to comes before what is drawn to it.
+	MandatoryFirst bool
 }
 
 // Placed is the outcome for one item. Items that have children have the node of

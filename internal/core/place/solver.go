@@ -222,10 +222,18 @@ func (s *solver) assignOne(i, prefer int) int {
 	return c.node
 }
 
-// pullAll lets all pulls act on the item: the mandatory ones first, so that as
-// many as possible of them are kept.
+// pullAll lets all pulls act on the item.
 func (s *solver) pullAll(i int) {
 	mine, onto := s.pullsOf(i), s.pullsOnto(i)
+	if !s.MandatoryFirst {
+		for _, k := range mine {
+			s.follow(i, k)
+		}
+		for _, k := range onto {
+			s.heed(i, k)
+		}
+		return
+	}
 	for _, mandatory := range [...]bool{true, false} {
 		for _, k := range mine {
 			if s.Pulls[k].mandatory() == mandatory {
