@@ -58,7 +58,7 @@ func (d *document) compile() step.Problem {
 func (d *document) ties() []place.Tie {
 	switch d.options.placement {
 	case "minimal":
-		return []place.Tie{place.ByStay}
+		return nil
 	case "balanced":
 		return []place.Tie{place.ByRoom, place.ByCount, place.ByStay}
 	}

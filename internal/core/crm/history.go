@@ -201,9 +201,7 @@ func (d *document) orphan(id string, e *cib.Element) *resource {
 	fake := &cib.Element{Name: "primitive", Attrs: map[string]string{
 		"id": id, "class": e.Attr("class"), "type": e.Attr("type"), "provider": e.Attr("provider"),
 	}}
-	devices := d.options.devices
 	r := d.resource(fake, nil, -1)
-	d.options.devices = devices
 	if r == nil {
 		return nil
 	}

@@ -24,6 +24,7 @@ func (s *solver) assignCopies(i int) {
 	}
 	children := slices.Clone(item.Children)
 	slices.SortStableFunc(children, s.byState)
+	c.kids = children
 	s.seat(i, children)
 	c.done = true
 	if item.Set.Roles {

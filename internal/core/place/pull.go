@@ -241,7 +241,7 @@ func (s *solver) applyCopies(i, w int, p Pull) {
 		return
 	}
 	if p.Score < Inf {
-		for _, c := range s.Items[w].Children {
+		for _, c := range s.cells[w].kids {
 			s.apply(i, c, p)
 		}
 		return
@@ -288,7 +288,7 @@ func (s *solver) restrict(i, w int, p Pull, counts func(int) bool) {
 // applyRoled lets a pull towards copies in one role act on the item.
 func (s *solver) applyRoled(i, w int, p Pull) {
 	var counting []int
-	for _, c := range s.Items[w].Children {
+	for _, c := range s.cells[w].kids {
 		if s.cells[c].node != Nowhere && s.willBe(c, p.WithRole) {
 			counting = append(counting, c)
 		}
@@ -348,7 +348,7 @@ func (s *solver) mate(i, w int) int {
 		if !s.cells[i].done && s.cells[i].score[n] < 0 {
 			continue
 		}
-		for _, c := range s.Items[w].Children {
+		for _, c := range s.cells[w].kids {
 			if s.cells[c].node == n && s.cells[c].next != Stopped {
 				return c
 			}

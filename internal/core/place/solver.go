@@ -17,6 +17,7 @@ type cell struct {
 	merging  bool // its scores are being collected; a second call is a circle
 	promoted bool // promotion scores were added
 	seats    []int
+	kids     []int // the copies, in the order in which they were placed
 	all      bool // its copies heed all of its pulls
 }
 
