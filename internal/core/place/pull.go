@@ -445,7 +445,12 @@ func (s *solver) collectOn(work []int, from int, how collecting) []int {
 			}
 			further := how
 			further.back = true
-			further.factor = how.factor * float32(p.Score) / Inf
+			// Each pull counts in its own measure; the one before it says only
+			// whether for or against.
+			further.factor = float32(p.Score) / Inf
+			if how.factor < 0 {
+				further.factor = -further.factor
+			}
 			work = s.collectInto(work, to, k, further)
 		}
 	}

@@ -217,7 +217,7 @@ func (w *work) needed(i int, v Verb) bool {
 // need makes a step necessary.
 func (w *work) need(i int, v Verb) bool {
 	a := &w.acts[i]
-	if a.fixed && v != Stop {
+	if a.fixed {
 		return false
 	}
 	switch v {
