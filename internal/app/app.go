@@ -37,7 +37,7 @@ func New(version string) *App {
 
 // Actions returns what the command line can do on this machine.
 func (a *App) Actions() cli.Actions {
-	return cli.Actions{Init: a.Init, Join: a.Join, Leave: a.Leave, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo}
+	return cli.Actions{Init: a.Init, Join: a.Join, Leave: a.Leave, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo, Pacemaker: pacemaker()}
 }
 
 // logger returns a logger as the operator asked for.

@@ -18,7 +18,7 @@ type cell struct {
 	promoted bool // promotion scores were added
 	seats    []int
 	kids     []int // the copies, in the order in which they were placed
-	all      bool // its copies heed all of its pulls
+	all      bool  // its copies heed all of its pulls
 }
 
 type solver struct {

@@ -22,6 +22,8 @@ type Actions struct {
 	Agent func(context.Context, AgentOptions) error
 	Guard func(context.Context, GuardOptions) error
 	Demo  func(context.Context, DemoOptions) error
+	// Pacemaker reads a Pacemaker cluster's configuration; nil leaves `import` out.
+	Pacemaker *Pacemaker
 	// Addresses lists this machine's own IP addresses; nil asks the kernel.
 	Addresses func() ([]string, error)
 }

@@ -31,6 +31,10 @@ const (
 	BadLabel      Code = "bad-label"
 	BadPreference Code = "bad-preference"
 	BadProof      Code = "bad-proof"
+	BadRole       Code = "bad-role"
+	NotYet        Code = "not-yet" // right, but this version's agents cannot do it
+	Circle        Code = "circle"  // services that wait for each other
+	TooBig        Code = "too-big" // no node can have it
 	SelfReference Code = "self-reference"
 	Duplicate     Code = "duplicate"
 	AddressTaken  Code = "address-taken"   // it belongs to another service
