@@ -23,14 +23,13 @@ func (p *planner) consider(u *unit) {
 			u.refuse(n.Name, "%s", why)
 			continue
 		}
-		c := rate(u, n)
+		c := rate(u, n, p.snapshot.Now)
 		c.sitting = p.sitting(u, n.Name)
 		for _, s := range u.members {
 			if p.sits(s) == n.Name {
 				c.stay(s.Spec.Place.EffectiveStickiness())
 			}
 		}
-		p.load[n.Name] += c.sitting
 		u.candidates = append(u.candidates, c)
 	}
 }
@@ -45,6 +44,10 @@ func (p *planner) forbidden(u *unit, n fact.Node) string {
 		return fmt.Sprintf("%s is leaving the cell", n.Name)
 	case n.Drain:
 		return fmt.Sprintf("%s is drained", n.Name)
+	case n.Health <= -spec.MaxScore:
+		return fmt.Sprintf("%s is too ill to run anything", n.Name)
+	case n.Maintenance:
+		return fmt.Sprintf("%s is under maintenance", n.Name)
 	case n.Liveness == fact.Lost:
 		return fmt.Sprintf("%s is lost", n.Name)
 	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name }):

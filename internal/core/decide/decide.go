@@ -10,10 +10,11 @@
 // every node and in every replay. It refuses to plan without quorum, and
 // returns no plan that breaks an invariant: it says so instead.
 //
-// Placing goes through the services by priority and never takes back what it
-// has placed. It does not search all combinations: services that are to be
-// apart and have few nodes to choose from may find no place although one
-// exists.
+// What services and nodes say is written in the language of package place, whose
+// engine chooses; package step says what has to be done for it. Placing goes
+// through the services by priority and never takes back what it has placed. It
+// does not search all combinations: services that are to be apart and have few
+// nodes to choose from may find no place although one exists.
 package decide
 
 import (
@@ -23,6 +24,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -42,18 +44,15 @@ func Decide(s fact.Snapshot) action.Plan {
 	}
 
 	p := newPlanner(s)
-	for _, u := range p.units {
-		p.placeFirst(u)
-	}
-	for _, u := range p.units {
-		p.placeSuccessors(u)
-	}
+	p.place()
+	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))
 		if p.gone(svc) {
 			plan.Forget = append(plan.Forget, svc.Spec.Name)
 		}
 	}
+	plan.Steps = p.steps()
 	if fault := check(s, plan); fault != "" {
 		return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + fault}
 	}
@@ -68,8 +67,11 @@ type planner struct {
 	units    []*unit        // in the order of placing
 	unitOf   map[spec.ServiceName]*unit
 
-	// load is how many services each node has: those that are placed, and those
-	// that are not placed yet and run there now.
+	kinds   []string                // of capacity
+	free    map[spec.NodeName][]int // beside what is placed
+	problem place.Problem
+
+	// load is how many services each node is to have.
 	load map[spec.NodeName]int
 	// takeovers counts, for two nodes, the services that the second gets if the
 	// first dies.
@@ -92,6 +94,7 @@ func newPlanner(s fact.Snapshot) *planner {
 	for _, u := range p.units {
 		p.consider(u)
 	}
+	p.compile()
 	return p
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -23,6 +24,7 @@ type candidate struct {
 	unwanted bool     // an operator asked to leave it
 	crowd    int      // services that would have to leave it, or find no place
 	load     int      // services that are there
+	free     []int    // room there, by kind of unit
 	takeover int      // further ones that would come at the same death
 }
 
@@ -49,13 +51,14 @@ func (c candidate) successor() candidate {
 }
 
 // rate returns the node as a candidate, scored by the members' preferences.
-func rate(u *unit, n fact.Node) candidate {
+func rate(u *unit, n fact.Node, now time.Time) candidate {
 	c := candidate{node: n.Name, suspect: n.Liveness != fact.Alive}
 	for _, s := range u.members {
 		for _, pref := range s.Spec.Place.Prefer {
 			key, value, isLabel := spec.SplitLabel(pref.Label)
 			got, has := n.Labels[key]
 			switch {
+			case !pref.Holds(now) || pref.Role != "":
 			case pref.Node == n.Name:
 				c.add(pref.Score, "node "+string(n.Name))
 				c.named = c.named || pref.Score > 0
@@ -64,6 +67,7 @@ func rate(u *unit, n fact.Node) candidate {
 			}
 		}
 	}
+	c.add(n.Health, "health")
 	return c
 }
 
@@ -87,8 +91,8 @@ type criterion struct {
 // instances, preferred node, node name. Before the score come what an operator
 // asked for and that a suspect node is no place to go to (but one to stay on:
 // suspicion passes). After it comes staying, so that nothing moves for nothing.
-// Until nodes have capacities, the freest is the one with the fewest services;
-// fewest instances then counts those that would come with it at a death.
+// Fewest instances counts first those that are there, then those that would
+// come with it at a death.
 var criteria = [...]criterion{
 	{
 		func(a, b candidate) int { return yes(a.wanted, b.wanted) },
@@ -117,6 +121,12 @@ var criteria = [...]criterion{
 		},
 	},
 	{
+		func(a, b candidate) int { return moreRoom(a.free, b.free) },
+		func(better, worse candidate) string {
+			return fmt.Sprintf("equal scores, with more room on %s than on %s", better.node, worse.node)
+		},
+	},
+	{
 		func(a, b candidate) int { return cmp.Compare(a.load, b.load) },
 		func(better, worse candidate) string {
 			return fmt.Sprintf("equal scores, with %d services against %d", better.load, worse.load)
@@ -138,6 +148,15 @@ var criteria = [...]criterion{
 		func(a, b candidate) int { return cmp.Compare(a.node, b.node) },
 		func(_, _ candidate) string { return "all else is equal, so the names decide" },
 	},
+}
+
+// moreRoom is negative if a has more of more kinds of unit than b.
+func moreRoom(a, b []int) int {
+	d := 0
+	for k := range min(len(a), len(b)) {
+		d += cmp.Compare(b[k], a[k])
+	}
+	return d
 }
 
 // rank puts the better candidate first.

@@ -17,6 +17,9 @@ func (s *solver) choose(i, prefer int) int {
 	}
 	here := s.at(i)
 	nodes := s.ranked(i, here)
+	if s.Explain {
+		s.explain(i, nodes)
+	}
 	best := nodes[0]
 	chosen := Nowhere
 	if prefer != Nowhere && c.score[prefer] >= c.score[best] && s.usable(i, prefer) {
@@ -24,7 +27,7 @@ func (s *solver) choose(i, prefer int) int {
 	}
 	if chosen == Nowhere {
 		chosen = best
-		if !s.isUnique(i) && here != Nowhere && c.score[best] > 0 && s.Nodes[best].Open && s.usable(i, here) &&
+		if !s.Soft && !s.isUnique(i) && here != Nowhere && c.score[best] > 0 && s.Nodes[best].Open && s.usable(i, here) &&
 			c.score[here] == c.score[best] && s.rankOf(i, here) == s.rankOf(i, best) {
 			chosen = here
 		}
@@ -35,8 +38,23 @@ func (s *solver) choose(i, prefer int) int {
 	return chosen
 }
 
+// explain keeps what the item is placed by.
+func (s *solver) explain(i int, nodes []int) {
+	c := &Choice{Nodes: slices.Clone(nodes), Load: make([]int, len(nodes)), Crowd: make([]int, len(nodes))}
+	for n := range s.Nodes {
+		c.Load[n], c.Crowd[n] = s.load[n]-s.own(i, n), s.crowd(i, n)
+		c.Free = append(c.Free, slices.Clone(s.free[n]))
+	}
+	s.cells[i].choice = c
+}
+
 // usable reports whether the item may run on the node.
-func (s *solver) usable(i, node int) bool { return s.Nodes[node].Open && s.cells[i].score[node] >= 0 }
+func (s *solver) usable(i, node int) bool {
+	return s.Nodes[node].Open && s.allowed(s.cells[i].score[node])
+}
+
+// allowed reports whether a score is no ban.
+func (s *solver) allowed(score int) bool { return score >= 0 || s.Soft && score > -Inf }
 
 func (s *solver) isUnique(i int) bool {
 	up := s.Items[i].Parent
@@ -65,7 +83,7 @@ func (s *solver) ranked(i, here int) []int {
 		if !s.Nodes[b].Open {
 			vb = -Inf
 		}
-		if (va < 0) != (vb < 0) {
+		if s.allowed(va) != s.allowed(vb) {
 			return cmp.Compare(vb, va)
 		}
 		return cmp.Or(cmp.Compare(s.rankOf(i, a), s.rankOf(i, b)), cmp.Compare(vb, va), s.tied(i, here, a, b))
@@ -102,9 +120,14 @@ func (s *solver) byTie(t Tie, i, here, a, b int) int { //nolint:revive // the fi
 		return cmp.Compare(s.count[a], s.count[b])
 	case ByLoad:
 		return cmp.Compare(s.load[a]-s.own(i, a), s.load[b]-s.own(i, b))
+	case ByFresh:
+		return cmp.Compare(s.fresh[a], s.fresh[b])
 	case ByCrowd:
 		return cmp.Compare(s.crowd(i, a), s.crowd(i, b))
 	case ByStay:
+		if i != Nowhere && s.Items[i].State.Share != nil {
+			return cmp.Compare(s.Items[i].State.Share[b], s.Items[i].State.Share[a])
+		}
 		return yes(a == here && here != Nowhere, b == here && here != Nowhere)
 	case ByNaming:
 		if i == Nowhere || s.Items[i].Named == nil {
@@ -117,7 +140,13 @@ func (s *solver) byTie(t Tie, i, here, a, b int) int { //nolint:revive // the fi
 
 // own is how much of a node's load is the item itself.
 func (s *solver) own(i, node int) int {
-	if i == Nowhere || s.cells[i].done || !slices.Contains(s.Items[i].State.At, node) {
+	if i == Nowhere || s.cells[i].done {
+		return 0
+	}
+	if share := s.Items[i].State.Share; share != nil {
+		return share[node]
+	}
+	if !slices.Contains(s.Items[i].State.At, node) {
 		return 0
 	}
 	return s.weightOf(i)
@@ -153,7 +182,7 @@ func (s *solver) displaced(other, node int) int {
 	if c.done || !s.usable(other, node) {
 		return 0
 	}
-	if s.at(other) == node {
+	if s.own(other, node) > 0 || s.at(other) == node {
 		return max(1, s.weightOf(other))
 	}
 	for n := range s.Nodes {

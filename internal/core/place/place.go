@@ -100,7 +100,12 @@ type State struct {
 	Unmanaged bool
 	Blocked   bool
 	Failed    bool
-	Known     []bool // by node: its state there was looked at
+	// Fixed items stay as they are and are placed before all others.
+	Fixed bool
+	// Share, by node, is how many of the item's instances are there, where it
+	// counts as several. Nil: all are where it is.
+	Share []int
+	Known []bool // by node: its state there was looked at
 }
 
 // Set are the numbers of an item of kind [Copies].
@@ -130,6 +135,9 @@ type Pull struct {
 	// Class, by node, tells which nodes count as the same place; nil: each node
 	// for itself.
 	Class []int
+	// Mutual rules hold both ways, and for whichever is placed later; neither goes
+	// first for it.
+	Mutual bool
 	// Weak rules hold for Item only: With pays no heed to what Item prefers.
 	Weak bool
 }
@@ -142,6 +150,7 @@ const (
 	ByRoom   Tie = iota // more free room first
 	ByCount             // fewer instances placed first
 	ByLoad              // fewer instances first, those not placed yet counted where they are
+	ByFresh             // fewer instances first that are not fixed
 	ByCrowd             // displacing fewer others first
 	ByStay              // where it is first
 	ByNaming            // a node that is preferred by name first
@@ -160,6 +169,11 @@ type Problem struct {
 	SortByScore bool
 	// Freeze lets nothing start that does not run now, and StopAll nothing run.
 	Freeze, StopAll bool
+	// Soft makes a negative score a dislike; without it, it is a ban. -Inf always
+	// is one.
+	Soft bool
+	// Explain fills Placed.Choice.
+	Explain bool
 	// MandatoryFirst lets the mandatory pulls act on an item before all others,
 	// so that as many as possible of them are kept. Without it, what the item is
 	// drawn to comes before what is drawn to it.
@@ -172,18 +186,34 @@ type Placed struct {
 	Node  int
 	Role  Role
 	Score []int // by node, as they were when the item was placed
+	// Choice is nil unless it was asked for.
+	Choice *Choice
+}
+
+// Choice is what an item of kind [One] was placed by.
+type Choice struct {
+	Nodes []int // the best first
+	// Load and Crowd, by node, are as [ByLoad] and [ByCrowd] count.
+	Load, Crowd []int
+	// Free, by node, was the room left.
+	Free [][]int
 }
 
 // Solve places all items, in the order of the problem's items in the result.
 func Solve(p Problem) []Placed {
 	s := newSolver(&p)
+	for i, item := range p.Items {
+		if item.Kind == One && item.State.Fixed {
+			s.settle(i, s.at(i))
+		}
+	}
 	for _, i := range s.sequence() {
 		s.assign(i, Nowhere)
 	}
 	out := make([]Placed, len(p.Items))
 	for i := range out {
 		c := &s.cells[i]
-		out[i] = Placed{Node: c.node, Role: c.next, Score: c.score}
+		out[i] = Placed{Node: c.node, Role: c.next, Score: c.score, Choice: c.choice}
 		if c.node == Nowhere || c.next == Any {
 			out[i].Role = s.defaultRole(i)
 		}

@@ -94,7 +94,9 @@ func (s *solver) pullsOnto(i int) []int {
 // follow places what the item is drawn to, then lets the pull act.
 func (s *solver) follow(i, k int) {
 	p := s.Pulls[k]
-	s.assign(p.With, Nowhere)
+	if !p.Mutual {
+		s.assign(p.With, Nowhere)
+	}
 	c := &s.cells[i]
 	var before []int
 	if p.ItemRole >= Primary || p.Score < 0 && p.Score > -Inf {
@@ -359,7 +361,7 @@ func (s *solver) mate(i, w int) int {
 
 func (s *solver) anyUsable(score []int) bool {
 	for n, v := range score {
-		if v >= 0 && s.Nodes[n].Open {
+		if s.Nodes[n].Open && s.allowed(v) {
 			return true
 		}
 	}
@@ -370,7 +372,7 @@ func (s *solver) anyUsable(score []int) bool {
 // counts in the measure of the pull.
 func (s *solver) heed(i, k int) {
 	p := s.Pulls[k]
-	if p.Weak || p.Score == 0 {
+	if p.Weak || p.Mutual || p.Score == 0 {
 		return
 	}
 	s.collect(i, p.Item, k, collecting{factor: float32(p.Score) / Inf, back: true, positive: s.Items[i].Kind == Copies})
@@ -440,7 +442,7 @@ func (s *solver) collectOn(work []int, from int, how collecting) []int {
 			if how.onward {
 				to = p.With
 			}
-			if p.Weak || p.Score == 0 {
+			if p.Weak || p.Mutual || p.Score == 0 {
 				continue
 			}
 			further := how

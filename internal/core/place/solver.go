@@ -17,6 +17,7 @@ type cell struct {
 	merging  bool // its scores are being collected; a second call is a circle
 	promoted bool // promotion scores were added
 	seats    []int
+	choice   *Choice
 	kids     []int // the copies, in the order in which they were placed
 	all      bool  // its copies heed all of its pulls
 }
@@ -26,6 +27,7 @@ type solver struct {
 	cells []cell
 	count []int   // instances placed, by node
 	load  []int   // instances placed, and those that are there and not placed yet
+	fresh []int   // instances placed that are not fixed, by node
 	free  [][]int // room left, by node
 	// mine and onto are the pulls in which an item is Item, or With.
 	mine, onto [][]int
@@ -40,6 +42,7 @@ func newSolver(p *Problem) *solver {
 		cells:   make([]cell, len(p.Items)),
 		count:   make([]int, len(p.Nodes)),
 		load:    make([]int, len(p.Nodes)),
+		fresh:   make([]int, len(p.Nodes)),
 		mine:    make([][]int, len(p.Items)),
 		onto:    make([][]int, len(p.Items)),
 		order:   make([]int, len(p.Nodes)),
@@ -55,9 +58,7 @@ func newSolver(p *Problem) *solver {
 		if item.Target == Stopped || item.Target == Replica {
 			s.cells[i].next = item.Target
 		}
-		for _, n := range item.State.At {
-			s.load[n] += s.weightOf(i)
-		}
+		s.seated(i, 1)
 	}
 	for k, pull := range own.Pulls {
 		s.mine[pull.Item] = append(s.mine[pull.Item], k)
@@ -74,6 +75,13 @@ func newSolver(p *Problem) *solver {
 // together: each part is drawn to the one before it.
 func withinStacks(p *Problem) []Pull {
 	pulls := slices.Clone(p.Pulls)
+	for _, pull := range p.Pulls {
+		if pull.Mutual {
+			pull.Item, pull.With = pull.With, pull.Item
+			pull.ItemRole, pull.WithRole = pull.WithRole, pull.ItemRole
+			pulls = append(pulls, pull)
+		}
+	}
 	for _, item := range p.Items {
 		if item.Kind != Stack || item.Loose {
 			continue
@@ -262,16 +270,30 @@ func (s *solver) ban(i int) {
 func (s *solver) settle(i, node int) {
 	c := &s.cells[i]
 	c.done, c.node = true, node
-	for _, n := range s.Items[i].State.At {
-		s.load[n] -= s.weightOf(i)
-	}
+	s.seated(i, -1)
 	if node == Nowhere {
 		c.next = Stopped
 		return
 	}
 	s.count[node] += s.weightOf(i)
+	if !s.Items[i].State.Fixed {
+		s.fresh[node] += s.weightOf(i)
+	}
 	s.load[node] += s.weightOf(i)
 	s.take(node, s.Items[i].Demand, 1)
+}
+
+// seated counts the item where it is now, or ceases to.
+func (s *solver) seated(i, sign int) {
+	if share := s.Items[i].State.Share; share != nil {
+		for n, k := range share {
+			s.load[n] += sign * k
+		}
+		return
+	}
+	for _, n := range s.Items[i].State.At {
+		s.load[n] += sign * s.weightOf(i)
+	}
 }
 
 // unsettle takes the item's node back.
@@ -284,11 +306,10 @@ func (s *solver) unsettle(i int) {
 		return
 	}
 	if s.Items[i].Kind == One {
-		for _, n := range s.Items[i].State.At {
-			s.load[n] += s.weightOf(i)
-		}
+		s.seated(i, 1)
 		if c.node != Nowhere {
 			s.count[c.node] -= s.weightOf(i)
+			s.fresh[c.node] -= s.weightOf(i)
 			s.load[c.node] -= s.weightOf(i)
 			s.take(c.node, s.Items[i].Demand, -1)
 		}

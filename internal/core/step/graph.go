@@ -142,7 +142,12 @@ func (w *work) link(steps []Step, index map[key][]int, fences map[int]int) {
 			}
 		}
 	}
-	for _, item := range w.Place.Items {
+	for i, item := range w.Place.Items {
+		if item.Kind == place.Copies && item.Set.Roles {
+			// Never two primaries where one may be: all that give way do so first.
+			between(i, i, Demote, Promote)
+			between(i, i, Stop, Promote)
+		}
 		if item.Kind != place.Stack {
 			continue
 		}

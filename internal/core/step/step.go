@@ -218,12 +218,44 @@ func (w *work) round() bool {
 		}
 	}
 	for i, item := range w.Place.Items {
-		if item.Kind == place.Stack {
+		switch {
+		case item.Kind == place.Stack:
 			changed = w.stack(i) || changed
+		case item.Kind == place.Copies && item.Set.Roles:
+			changed = w.primaries(i) || changed
 		}
 	}
 	return changed
 }
+
+// primaries forbids promoting where a primary that was to give way cannot: there
+// are never more primaries than the set may have.
+func (w *work) primaries(i int) bool {
+	left := w.Place.Items[i].Set.Primaries
+	for _, l := range w.leaves[i] {
+		if a := &w.acts[l]; a.now == place.Primary && (a.next == place.Primary || w.stuckPrimary(l)) {
+			left--
+		}
+	}
+	changed := false
+	for _, l := range w.leaves[i] {
+		a := &w.acts[l]
+		if a.now == place.Primary || a.next != place.Primary {
+			continue
+		}
+		if left--; left < 0 && !a.fixed && w.anyStuckPrimary(i) {
+			changed = set(&a.noPromote) || changed
+		}
+	}
+	return changed
+}
+
+func (w *work) stuckPrimary(l int) bool {
+	a := &w.acts[l]
+	return a.now == place.Primary && a.next != place.Primary && (a.fixed || a.noDemote)
+}
+
+func (w *work) anyStuckPrimary(i int) bool { return slices.ContainsFunc(w.leaves[i], w.stuckPrimary) }
 
 // inner applies the rules between the steps of one item.
 func (w *work) inner(i int) bool {

@@ -77,6 +77,11 @@ type Node struct {
 	Drain    bool              `json:"drain,omitempty"`
 	Leaving  bool              `json:"leaving,omitempty"`
 	Witness  bool              `json:"witness,omitempty"`
+	// Maintenance: what is there stays as it is, and nothing else comes.
+	Maintenance bool `json:"maintenance,omitempty"`
+	// Health is a score for everything on the node: 0 is well, negative is ill,
+	// and -1,000,000 is too ill to run anything.
+	Health int `json:"health,omitempty"`
 	// Mute: it has not reported for a while, alive or not. Its agent does not
 	// run or does not reach the store, and Instances is how things were.
 	Mute      bool       `json:"mute,omitempty"`
@@ -103,6 +108,8 @@ type Snapshot struct {
 	Now      time.Time `json:"now"`
 	Revision int64     `json:"revision"` // of the store, when it was taken
 	Quorate  bool      `json:"quorate"`
+	// Maintenance: everything stays as it is.
+	Maintenance bool `json:"maintenance,omitempty"`
 	Nodes    []Node    `json:"nodes"`
 	Services []Service `json:"services"`
 }
