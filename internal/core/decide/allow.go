@@ -13,8 +13,13 @@ import (
 // consider sorts the nodes into those that may run the unit and those that may
 // not, by rules that need no other unit.
 func (p *planner) consider(u *unit) {
+	u.at = make([]spec.NodeName, len(u.members))
+	for k, s := range u.members {
+		u.at[k] = p.sits(s)
+	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
-	for _, n := range p.nodes {
+	u.candidates = make([]candidate, 0, len(p.nodes))
+	for i, n := range p.nodes {
 		if self >= 0 {
 			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
 			continue
@@ -24,9 +29,10 @@ func (p *planner) consider(u *unit) {
 			continue
 		}
 		c := rate(u, n, p.snapshot.Now)
-		c.sitting = p.sitting(u, n.Name)
-		for _, s := range u.members {
-			if p.sits(s) == n.Name {
+		c.index = i
+		for k, s := range u.members {
+			if u.at[k] == n.Name {
+				c.sitting++
 				c.stay(s.Spec.Place.EffectiveStickiness())
 			}
 		}

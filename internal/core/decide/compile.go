@@ -94,18 +94,14 @@ func (p *planner) item(u *unit) place.Item {
 	}
 	for i := range p.nodes {
 		item.Score[i] = -place.Inf
-		at, is := slices.BinarySearchFunc(u.candidates, p.nodes[i].Name, func(c candidate, name spec.NodeName) int {
-			return strings.Compare(string(c.node), string(name))
-		})
-		if !is {
-			continue
-		}
-		c := u.candidates[at]
+	}
+	for _, c := range u.candidates {
+		i := c.index
 		item.Score[i], item.Rank[i], item.Named[i] = max(-place.Inf+1, min(place.Inf, c.score)), c.rank(), c.named
 		item.State.Share[i] = c.sitting
 	}
-	for _, s := range u.members {
-		if at := p.index(p.sits(s)); at != place.Nowhere && !slices.Contains(item.State.At, at) {
+	for _, name := range u.at {
+		if at := p.index(name); at != place.Nowhere && !slices.Contains(item.State.At, at) {
 			item.State.At = append(item.State.At, at)
 			item.State.Role = place.Started
 		}

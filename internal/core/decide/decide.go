@@ -89,6 +89,12 @@ func newPlanner(s fact.Snapshot) *planner {
 	}
 	slices.SortStableFunc(p.nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(p.services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	for i := range p.nodes {
+		bySvc := func(a, b fact.Instance) int { return cmp.Compare(a.Service, b.Service) }
+		if !slices.IsSortedFunc(p.nodes[i].Instances, bySvc) {
+			p.nodes[i].Instances = slices.SortedStableFunc(slices.Values(p.nodes[i].Instances), bySvc)
+		}
+	}
 	p.group()
 	p.setApart()
 	for _, u := range p.units {
@@ -148,13 +154,13 @@ func (p *planner) gone(s fact.Service) bool {
 }
 
 // instance returns the service's instance on the node, nil if there is none.
+// The node is one of the planner's, whose instances are sorted.
 func instance(n fact.Node, s spec.ServiceName) *fact.Instance {
-	for i := range n.Instances {
-		if n.Instances[i].Service == s {
-			return &n.Instances[i]
-		}
+	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
+	if !ok {
+		return nil
 	}
-	return nil
+	return &n.Instances[i]
 }
 
 // id names the snapshot by its content.

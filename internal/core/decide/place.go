@@ -31,32 +31,54 @@ func (p *planner) settle(u *unit, chosen place.Placed) {
 	u.foresee(best)
 }
 
-// weigh brings the unit's candidates into the order of the engine, and takes
-// out those that it may not use.
+// weigh takes out the candidates that the engine may not use, and puts the one
+// that it chose first and the next best one second.
 func (p *planner) weigh(u *unit, chosen place.Placed) {
-	var in []candidate
 	if chosen.Choice == nil {
 		u.candidates = nil
 		return
 	}
-	for _, n := range chosen.Choice.Nodes {
-		name := p.nodes[n].Name
-		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == name })
-		if at < 0 {
-			continue
-		}
-		c := u.candidates[at]
+	in := make([]candidate, 0, len(u.candidates))
+	best, second := -1, -1
+	for _, c := range u.candidates {
+		n := c.index
 		score := chosen.Score[n]
 		if score <= -place.Inf {
-			u.refuse(name, "%s", p.hindrance(u, n, chosen))
+			u.refuse(c.node, "%s", p.hindrance(u, n, chosen))
 			continue
 		}
 		c.add(score-c.score, "other services")
 		c.load, c.crowd = chosen.Choice.Load[n], chosen.Choice.Crowd[n]
-		c.free = chosen.Choice.Free[n]
+		c.free = p.freeThen(chosen, n)
+		at := len(in)
 		in = append(in, c)
+		switch {
+		case n == chosen.Node:
+			best = at
+		case second < 0 || rank(c, in[second]) < 0:
+			second = at
+		}
 	}
 	u.candidates = in
+	if best < 0 {
+		return
+	}
+	in[0], in[best] = in[best], in[0]
+	if second == 0 {
+		second = best
+	}
+	if second > 0 {
+		in[1], in[second] = in[second], in[1]
+	}
+}
+
+// freeThen is the room that was left on a node when the engine chose.
+func (p *planner) freeThen(chosen place.Placed, n int) []int {
+	k := len(p.kinds)
+	if k == 0 || chosen.Choice.Free == nil {
+		return nil
+	}
+	return chosen.Choice.Free[n*k : (n+1)*k]
 }
 
 // hindrance says what of the other units keeps the unit from the node.
@@ -67,7 +89,7 @@ func (p *planner) hindrance(u *unit, n int, chosen place.Placed) string {
 		}
 	}
 	for k, unit := range p.kinds {
-		if free := chosen.Choice.Free[n][k]; u.demand != nil && u.demand[k] > free {
+		if free := p.freeThen(chosen, n)[k]; u.demand != nil && u.demand[k] > free {
 			return fmt.Sprintf("it needs %d of %s, and %d are free there", u.demand[k], unit, max(0, free))
 		}
 	}

@@ -14,6 +14,7 @@ import (
 // candidate is a node that may run a unit, and what speaks for and against it.
 type candidate struct {
 	node     spec.NodeName
+	index    int // of the node
 	suspect  bool
 	score    int
 	made     []string // what the score is made of

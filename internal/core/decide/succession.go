@@ -110,7 +110,7 @@ func (p *planner) standing(u *unit) (score, rank []int) {
 		score[i] = -place.Inf
 	}
 	for _, c := range u.permitted {
-		i := p.index(c.node)
+		i := c.index
 		c = c.successor()
 		score[i], rank[i] = max(-place.Inf+1, min(place.Inf, c.score)), c.rank()
 	}
@@ -243,7 +243,7 @@ func (p *planner) freeOn(name spec.NodeName) []int {
 // wish marks what an operator asked for before the engine chooses; obey says
 // afterwards what came of it.
 func (p *planner) wish(u *unit) {
-	u.permitted = slices.Clone(u.candidates)
+	u.permitted = u.candidates
 	granted := false
 	for _, s := range u.members {
 		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo })

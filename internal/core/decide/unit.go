@@ -23,6 +23,7 @@ type unit struct {
 	moves      map[spec.ServiceName]bool // wishes to move that are fulfilled or void
 	item       int                       // in the engine's problem
 	demand     []int                     // by kind of unit
+	at         []spec.NodeName           // where each member is
 	permitted  []candidate               // by rules that need no other unit
 	copies     *spec.Copies              // nil: it runs once
 	left       bool                      // it is left as it is, for maintenance
@@ -124,17 +125,6 @@ func (u *unit) hate(e enemy) {
 	if !slices.ContainsFunc(u.enemies, func(known enemy) bool { return known.unit == e.unit }) {
 		u.enemies = append(u.enemies, e)
 	}
-}
-
-// sitting returns how many members are on the node now.
-func (p *planner) sitting(u *unit, node spec.NodeName) int {
-	n := 0
-	for _, s := range u.members {
-		if p.sits(s) == node {
-			n++
-		}
-	}
-	return n
 }
 
 // placement is the outcome for one service.

@@ -16,11 +16,15 @@ func (s *solver) choose(i, prefer int) int {
 		prefer = freest
 	}
 	here := s.at(i)
-	nodes := s.ranked(i, here)
 	if s.Explain {
-		s.explain(i, nodes)
+		s.explain(i)
 	}
-	best := nodes[0]
+	best := 0
+	for n := 1; n < len(s.Nodes); n++ {
+		if s.better(i, here, n, best) < 0 {
+			best = n
+		}
+	}
 	chosen := Nowhere
 	if prefer != Nowhere && c.score[prefer] >= c.score[best] && s.usable(i, prefer) {
 		chosen = prefer
@@ -39,11 +43,19 @@ func (s *solver) choose(i, prefer int) int {
 }
 
 // explain keeps what the item is placed by.
-func (s *solver) explain(i int, nodes []int) {
-	c := &Choice{Nodes: slices.Clone(nodes), Load: make([]int, len(nodes)), Crowd: make([]int, len(nodes))}
+func (s *solver) explain(i int) {
+	c := &Choice{Load: make([]int, len(s.Nodes)), Crowd: make([]int, len(s.Nodes))}
 	for n := range s.Nodes {
-		c.Load[n], c.Crowd[n] = s.load[n]-s.own(i, n), s.crowd(i, n)
-		c.Free = append(c.Free, slices.Clone(s.free[n]))
+		c.Load[n] = s.load[n] - s.own(i, n)
+		if len(s.mine[i])+len(s.onto[i]) > 0 {
+			c.Crowd[n] = s.crowd(i, n)
+		}
+	}
+	if s.Heed {
+		c.Free = make([]int, 0, len(s.Nodes)*len(s.free[0]))
+		for n := range s.Nodes {
+			c.Free = append(c.Free, s.free[n]...)
+		}
 	}
 	s.cells[i].choice = c
 }
@@ -74,21 +86,30 @@ func (s *solver) ranked(i, here int) []int {
 	for n := range s.Nodes {
 		nodes = append(nodes, n)
 	}
-	score := s.cells[i].score
-	slices.SortStableFunc(nodes, func(a, b int) int {
-		va, vb := score[a], score[b]
-		if !s.Nodes[a].Open {
-			va = -Inf
-		}
-		if !s.Nodes[b].Open {
-			vb = -Inf
-		}
-		if s.allowed(va) != s.allowed(vb) {
-			return cmp.Compare(vb, va)
-		}
-		return cmp.Or(cmp.Compare(s.rankOf(i, a), s.rankOf(i, b)), cmp.Compare(vb, va), s.tied(i, here, a, b))
-	})
+	slices.SortStableFunc(nodes, func(a, b int) int { return s.better(i, here, a, b) })
 	return nodes
+}
+
+// better is negative if the node a is better for the item than b.
+func (s *solver) better(i, here, a, b int) int {
+	score := s.cells[i].score
+	va, vb := score[a], score[b]
+	if !s.Nodes[a].Open {
+		va = -Inf
+	}
+	if !s.Nodes[b].Open {
+		vb = -Inf
+	}
+	if s.allowed(va) != s.allowed(vb) {
+		return cmp.Compare(vb, va)
+	}
+	if d := cmp.Compare(s.rankOf(i, a), s.rankOf(i, b)); d != 0 {
+		return d
+	}
+	if va != vb {
+		return cmp.Compare(vb, va)
+	}
+	return s.tied(i, here, a, b)
 }
 
 // tied compares two nodes of the same score.

@@ -192,11 +192,11 @@ type Placed struct {
 
 // Choice is what an item of kind [One] was placed by.
 type Choice struct {
-	Nodes []int // the best first
 	// Load and Crowd, by node, are as [ByLoad] and [ByCrowd] count.
 	Load, Crowd []int
-	// Free, by node, was the room left.
-	Free [][]int
+	// Free was the room left, by node and, within it, by kind of unit. Nil: room
+	// does not count.
+	Free []int
 }
 
 // Solve places all items, in the order of the problem's items in the result.
