@@ -95,7 +95,8 @@ func (p *planner) item(u *unit) place.Item {
 	for i := range p.nodes {
 		item.Score[i] = -place.Inf
 	}
-	for _, c := range u.candidates {
+	for k := range u.candidates {
+		c := &u.candidates[k]
 		i := c.index
 		item.Score[i], item.Rank[i], item.Named[i] = max(-place.Inf+1, min(place.Inf, c.score)), c.rank(), c.named
 		item.State.Share[i] = c.sitting
@@ -114,7 +115,7 @@ func (p *planner) item(u *unit) place.Item {
 
 // rank is what comes before the score: what an operator asked for, and that a
 // suspect node is no refuge.
-func (c candidate) rank() int {
+func (c *candidate) rank() int {
 	n := 0
 	if !c.wanted {
 		n += 4

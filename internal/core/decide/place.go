@@ -18,7 +18,7 @@ func (p *planner) settle(u *unit, chosen place.Placed) {
 		u.candidates = nil
 		return
 	}
-	best := u.candidates[0]
+	best := &u.candidates[0]
 	u.order = []spec.NodeName{best.node}
 	p.load[best.node] += len(u.members)
 	if len(u.candidates) == 1 {
@@ -26,7 +26,7 @@ func (p *planner) settle(u *unit, chosen place.Placed) {
 		return
 	}
 	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.node, best.sum()))
-	second := u.candidates[1]
+	second := &u.candidates[1]
 	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.node, second.node, reason(best, second)))
 	u.foresee(best)
 }
@@ -40,22 +40,26 @@ func (p *planner) weigh(u *unit, chosen place.Placed) {
 	}
 	in := make([]candidate, 0, len(u.candidates))
 	best, second := -1, -1
-	for _, c := range u.candidates {
-		n := c.index
+	for i := range u.candidates {
+		n := u.candidates[i].index
 		score := chosen.Score[n]
 		if score <= -place.Inf {
-			u.refuse(c.node, "%s", p.hindrance(u, n, chosen))
+			u.refuse(u.candidates[i].node, "%s", p.hindrance(u, n, chosen))
 			continue
 		}
-		c.add(score-c.score, "other services")
+		at := len(in)
+		in = append(in, u.candidates[i])
+		c := &in[at]
+		if score != c.score {
+			c.made = slices.Clip(c.made)
+			c.add(score-c.score, "other services")
+		}
 		c.load, c.crowd = chosen.Choice.Load[n], chosen.Choice.Crowd[n]
 		c.free = p.freeThen(chosen, n)
-		at := len(in)
-		in = append(in, c)
 		switch {
 		case n == chosen.Node:
 			best = at
-		case second < 0 || rank(c, in[second]) < 0:
+		case second < 0 || compare(&in[at], &in[second]) < 0:
 			second = at
 		}
 	}
@@ -107,7 +111,7 @@ func (p *planner) hindrance(u *unit, n int, chosen place.Placed) string {
 }
 
 // foresee says when a service that an operator moves will not stay there.
-func (u *unit) foresee(to candidate) {
+func (u *unit) foresee(to *candidate) {
 	if !to.wanted {
 		return
 	}

@@ -73,7 +73,7 @@ func rate(u *unit, n fact.Node, now time.Time) candidate {
 }
 
 // sum says the score and what it is made of.
-func (c candidate) sum() string {
+func (c *candidate) sum() string {
 	if len(c.made) == 0 {
 		return fmt.Sprintf("score %d", c.score)
 	}
@@ -82,8 +82,8 @@ func (c candidate) sum() string {
 
 // criterion is one way in which two candidates can differ.
 type criterion struct {
-	compare func(a, b candidate) int             // negative: a is better
-	because func(better, worse candidate) string // in a few words
+	compare func(a, b *candidate) int             // negative: a is better
+	because func(better, worse *candidate) string // in a few words
 }
 
 // criteria are what counts, the weightiest first.
@@ -96,58 +96,58 @@ type criterion struct {
 // come with it at a death.
 var criteria = [...]criterion{
 	{
-		func(a, b candidate) int { return yes(a.wanted, b.wanted) },
-		func(better, _ candidate) string { return fmt.Sprintf("an operator asked for %s", better.node) },
+		func(a, b *candidate) int { return yes(a.wanted, b.wanted) },
+		func(better, _ *candidate) string { return fmt.Sprintf("an operator asked for %s", better.node) },
 	},
 	{
-		func(a, b candidate) int { return yes(a.refuge(), b.refuge()) },
-		func(_, worse candidate) string { return fmt.Sprintf("%s is suspect", worse.node) },
+		func(a, b *candidate) int { return yes(a.refuge(), b.refuge()) },
+		func(_, worse *candidate) string { return fmt.Sprintf("%s is suspect", worse.node) },
 	},
 	{
-		func(a, b candidate) int { return yes(b.unwanted, a.unwanted) },
-		func(_, worse candidate) string { return fmt.Sprintf("an operator asked to leave %s", worse.node) },
+		func(a, b *candidate) int { return yes(b.unwanted, a.unwanted) },
+		func(_, worse *candidate) string { return fmt.Sprintf("an operator asked to leave %s", worse.node) },
 	},
 	{
-		func(a, b candidate) int { return cmp.Compare(b.score, a.score) },
-		func(better, worse candidate) string { return better.sum() + " against " + worse.sum() },
+		func(a, b *candidate) int { return cmp.Compare(b.score, a.score) },
+		func(better, worse *candidate) string { return better.sum() + " against " + worse.sum() },
 	},
 	{
-		func(a, b candidate) int { return cmp.Compare(b.sitting, a.sitting) },
-		func(better, _ candidate) string { return fmt.Sprintf("equal scores, and it is on %s now", better.node) },
+		func(a, b *candidate) int { return cmp.Compare(b.sitting, a.sitting) },
+		func(better, _ *candidate) string { return fmt.Sprintf("equal scores, and it is on %s now", better.node) },
 	},
 	{
-		func(a, b candidate) int { return cmp.Compare(a.crowd, b.crowd) },
-		func(_, worse candidate) string {
+		func(a, b *candidate) int { return cmp.Compare(a.crowd, b.crowd) },
+		func(_, worse *candidate) string {
 			return fmt.Sprintf("equal scores, and on %s it would displace another", worse.node)
 		},
 	},
 	{
-		func(a, b candidate) int { return moreRoom(a.free, b.free) },
-		func(better, worse candidate) string {
+		func(a, b *candidate) int { return moreRoom(a.free, b.free) },
+		func(better, worse *candidate) string {
 			return fmt.Sprintf("equal scores, with more room on %s than on %s", better.node, worse.node)
 		},
 	},
 	{
-		func(a, b candidate) int { return cmp.Compare(a.load, b.load) },
-		func(better, worse candidate) string {
+		func(a, b *candidate) int { return cmp.Compare(a.load, b.load) },
+		func(better, worse *candidate) string {
 			return fmt.Sprintf("equal scores, with %d services against %d", better.load, worse.load)
 		},
 	},
 	{
-		func(a, b candidate) int { return cmp.Compare(a.takeover, b.takeover) },
-		func(better, worse candidate) string {
+		func(a, b *candidate) int { return cmp.Compare(a.takeover, b.takeover) },
+		func(better, worse *candidate) string {
 			return fmt.Sprintf("equal scores and services, taking over %d against %d", better.takeover, worse.takeover)
 		},
 	},
 	{
-		func(a, b candidate) int { return yes(a.named, b.named) },
-		func(better, _ candidate) string {
+		func(a, b *candidate) int { return yes(a.named, b.named) },
+		func(better, _ *candidate) string {
 			return fmt.Sprintf("all else is equal, and place.prefer names %s", better.node)
 		},
 	},
 	{
-		func(a, b candidate) int { return cmp.Compare(a.node, b.node) },
-		func(_, _ candidate) string { return "all else is equal, so the names decide" },
+		func(a, b *candidate) int { return cmp.Compare(a.node, b.node) },
+		func(_, _ *candidate) string { return "all else is equal, so the names decide" },
 	},
 }
 
@@ -161,7 +161,9 @@ func moreRoom(a, b []int) int {
 }
 
 // rank puts the better candidate first.
-func rank(a, b candidate) int {
+func rank(a, b candidate) int { return compare(&a, &b) }
+
+func compare(a, b *candidate) int {
 	for _, c := range criteria {
 		if n := c.compare(a, b); n != 0 {
 			return n
@@ -171,7 +173,7 @@ func rank(a, b candidate) int {
 }
 
 // reason says what puts one candidate before another.
-func reason(better, worse candidate) string {
+func reason(better, worse *candidate) string {
 	for _, c := range criteria {
 		if c.compare(better, worse) != 0 {
 			return c.because(better, worse)
@@ -181,7 +183,7 @@ func reason(better, worse candidate) string {
 }
 
 // refuge reports whether the node is one to go to or to stay on.
-func (c candidate) refuge() bool { return !c.suspect || c.sitting > 0 }
+func (c *candidate) refuge() bool { return !c.suspect || c.sitting > 0 }
 
 // yes compares two statements: the true one is better.
 func yes(a, b bool) int {

@@ -142,7 +142,7 @@ func (p *planner) placeSuccessors(u *unit, followers []follower) {
 		case decided[c.node] != "":
 			u.why = append(u.why, decided[c.node])
 		case i > 0:
-			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", u.candidates[i-1].node, c.node, reason(u.candidates[i-1], c)))
+			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", u.candidates[i-1].node, c.node, reason(&u.candidates[i-1], &u.candidates[i])))
 		}
 	}
 	if len(u.candidates) > 0 {
