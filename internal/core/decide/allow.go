@@ -24,6 +24,10 @@ func (p *planner) consider(u *unit) {
 			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
 			continue
 		}
+		if why := p.halted[u.name()]; why != "" {
+			u.refuse(n.Name, "%s", why)
+			continue
+		}
 		if why := p.forbidden(u, n); why != "" {
 			u.refuse(n.Name, "%s", why)
 			continue

@@ -45,8 +45,7 @@ func BenchmarkPlacement(b *testing.B) {
 			s := large(32, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				p := newPlanner(s)
-				p.place()
+				settled(s)
 			}
 		})
 	}
@@ -54,7 +53,7 @@ func BenchmarkPlacement(b *testing.B) {
 
 // BenchmarkEngine is the engine alone, on the same cell.
 func BenchmarkEngine(b *testing.B) {
-	p := newPlanner(large(32, 1000))
+	p := newPlanner(large(32, 1000), nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		place.Solve(p.problem)

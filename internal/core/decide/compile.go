@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +17,12 @@ import (
 // compile writes the units in the engine's language.
 func (p *planner) compile() {
 	p.kinds = p.capacityKinds()
+	if len(p.kinds) > 0 {
+		// Where room is short, who runs keeps it against its equals.
+		slices.SortStableFunc(p.units, func(a, b *unit) int {
+			return cmp.Or(cmp.Compare(b.priority, a.priority), yes(a.stays(), b.stays()))
+		})
+	}
 	p.problem = place.Problem{
 		Ties: []place.Tie{place.ByStay, place.ByCrowd, place.ByRoom, place.ByLoad, place.ByNaming},
 		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true,
@@ -36,6 +43,11 @@ func (p *planner) compile() {
 	for _, u := range p.units {
 		p.compilePulls(u)
 	}
+}
+
+// stays reports whether the unit is on a node where it may run.
+func (u *unit) stays() bool {
+	return slices.ContainsFunc(u.candidates, func(c candidate) bool { return c.sitting > 0 })
 }
 
 // capacityKinds returns the kinds of unit that are needed and that some node
@@ -142,6 +154,12 @@ func (p *planner) compilePulls(u *unit) {
 		}
 	}
 	for _, s := range u.members {
+		for _, name := range s.Spec.Place.Together {
+			// Two that run once are one unit; copies are where the other is.
+			if other := p.unitOf[name]; other != nil && other != u {
+				p.problem.Pulls = append(p.problem.Pulls, place.Pull{Name: string(s.Spec.Name) + " " + string(name), Item: u.item, With: other.item, Score: place.Inf})
+			}
+		}
 		for _, near := range s.Spec.Place.Near {
 			other := p.unitOf[near.Service]
 			if other == nil || other == u {

@@ -40,8 +40,8 @@ func (p *planner) compileCopies(u *unit) {
 			Score: slices.Clone(base.Score), State: place.State{Role: place.Stopped},
 		}
 		if k < len(where) {
-			at := where[k]
-			child.State.At, child.State.Role = []int{at}, place.Started
+			at := where[k].node
+			child.State.At, child.State.Role = []int{at}, where[k].role
 			if child.Score[at] > -place.Inf {
 				child.Score[at] = place.Sum(child.Score[at], s.Spec.Place.EffectiveStickiness())
 			}
@@ -66,23 +66,33 @@ func (p *planner) primaryScore(s fact.Service) []int {
 				out[i] = place.Sum(out[i], pref.Score)
 			}
 		}
-		if n.Name == s.Holder {
+		if in := instance(n, s.Spec.Name); in != nil && running(*in) && in.Role == spec.RolePrimary {
 			out[i] = place.Sum(out[i], s.Spec.Place.EffectiveStickiness())
 		}
 	}
 	return out
 }
 
-// copiesNow lists the nodes that the service runs on.
-func (p *planner) copiesNow(name spec.ServiceName) []int {
-	var out []int
+// seat is a copy that runs now.
+type seat struct {
+	node int
+	role place.Role
+}
+
+// copiesNow lists the copies that run, by node.
+func (p *planner) copiesNow(name spec.ServiceName) []seat {
+	var out []seat
 	for i, n := range p.nodes {
 		if n.Liveness == fact.Lost {
 			continue
 		}
 		for _, in := range n.Instances {
 			if in.Service == name && running(in) {
-				out = append(out, i)
+				role := place.Started
+				if in.Role != "" {
+					role = roleOf(in.Role)
+				}
+				out = append(out, seat{i, role})
 			}
 		}
 	}

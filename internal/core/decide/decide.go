@@ -37,14 +37,14 @@ import (
 // for each service, sorted by name. A service that no node may run has an empty
 // order and, for each node, a refusal that names the rule.
 func Decide(s fact.Snapshot) action.Plan {
+	s = sorted(s)
 	plan := action.Plan{ID: id(s)}
 	if !s.Quorate {
 		plan.Hold = "no majority of the voters is in touch: the other side may be deciding the opposite"
 		return plan
 	}
 
-	p := newPlanner(s)
-	p.place()
+	p := settled(s)
 	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))
@@ -59,6 +59,20 @@ func Decide(s fact.Snapshot) action.Plan {
 	return plan
 }
 
+// settled returns a planner whose units have their first places. Units that
+// could not start for want of what they are after are not placed at all: they
+// would stand in others' way.
+func settled(s fact.Snapshot) *planner {
+	halted := make(map[spec.ServiceName]string)
+	for {
+		p := newPlanner(s, halted)
+		p.place()
+		if !p.halt(halted) {
+			return p
+		}
+	}
+}
+
 // planner is the state of one decision.
 type planner struct {
 	snapshot fact.Snapshot
@@ -70,6 +84,7 @@ type planner struct {
 	kinds   []string                // of capacity
 	free    map[spec.NodeName][]int // beside what is placed
 	problem place.Problem
+	halted  map[spec.ServiceName]string // units that cannot start, and why
 
 	// load is how many services each node is to have.
 	load map[spec.NodeName]int
@@ -78,12 +93,13 @@ type planner struct {
 	takeovers map[[2]spec.NodeName]int
 }
 
-func newPlanner(s fact.Snapshot) *planner {
+func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string) *planner {
 	p := &planner{
 		snapshot:  s,
 		nodes:     slices.Clone(s.Nodes),
 		services:  slices.Clone(s.Services),
 		unitOf:    make(map[spec.ServiceName]*unit),
+		halted:    halted,
 		load:      make(map[spec.NodeName]int),
 		takeovers: make(map[[2]spec.NodeName]int),
 	}
@@ -161,6 +177,15 @@ func instance(n fact.Node, s spec.ServiceName) *fact.Instance {
 		return nil
 	}
 	return &n.Instances[i]
+}
+
+// sorted returns the snapshot with nodes and services sorted by name, so that
+// their order does not matter.
+func sorted(s fact.Snapshot) fact.Snapshot {
+	s.Nodes, s.Services = slices.Clone(s.Nodes), slices.Clone(s.Services)
+	slices.SortStableFunc(s.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(s.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	return s
 }
 
 // id names the snapshot by its content.

@@ -52,7 +52,8 @@ func (p *planner) weigh(u *unit, chosen place.Placed) {
 		c := &in[at]
 		if score != c.score {
 			c.made = slices.Clip(c.made)
-			c.add(score-c.score, "other services")
+			c.others = score - c.score
+			c.add(c.others, "other services")
 		}
 		c.load, c.crowd = chosen.Choice.Load[n], chosen.Choice.Crowd[n]
 		c.free = p.freeThen(chosen, n)

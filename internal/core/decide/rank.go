@@ -19,6 +19,7 @@ type candidate struct {
 	score    int
 	made     []string // what the score is made of
 	sticky   int      // the part of the score that is for staying
+	others   int      // the part that is for where other services are now
 	named    bool     // place.prefer names the node and wants it
 	sitting  int      // members that are there now
 	wanted   bool     // an operator asked for it
@@ -45,8 +46,11 @@ func (c *candidate) stay(score int) {
 // successor returns the candidate as one who may follow: what counts is the
 // node alone, not who is there now or what an operator asked for at the moment.
 func (c candidate) successor() candidate {
-	c.score -= c.sticky
-	c.made = slices.DeleteFunc(slices.Clone(c.made), func(what string) bool { return strings.HasPrefix(what, "staying ") })
+	c.score -= c.sticky + c.others
+	c.made = slices.DeleteFunc(slices.Clone(c.made), func(what string) bool {
+		return strings.HasPrefix(what, "staying ") || strings.HasPrefix(what, "other services ")
+	})
+	c.others = 0
 	c.sticky, c.sitting, c.crowd, c.wanted, c.unwanted = 0, 0, 0, false, false
 	return c
 }
@@ -113,7 +117,9 @@ var criteria = [...]criterion{
 	},
 	{
 		func(a, b *candidate) int { return cmp.Compare(b.sitting, a.sitting) },
-		func(better, _ *candidate) string { return fmt.Sprintf("equal scores, and it is on %s now", better.node) },
+		func(better, _ *candidate) string {
+			return fmt.Sprintf("equal scores, and it is on %s now", better.node)
+		},
 	},
 	{
 		func(a, b *candidate) int { return cmp.Compare(a.crowd, b.crowd) },

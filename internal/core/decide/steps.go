@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/place"
@@ -10,10 +11,8 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// steps returns what has to be done for the plan, as an ordered graph. A unit's
-// step stands for each of its members. Agents follow the succession lists; the
-// graph says what that comes to, and in which order it may happen.
-func (p *planner) steps() []action.Step {
+// graph asks the engine what has to be done for the units' places.
+func (p *planner) graph() (step.Result, []*unit) {
 	q := step.Problem{Place: p.problem, Placed: make([]place.Placed, len(p.problem.Items)), Mays: make([]step.May, len(p.problem.Items))}
 	for i := range q.Placed {
 		q.Placed[i] = place.Placed{Node: place.Nowhere, Role: place.Stopped}
@@ -38,9 +37,62 @@ func (p *planner) steps() []action.Step {
 			}
 		}
 	}
+	return step.Plan(q), owner
+}
+
+// halt adds to halted the units that cannot start, because what they are after
+// cannot, and reports whether there were any that it did not know.
+func (p *planner) halt(halted map[spec.ServiceName]string) bool {
+	found := false
+	add := func(u *unit, why string) {
+		if halted[u.name()] == "" && !u.left {
+			halted[u.name()], found = why, true
+		}
+	}
+	ordered := false
+	for _, u := range p.units {
+		for _, s := range u.members {
+			for _, after := range s.Spec.After {
+				ordered = true
+				if !after.Optional && p.unitOf[after.Service] == nil && p.knows(after.Service) {
+					add(u, fmt.Sprintf("%s is after %s, which is not to run", s.Spec.Name, after.Service))
+				}
+			}
+		}
+	}
+	if found || !ordered {
+		return found
+	}
+	result, _ := p.graph()
+	for _, u := range p.units {
+		if len(u.order)+len(u.places) > 0 && !p.runsIn(u, result) {
+			add(u, fmt.Sprintf("%s is after a service that cannot run", u.name()))
+		}
+	}
+	return found
+}
+
+// knows reports whether the cell has a service of that name.
+func (p *planner) knows(name spec.ServiceName) bool {
+	return slices.ContainsFunc(p.services, func(s fact.Service) bool { return s.Spec.Name == name })
+}
+
+// runsIn reports whether the unit, or a copy of it, runs when all is done.
+func (p *planner) runsIn(u *unit, result step.Result) bool {
+	if len(result.Final[u.item]) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(p.problem.Items[u.item].Children, func(c int) bool { return len(result.Final[c]) > 0 })
+}
+
+// steps returns what has to be done for the plan, as an ordered graph. A unit's
+// step stands for each of its members. Agents follow the succession lists; the
+// graph says what that comes to, and in which order it may happen.
+func (p *planner) steps() []action.Step {
+	result, owner := p.graph()
 	var out []action.Step
 	old := map[int][]int{} // the indexes that a step has become
-	for i, s := range step.Plan(q).Steps {
+	for i, s := range result.Steps {
 		if s.Item == place.Nowhere {
 			continue
 		}

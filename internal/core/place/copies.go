@@ -17,7 +17,9 @@ func (s *solver) assignCopies(i int) {
 		s.addPromotion(i)
 	}
 	for _, k := range s.mine[i] {
-		s.assign(s.Pulls[k].With, Nowhere)
+		if !s.Pulls[k].Mutual {
+			s.assign(s.Pulls[k].With, Nowhere)
+		}
 	}
 	for _, k := range s.onto[i] {
 		s.heed(i, k)
@@ -125,7 +127,7 @@ func (s *solver) narrow(set, child int) {
 		for n := range score {
 			switch {
 			case score[n] < 0 && score[n] <= -Inf:
-			case c.score[n] < 0:
+			case !s.allowed(c.score[n]):
 				score[n] = c.score[n]
 			case c.seats[n] >= s.Items[set].Set.PerNode:
 				score[n] = -Inf

@@ -336,6 +336,9 @@ func (s *solver) roledToRole(i int, counting []int, p Pull) {
 // interleaves reports whether a pull between copies is by node.
 func (s *solver) interleaves(i, w int, p Pull) bool {
 	set := s.Items[p.Item]
+	if s.Soft && p.Score < 0 {
+		return false // who keeps away keeps away from all copies
+	}
 	return p.Item != i && set.Kind == Copies && set.Set.Interleave && set.Set.PerNode == s.Items[w].Set.PerNode
 }
 

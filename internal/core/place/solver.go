@@ -243,6 +243,13 @@ func (s *solver) pullAll(i int) {
 		}
 		return
 	}
+	// All that goes first is placed before any pull acts: a mutual one counts only
+	// if the other has a place.
+	for _, k := range mine {
+		if !s.Pulls[k].Mutual {
+			s.assign(s.Pulls[k].With, Nowhere)
+		}
+	}
 	for _, mandatory := range [...]bool{true, false} {
 		for _, k := range mine {
 			if s.Pulls[k].mandatory() == mandatory {

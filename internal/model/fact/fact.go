@@ -33,6 +33,7 @@ type Instance struct {
 	Generation uint64           `json:"generation"` // of the spec that runs
 	Phase      Phase            `json:"phase"`
 	Ready      bool             `json:"ready"`           // readiness checks pass
+	Role       spec.Role        `json:"role,omitempty"`  // of a copy that has one
 	Epoch      uint64           `json:"epoch,omitempty"` // of the lease it runs under
 	Since      time.Time        `json:"since"`           // when Phase was entered
 	Parts      []Part           `json:"parts,omitempty"`
@@ -109,7 +110,7 @@ type Snapshot struct {
 	Revision int64     `json:"revision"` // of the store, when it was taken
 	Quorate  bool      `json:"quorate"`
 	// Maintenance: everything stays as it is.
-	Maintenance bool `json:"maintenance,omitempty"`
-	Nodes    []Node    `json:"nodes"`
-	Services []Service `json:"services"`
+	Maintenance bool      `json:"maintenance,omitempty"`
+	Nodes       []Node    `json:"nodes"`
+	Services    []Service `json:"services"`
 }
