@@ -166,6 +166,7 @@ func (s *solver) byState(a, b int) int {
 func (s *solver) byLiking(a, b, at, bt int) int {
 	up := s.Items[a].Parent
 	liking := func(i, n int) int {
+		s.patience = maxAsked
 		work := slices.Clone(s.cells[s.first(i)].score)
 		if up != Nowhere {
 			for _, k := range s.onto[up] {
@@ -340,6 +341,7 @@ func (s *solver) weigh(i, child int) {
 func (s *solver) weighByPulls(i int, work []int) []int {
 	s.cells[i].merging = true
 	defer func() { s.cells[i].merging = false }()
+	s.patience = maxAsked
 	for _, k := range s.mine[i] {
 		if p := s.Pulls[k]; p.ItemRole == Primary && !p.Weak {
 			work = s.collectInto(work, p.With, k, collecting{factor: float32(p.Score) / Inf, back: p.Score < Inf})

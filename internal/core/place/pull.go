@@ -381,6 +381,15 @@ func (s *solver) heed(i, k int) {
 	s.collect(i, p.Item, k, collecting{factor: float32(p.Score) / Inf, back: true, positive: s.Items[i].Kind == Copies})
 }
 
+// Limits of how many items are asked where they would like to be: for the sake of
+// one, and for all. A chain of pulls that is longer counts as far as it was
+// followed; without a limit, many pulls in circles would be followed on every way
+// that there is.
+const (
+	maxAsked    = 2_000
+	maxAskedAll = 2_000_000
+)
+
 // collecting says how scores are collected.
 type collecting struct {
 	factor   float32
@@ -392,11 +401,13 @@ type collecting struct {
 // collect adds to the scores of i those of other, and of what is drawn to it in
 // turn.
 func (s *solver) collect(i, other, k int, how collecting) {
+	s.patience = maxAsked
 	s.cells[i].score = s.collectInto(s.cells[i].score, other, k, how)
 }
 
 // collected returns the item's scores with those of what it is drawn to.
 func (s *solver) collected(i int) []int {
+	s.patience = maxAsked
 	return s.collectOn(slices.Clone(s.cells[i].score), i, collecting{factor: 1, onward: true})
 }
 
@@ -415,9 +426,11 @@ func (s *solver) collectInto(into []int, other, k int, how collecting) []int {
 		}
 		return s.collectInto(into, child, k, how)
 	}
-	if s.cells[other].merging {
+	if s.cells[other].merging || s.patience <= 0 || s.total <= 0 {
 		return into
 	}
+	s.patience--
+	s.total--
 	work := slices.Clone(into)
 	s.mix(work, other, k, how)
 	if !s.anyUsable(work) && how.back {

@@ -31,7 +31,9 @@ type solver struct {
 	free  [][]int // room left, by node
 	// mine and onto are the pulls in which an item is Item, or With.
 	mine, onto [][]int
-	order      []int // room for sorting nodes
+	// patience and total are how many items may still be asked.
+	patience, total int
+	order           []int // room for sorting nodes
 }
 
 func newSolver(p *Problem) *solver {
@@ -46,6 +48,7 @@ func newSolver(p *Problem) *solver {
 		mine:    make([][]int, len(p.Items)),
 		onto:    make([][]int, len(p.Items)),
 		order:   make([]int, len(p.Nodes)),
+		total:   maxAskedAll,
 	}
 	for _, n := range p.Nodes {
 		s.free = append(s.free, slices.Clone(n.Room))
