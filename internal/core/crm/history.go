@@ -223,7 +223,7 @@ func (d *document) replay(r *resource, n *node, ops []operation) {
 	for i, op := range ops {
 		if op.interval > 0 && (i < start || stop > i) {
 			// A recurring check from before the last start or stop.
-			if !(start < 0 && stop < 0) && i < max(start, stop) {
+			if (start >= 0 || stop >= 0) && i < max(start, stop) {
 				continue
 			}
 		}

@@ -150,7 +150,7 @@ func (d *document) readNodeState(n *node, state *cib.Element) {
 }
 
 // judge decides what a node's state is where nodes can be fenced.
-func (n *node) judge(in, peer bool, join, expected string, known bool) { //nolint:revive // the five are the membership
+func (n *node) judge(in, peer bool, join, expected string, known bool) {
 	terminate := truth(n.attributes["terminate"]) || number(n.attributes["terminate"], 0) > 0
 	doom := func(why string) { n.unclean, n.fence = true, why }
 	n.online = in && peer

@@ -34,7 +34,7 @@ func (p *replay) take(op operation) {
 	}
 	expired := p.expired(op, probe)
 	op = p.remap(op, probe, expired)
-	if !(probe && op.status != statusDone) || op.code == codeNotRunning {
+	if !probe || op.status == statusDone || op.code == codeNotRunning {
 		p.known = true
 	}
 	if expired && op.want >= 0 && op.code != op.want {
@@ -273,6 +273,7 @@ func (p *replay) settle() {
 		r.next = place.Stopped
 	case failRecover:
 		r.failed = r.failed || running
+	default:
 	}
 	if !running {
 		return

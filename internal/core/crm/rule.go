@@ -65,7 +65,7 @@ func (d *document) expression(e *cib.Element, about *subject) bool {
 	name := e.Attr("attribute")
 	got, has := "", false
 	if about != nil && about.node != nil {
-		if about.resource != nil && strings.HasPrefix(name, "#") == false {
+		if about.resource != nil && !strings.HasPrefix(name, "#") {
 			name = about.resource.expand(name)
 		}
 		got, has = about.node.attribute(name)

@@ -228,6 +228,7 @@ func roleOf(r place.Role) spec.Role {
 		return spec.RolePrimary
 	case place.Replica:
 		return spec.RoleReplica
+	default:
 	}
 	return ""
 }

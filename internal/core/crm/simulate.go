@@ -117,6 +117,7 @@ func roleText(r place.Role) string {
 		return "Unpromoted"
 	case place.Stopped:
 		return "Stopped"
+	default:
 	}
 	return "Started"
 }

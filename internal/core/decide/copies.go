@@ -26,7 +26,7 @@ func (p *planner) compileCopies(u *unit) {
 	base := p.item(u)
 	base.Kind, base.Demand, base.Rank = place.Copies, nil, nil
 	base.State = place.State{}
-	base.Set = place.Set{Max: count, PerNode: perNode, Unique: u.copies.Unique, Interleave: true}
+	base.Set = place.Set{Max: count, PerNode: perNode, Unique: u.copies.Unique}
 	if u.copies.Primaries > 0 {
 		base.Set.Roles, base.Set.Primaries, base.Set.PrimariesPerNode = true, u.copies.Primaries, 1
 		base.Set.Promotion = make([]int, len(p.nodes))
@@ -125,6 +125,7 @@ func (p *planner) settleCopies(u *unit, placed []place.Placed) {
 			one.Role = spec.RolePrimary
 		case place.Replica:
 			one.Role = spec.RoleReplica
+		default:
 		}
 		u.places = append(u.places, one)
 		p.load[one.Node]++

@@ -178,6 +178,7 @@ func consistent(services []fact.Service) {
 	for i := range services {
 		s := &services[i].Spec
 		s.Place.Together = slices.DeleteFunc(s.Place.Together, func(o spec.ServiceName) bool { return s.Copies != nil || of(o).Copies != nil })
+		s.Place.Apart = slices.DeleteFunc(s.Place.Apart, func(o spec.ServiceName) bool { return s.Copies != nil || of(o).Copies != nil })
 		s.Place.Near = slices.DeleteFunc(s.Place.Near, func(n spec.Near) bool {
 			o := of(n.Service)
 			return n.Service > s.Name || len(o.Place.Together)+len(s.Place.Together)+len(o.Place.Apart)+len(s.Place.Apart) > 0

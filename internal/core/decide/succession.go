@@ -248,7 +248,7 @@ func (p *planner) wish(u *unit) {
 	for _, s := range u.members {
 		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo })
 		switch {
-		case s.MoveTo != "" && at >= 0 && !granted && !(u.candidates[at].suspect && s.Holder != s.MoveTo):
+		case s.MoveTo != "" && at >= 0 && !granted && (!u.candidates[at].suspect || s.Holder == s.MoveTo):
 			u.candidates[at].wanted, granted = true, true
 		case s.MoveTo == "" && s.MoveFrom != "":
 			if from := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveFrom }); from >= 0 {

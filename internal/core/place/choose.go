@@ -133,7 +133,7 @@ func (s *solver) byTies(i, a, b int) int {
 	return s.tied(i, Nowhere, a, b)
 }
 
-func (s *solver) byTie(t Tie, i, here, a, b int) int { //nolint:revive // the five say what is compared
+func (s *solver) byTie(t Tie, i, here, a, b int) int {
 	switch t {
 	case ByRoom:
 		return s.moreRoom(a, b)

@@ -25,6 +25,7 @@ func (s *solver) pullsOf(i int) []int {
 				out = append(out, k)
 			}
 		}
+	default:
 	}
 	s.sortPulls(out, func(p Pull) int { return p.With })
 	return out
@@ -86,6 +87,7 @@ func (s *solver) pullsOnto(i int) []int {
 				out = append(out, k)
 			}
 		}
+	default:
 	}
 	s.sortPulls(out, func(p Pull) int { return p.Item })
 	return out

@@ -177,6 +177,7 @@ func (s *solver) assign(i, prefer int) int {
 	case Copies:
 		s.assignCopies(i)
 		return Nowhere
+	default:
 	}
 	return s.assignOne(i, prefer)
 }

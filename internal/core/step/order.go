@@ -172,6 +172,7 @@ func (w *work) able(i int, v Verb, least int) bool {
 			}
 		}
 		return true
+	default:
 	}
 	a := &w.acts[i]
 	switch v {
@@ -189,6 +190,7 @@ func (w *work) able(i int, v Verb, least int) bool {
 		return len(a.at) == 0 || !a.noStop
 	case Demote:
 		return a.now != place.Primary || !a.noDemote
+	default:
 	}
 	return false
 }
@@ -205,6 +207,7 @@ func (w *work) required(i int, v Verb) bool {
 		return a.promote
 	case Demote:
 		return a.demote
+	default:
 	}
 	return false
 }
@@ -229,6 +232,7 @@ func (w *work) need(i int, v Verb) bool {
 		return a.to != place.Nowhere && set(&a.start)
 	case Promote:
 		return a.next == place.Primary && set(&a.promote)
+	default:
 	}
 	return false
 }
@@ -241,6 +245,7 @@ func (w *work) stuck(i int, v Verb) bool {
 		return len(a.at) > 0 && a.stop && a.noStop
 	case Demote:
 		return a.now == place.Primary && a.demote && a.noDemote
+	default:
 	}
 	return false
 }
@@ -257,6 +262,7 @@ func (w *work) refuse(i int, v Verb) bool {
 		return set(&a.noPromote)
 	case Demote:
 		return set(&a.noDemote)
+	default:
 	}
 	return false
 }
@@ -293,6 +299,7 @@ func (w *work) redo(i int, v Verb) bool {
 					changed = set(&a.demote) || changed
 				}
 			}
+		default:
 		}
 	}
 	return changed

@@ -155,7 +155,7 @@ func (s *shell) readFrom(path string, read func(io.Reader) error) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	if err := read(f); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
