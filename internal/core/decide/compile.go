@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,12 +16,6 @@ import (
 // compile writes the units in the engine's language.
 func (p *planner) compile() {
 	p.kinds = p.capacityKinds()
-	if len(p.kinds) > 0 {
-		// Where room is short, who runs keeps it against its equals.
-		slices.SortStableFunc(p.units, func(a, b *unit) int {
-			return cmp.Or(cmp.Compare(b.priority, a.priority), yes(a.stays(), b.stays()))
-		})
-	}
 	p.problem = place.Problem{
 		Ties: []place.Tie{place.ByStay, place.ByCrowd, place.ByRoom, place.ByLoad, place.ByNaming},
 		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true,
@@ -103,6 +96,10 @@ func (p *planner) item(u *unit) place.Item {
 		Name: string(u.name()), Parent: place.Nowhere, Weight: len(u.members), Priority: u.priority, Demand: u.demand,
 		Score: make([]int, n), Rank: make([]int, n), Named: make([]bool, n),
 		State: place.State{Share: make([]int, n), Role: place.Stopped},
+	}
+	item.Priority = 2 * u.priority
+	if len(p.kinds) > 0 && u.stays() {
+		item.Priority++ // where room is short, who runs keeps it against its equals
 	}
 	for i := range p.nodes {
 		item.Score[i] = -place.Inf

@@ -36,7 +36,7 @@ func (p *planner) compileCopies(u *unit) {
 	where := p.copiesNow(s.Spec.Name)
 	for k := range max(count, len(where)) {
 		child := place.Item{
-			Name: fmt.Sprintf("%s:%d", s.Spec.Name, k), Parent: u.item, Priority: u.priority, Demand: u.demand,
+			Name: fmt.Sprintf("%s:%d", s.Spec.Name, k), Parent: u.item, Priority: base.Priority, Demand: u.demand,
 			Score: slices.Clone(base.Score), State: place.State{Role: place.Stopped},
 		}
 		if k < len(where) {

@@ -74,6 +74,7 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 	for _, u := range p.units {
 		item := &q.Items[u.item]
 		if u.copies != nil {
+			p.pin(u, q.Items, names)
 			continue
 		}
 		if len(u.order) == 0 {
@@ -84,6 +85,7 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 		if slices.Contains(names, u.order[0]) {
 			hit = append(hit, u)
 			item.Score, item.Rank = p.standing(u)
+			item.Priority = 2 * u.priority
 			item.State = place.State{Role: place.Stopped}
 			continue
 		}
@@ -99,6 +101,22 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 			f.to = p.nodes[n].Name
 		}
 		out[u.item] = append(out[u.item], f)
+	}
+}
+
+// pin fixes the copies of a unit where they are to be; those on lost nodes are
+// gone.
+func (p *planner) pin(u *unit, items []place.Item, lost []spec.NodeName) {
+	placed := make([]place.Placed, len(items))
+	for i := range placed {
+		placed[i].Node = place.Nowhere
+	}
+	p.placeCopies(u, placed, make([]*unit, len(items)))
+	for _, c := range items[u.item].Children {
+		items[c].State = place.State{Role: place.Stopped, Fixed: true, Unmanaged: true}
+		if n := placed[c].Node; n != place.Nowhere && !slices.Contains(lost, p.nodes[n].Name) {
+			items[c].State.At, items[c].State.Role = []int{n}, placed[c].Role
+		}
 	}
 }
 
