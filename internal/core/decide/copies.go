@@ -24,6 +24,10 @@ func (p *planner) compileCopies(u *unit) {
 		count = len(u.candidates) * perNode
 	}
 	base := p.item(u)
+	where := p.copiesNow(s.Spec.Name)
+	if len(p.kinds) > 0 && len(where) > 0 && !u.stays() {
+		base.Priority++
+	}
 	base.Kind, base.Demand, base.Rank = place.Copies, nil, nil
 	base.State = place.State{}
 	base.Set = place.Set{Max: count, PerNode: perNode, Unique: u.copies.Unique}
@@ -33,7 +37,6 @@ func (p *planner) compileCopies(u *unit) {
 		base.Set.PrimaryScore = p.primaryScore(s)
 	}
 	p.problem.Items = append(p.problem.Items, base)
-	where := p.copiesNow(s.Spec.Name)
 	for k := range max(count, len(where)) {
 		child := place.Item{
 			Name: fmt.Sprintf("%s:%d", s.Spec.Name, k), Parent: u.item, Priority: base.Priority, Demand: u.demand,
