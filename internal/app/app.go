@@ -39,7 +39,10 @@ func New(version string) *App {
 
 // Actions returns what the command line can do on this machine.
 func (a *App) Actions() cli.Actions {
-	return cli.Actions{Init: a.Init, Join: a.Join, Leave: a.Leave, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo, Simulate: a.Simulate}
+	return cli.Actions{
+		Init: a.Init, Join: a.Join, Leave: a.Leave, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo,
+		Simulate: a.Simulate, Pacemaker: readPacemaker(),
+	}
 }
 
 // logger returns a logger as the operator asked for.

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/keelson/keelson/internal/app/guardlink"
 	"github.com/keelson/keelson/internal/base/atomicfile"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
@@ -160,7 +161,7 @@ func (w *warden) options() guard.Options {
 	w.filter = cutoff.New(cutoff.Options{Clock: w.clock, Log: w.log})
 	o := guard.Options{
 		Clock: w.clock, Log: w.log, Listener: w.listener, Incarnation: w.incarnation, Build: w.version,
-		OpenLink: func(lo guard.LinkOptions) (guard.Link, error) { return openLink(w.clock, w.log, lo) },
+		OpenLink: func(lo guard.LinkOptions) (guard.Link, error) { return guardlink.Open(w.clock, w.log, lo) },
 		Fence:    fence{w.filter, w.clock}, Warnings: w.warn(), Collect: runtime.GC,
 		Successor: w, Upgrades: w.upgrades,
 	}

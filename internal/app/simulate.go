@@ -4,30 +4,30 @@ import (
 	"context"
 	"time"
 
-	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/front/cli/histories"
 	"github.com/keelson/keelson/internal/sim"
 )
 
 // Simulate plays histories of a cell. When ctx ends it returns what was played
 // until then.
-func (a *App) Simulate(ctx context.Context, o cli.SimulateOptions) cli.SimulateResult {
+func (a *App) Simulate(ctx context.Context, o histories.Options) histories.Result {
 	began := a.clock.Now()
 	opts := sim.Options{Nodes: o.Nodes}
 	report := sim.Campaign{From: o.From, Seeds: o.Seeds, Workers: o.Workers, Options: opts}.Run(ctx, func(r sim.Report) {
 		o.Progress(r.Runs, r.Time)
 	})
-	out := cli.SimulateResult{
+	out := histories.Result{
 		Runs: report.Runs, Cell: report.Time, Took: a.clock.Now().Sub(began).Round(time.Millisecond), Wins: report.Wins, Packets: report.Packets,
 	}
 	for i, kind := range sim.Kinds() {
-		out.Faults = append(out.Faults, cli.SimulateFault{Kind: kind, Count: report.Faults[i]})
+		out.Faults = append(out.Faults, histories.Fault{Kind: kind, Count: report.Faults[i]})
 	}
 	if b := report.Broken; b != nil {
 		v := b.Violation
 		if short := sim.Shrink(ctx, b.Seed, opts); short != nil {
 			v = short
 		}
-		out.Broken = &cli.SimulateBroken{
+		out.Broken = &histories.Broken{
 			Seed: b.Seed, Nodes: b.Nodes, Invariant: v.Invariant, At: v.At.Seconds(), Text: v.Text, Faults: v.Faults, Trace: v.Trace,
 		}
 	}

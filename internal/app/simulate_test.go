@@ -5,12 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/front/cli/histories"
 )
 
 func TestSimulationTellsWhatItPlayed(t *testing.T) {
 	told := 0
-	o := cli.SimulateOptions{From: 3, Seeds: 4, Workers: 2, Nodes: 3, Progress: func(int, time.Duration) { told++ }}
+	o := histories.Options{From: 3, Seeds: 4, Workers: 2, Nodes: 3, Progress: func(int, time.Duration) { told++ }}
 	r := New("test").Simulate(t.Context(), o)
 	faults := 0
 	for _, f := range r.Faults {
@@ -29,7 +29,7 @@ func TestSimulationTellsWhatItPlayed(t *testing.T) {
 
 func TestSimulationEndsWhenItIsToldTo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	o := cli.SimulateOptions{From: 1, Seeds: 1 << 40, Workers: 2, Nodes: 1, Progress: func(runs int, _ time.Duration) {
+	o := histories.Options{From: 1, Seeds: 1 << 40, Workers: 2, Nodes: 1, Progress: func(runs int, _ time.Duration) {
 		if runs == 3 {
 			cancel()
 		}

@@ -38,20 +38,24 @@ var floors = map[string][]string{
 
 // siblings are the imports within a floor that are right.
 var siblings = map[string][]string{
-	"model/record":     {"model/fact", "model/spec"},
-	"model/guardwire":  {"model/record", "model/spec"},
-	"model/request":    {"model/record"},
-	"model/status":     {"model/fact"},
-	"core/lease":       {"core/quorum"},
-	"core/detect":      {"core/quorum"},
-	"core/plane":       {"core/lease", "core/detect", "core/quorum"},
-	"core/bound":       {"core/lease", "core/plane"},
-	"store/etcdstore":  {"store"},
-	"store/memstore":   {"store"},
-	"store/storetest":  {"store"},
-	"driver/part/exec": {"driver/cgroup"},
-	"base/command":     {"base/clock"},
-	"base/footprint":   {"base/clock"},
+	"model/record":        {"model/fact", "model/spec"},
+	"model/guardwire":     {"model/record", "model/spec"},
+	"model/request":       {"model/record"},
+	"model/status":        {"model/fact"},
+	"core/lease":          {"core/quorum"},
+	"core/detect":         {"core/quorum"},
+	"core/plane":          {"core/lease", "core/detect", "core/quorum"},
+	"core/bound":          {"core/lease", "core/plane"},
+	"core/step":           {"core/place"},
+	"core/crm":            {"core/place", "core/step"},
+	"core/decide":         {"core/place", "core/step"},
+	"store/etcdstore":     {"store"},
+	"store/memstore":      {"store"},
+	"store/storetest":     {"store"},
+	"driver/part/exec":    {"driver/cgroup"},
+	"base/command":        {"base/clock"},
+	"base/footprint":      {"base/clock"},
+	"front/cli/histories": {"front/cli/screen"},
 }
 
 // impure names what the core may not import.

@@ -13,24 +13,33 @@ import (
 // consider sorts the nodes into those that may run the unit and those that may
 // not, by rules that need no other unit.
 func (p *planner) consider(u *unit) {
+	u.at = make([]spec.NodeName, len(u.members))
+	for k, s := range u.members {
+		u.at[k] = p.sits(s)
+	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
-	for _, n := range p.nodes {
+	u.candidates = make([]candidate, 0, len(p.nodes))
+	for i, n := range p.nodes {
 		if self >= 0 {
 			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
+			continue
+		}
+		if why := p.halted[u.name()]; why != "" {
+			u.refuse(n.Name, "%s", why)
 			continue
 		}
 		if why := p.forbidden(u, n); why != "" {
 			u.refuse(n.Name, "%s", why)
 			continue
 		}
-		c := rate(u, n)
-		c.sitting = p.sitting(u, n.Name)
-		for _, s := range u.members {
-			if p.sits(s) == n.Name {
+		c := rate(u, n, p.snapshot.Now)
+		c.index = i
+		for k, s := range u.members {
+			if u.at[k] == n.Name {
+				c.sitting++
 				c.stay(s.Spec.Place.EffectiveStickiness())
 			}
 		}
-		p.load[n.Name] += c.sitting
 		u.candidates = append(u.candidates, c)
 	}
 }
@@ -45,6 +54,10 @@ func (p *planner) forbidden(u *unit, n fact.Node) string {
 		return fmt.Sprintf("%s is leaving the cell", n.Name)
 	case n.Drain:
 		return fmt.Sprintf("%s is drained", n.Name)
+	case n.Health <= -spec.MaxScore:
+		return fmt.Sprintf("%s is too ill to run anything", n.Name)
+	case n.Maintenance:
+		return fmt.Sprintf("%s is under maintenance", n.Name)
 	case n.Liveness == fact.Lost:
 		return fmt.Sprintf("%s is lost", n.Name)
 	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name }):

@@ -3,6 +3,8 @@ package decide
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -35,7 +37,7 @@ func check(s fact.Snapshot, plan action.Plan) string {
 			return fault
 		}
 	}
-	return ""
+	return checkRoom(plan, services, nodes)
 }
 
 func checkOrder(s fact.Service, order []spec.NodeName, nodes map[spec.NodeName]fact.Node) string {
@@ -71,6 +73,40 @@ func checkNeighbors(s fact.Service, holders map[spec.ServiceName]spec.NodeName) 
 	for _, other := range s.Spec.Place.Together {
 		if with, placed := holders[other]; placed && with != at {
 			return fmt.Sprintf("%s and %s are to be together and are on %s and %s", name, other, at, with)
+		}
+	}
+	return ""
+}
+
+// checkRoom looks whether what is placed on a node fits there. A service under
+// maintenance is left where it is, room or not.
+func checkRoom(plan action.Plan, services map[spec.ServiceName]fact.Service, nodes map[spec.NodeName]fact.Node) string {
+	type kindOn struct {
+		node spec.NodeName
+		kind string
+	}
+	bounded := make(map[string]bool)
+	for _, n := range nodes {
+		for label := range n.Labels {
+			if kind, is := strings.CutPrefix(label, spec.CapacityLabel+"/"); is {
+				bounded[kind] = true
+			}
+		}
+	}
+	used := make(map[kindOn]int)
+	for _, p := range plan.Placements {
+		at := p.Order[:min(1, len(p.Order))]
+		for _, c := range p.Copies {
+			at = append(slices.Clone(at), c.Node)
+		}
+		for kind, need := range services[p.Service].Spec.Needs {
+			for _, node := range at {
+				used[kindOn{node, kind}] += need
+				has, _ := strconv.Atoi(nodes[node].Labels[spec.CapacityLabel+"/"+kind])
+				if bounded[kind] && used[kindOn{node, kind}] > has && !services[p.Service].Spec.Maintenance && !nodes[node].Maintenance {
+					return fmt.Sprintf("%s has %d of %s and is given more, with %s", node, has, kind, p.Service)
+				}
+			}
 		}
 	}
 	return ""

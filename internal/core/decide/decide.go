@@ -10,10 +10,11 @@
 // every node and in every replay. It refuses to plan without quorum, and
 // returns no plan that breaks an invariant: it says so instead.
 //
-// Placing goes through the services by priority and never takes back what it
-// has placed. It does not search all combinations: services that are to be
-// apart and have few nodes to choose from may find no place although one
-// exists.
+// What services and nodes say is written in the language of package place, whose
+// engine chooses; package step says what has to be done for it. Placing goes
+// through the services by priority and never takes back what it has placed. It
+// does not search all combinations: services that are to be apart and have few
+// nodes to choose from may find no place although one exists.
 package decide
 
 import (
@@ -23,6 +24,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -35,29 +37,40 @@ import (
 // for each service, sorted by name. A service that no node may run has an empty
 // order and, for each node, a refusal that names the rule.
 func Decide(s fact.Snapshot) action.Plan {
+	s = sorted(s)
 	plan := action.Plan{ID: id(s)}
 	if !s.Quorate {
 		plan.Hold = "no majority of the voters is in touch: the other side may be deciding the opposite"
 		return plan
 	}
 
-	p := newPlanner(s)
-	for _, u := range p.units {
-		p.placeFirst(u)
-	}
-	for _, u := range p.units {
-		p.placeSuccessors(u)
-	}
+	p := settled(s)
+	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))
 		if p.gone(svc) {
 			plan.Forget = append(plan.Forget, svc.Spec.Name)
 		}
 	}
+	plan.Steps = p.steps()
 	if fault := check(s, plan); fault != "" {
 		return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + fault}
 	}
 	return plan
+}
+
+// settled returns a planner whose units have their first places. Units that
+// could not start for want of what they are after are not placed at all: they
+// would stand in others' way.
+func settled(s fact.Snapshot) *planner {
+	halted := make(map[spec.ServiceName]string)
+	for {
+		p := newPlanner(s, halted)
+		p.place()
+		if !p.halt(halted) {
+			return p
+		}
+	}
 }
 
 // planner is the state of one decision.
@@ -68,30 +81,42 @@ type planner struct {
 	units    []*unit        // in the order of placing
 	unitOf   map[spec.ServiceName]*unit
 
-	// load is how many services each node has: those that are placed, and those
-	// that are not placed yet and run there now.
+	kinds   []string                // of capacity
+	free    map[spec.NodeName][]int // beside what is placed
+	problem place.Problem
+	halted  map[spec.ServiceName]string // units that cannot start, and why
+
+	// load is how many services each node is to have.
 	load map[spec.NodeName]int
 	// takeovers counts, for two nodes, the services that the second gets if the
 	// first dies.
 	takeovers map[[2]spec.NodeName]int
 }
 
-func newPlanner(s fact.Snapshot) *planner {
+func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string) *planner {
 	p := &planner{
 		snapshot:  s,
 		nodes:     slices.Clone(s.Nodes),
 		services:  slices.Clone(s.Services),
 		unitOf:    make(map[spec.ServiceName]*unit),
+		halted:    halted,
 		load:      make(map[spec.NodeName]int),
 		takeovers: make(map[[2]spec.NodeName]int),
 	}
 	slices.SortStableFunc(p.nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(p.services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	for i := range p.nodes {
+		bySvc := func(a, b fact.Instance) int { return cmp.Compare(a.Service, b.Service) }
+		if !slices.IsSortedFunc(p.nodes[i].Instances, bySvc) {
+			p.nodes[i].Instances = slices.SortedStableFunc(slices.Values(p.nodes[i].Instances), bySvc)
+		}
+	}
 	p.group()
 	p.setApart()
 	for _, u := range p.units {
 		p.consider(u)
 	}
+	p.compile()
 	return p
 }
 
@@ -145,13 +170,22 @@ func (p *planner) gone(s fact.Service) bool {
 }
 
 // instance returns the service's instance on the node, nil if there is none.
+// The node is one of the planner's, whose instances are sorted.
 func instance(n fact.Node, s spec.ServiceName) *fact.Instance {
-	for i := range n.Instances {
-		if n.Instances[i].Service == s {
-			return &n.Instances[i]
-		}
+	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
+	if !ok {
+		return nil
 	}
-	return nil
+	return &n.Instances[i]
+}
+
+// sorted returns the snapshot with nodes and services sorted by name, so that
+// their order does not matter.
+func sorted(s fact.Snapshot) fact.Snapshot {
+	s.Nodes, s.Services = slices.Clone(s.Nodes), slices.Clone(s.Services)
+	slices.SortStableFunc(s.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(s.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	return s
 }
 
 // id names the snapshot by its content.

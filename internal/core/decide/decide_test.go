@@ -257,8 +257,14 @@ func show(plan action.Plan, brief bool) string {
 
 // outcome returns s after all agents have done what the plan says.
 func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
-	s.Services = slices.Clone(s.Services)
+	s.Services, s.Nodes = slices.Clone(s.Services), slices.Clone(s.Nodes)
 	for _, p := range plan.Placements {
+		for i := range s.Nodes {
+			if at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == s.Nodes[i].Name }); at >= 0 {
+				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service })
+				s.Nodes[i].Instances = append(s.Nodes[i].Instances, fact.Instance{Service: p.Service, Generation: 1, Phase: fact.Running, Role: p.Copies[at].Role})
+			}
+		}
 		for i := range s.Services {
 			if s.Services[i].Spec.Name != p.Service {
 				continue

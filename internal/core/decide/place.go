@@ -4,28 +4,21 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// placeFirst chooses the node that is to hold the unit.
-func (p *planner) placeFirst(u *unit) {
-	for _, c := range u.candidates {
-		p.load[c.node] -= c.sitting
-	}
-	p.keepApart(u)
-	for i := range u.candidates {
-		c := &u.candidates[i]
-		c.load = p.load[c.node]
-		c.crowd = p.crowd(u, c.node)
-	}
+// settle takes over which node the engine chose for the unit, and says why.
+func (p *planner) settle(u *unit, chosen place.Placed) {
+	p.weigh(u, chosen)
 	p.obey(u)
-	if len(u.candidates) == 0 {
+	if len(u.candidates) == 0 || chosen.Node == place.Nowhere {
 		u.why = append(u.why, fmt.Sprintf("%s has no place: no node may run it", u.name()))
+		u.candidates = nil
 		return
 	}
-	slices.SortFunc(u.candidates, rank)
-	best := u.candidates[0]
+	best := &u.candidates[0]
 	u.order = []spec.NodeName{best.node}
 	p.load[best.node] += len(u.members)
 	if len(u.candidates) == 1 {
@@ -33,13 +26,93 @@ func (p *planner) placeFirst(u *unit) {
 		return
 	}
 	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.node, best.sum()))
-	second := u.candidates[1]
+	second := &u.candidates[1]
 	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.node, second.node, reason(best, second)))
 	u.foresee(best)
 }
 
+// weigh takes out the candidates that the engine may not use, and puts the one
+// that it chose first and the next best one second.
+func (p *planner) weigh(u *unit, chosen place.Placed) {
+	if chosen.Choice == nil {
+		u.candidates = nil
+		return
+	}
+	in := make([]candidate, 0, len(u.candidates))
+	best, second := -1, -1
+	for i := range u.candidates {
+		n := u.candidates[i].index
+		score := chosen.Score[n]
+		if score <= -place.Inf {
+			u.refuse(u.candidates[i].node, "%s", p.hindrance(u, n, chosen))
+			continue
+		}
+		at := len(in)
+		in = append(in, u.candidates[i])
+		c := &in[at]
+		if score != c.score {
+			c.made = slices.Clip(c.made)
+			c.others = score - c.score
+			c.add(c.others, "other services")
+		}
+		c.load, c.crowd = chosen.Choice.Load[n], chosen.Choice.Crowd[n]
+		c.free = p.freeThen(chosen, n)
+		switch {
+		case n == chosen.Node:
+			best = at
+		case second < 0 || compare(&in[at], &in[second]) < 0:
+			second = at
+		}
+	}
+	u.candidates = in
+	if best < 0 {
+		return
+	}
+	in[0], in[best] = in[best], in[0]
+	if second == 0 {
+		second = best
+	}
+	if second > 0 {
+		in[1], in[second] = in[second], in[1]
+	}
+}
+
+// freeThen is the room that was left on a node when the engine chose.
+func (p *planner) freeThen(chosen place.Placed, n int) []int {
+	k := len(p.kinds)
+	if k == 0 || chosen.Choice.Free == nil {
+		return nil
+	}
+	return chosen.Choice.Free[n*k : (n+1)*k]
+}
+
+// hindrance says what of the other units keeps the unit from the node.
+func (p *planner) hindrance(u *unit, n int, chosen place.Placed) string {
+	for _, e := range u.enemies {
+		if e.unit.holds(p.nodes[n].Name) {
+			return fmt.Sprintf("%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
+		}
+	}
+	for k, unit := range p.kinds {
+		if free := p.freeThen(chosen, n)[k]; u.demand != nil && u.demand[k] > free {
+			return fmt.Sprintf("it needs %d of %s, and %d are free there", u.demand[k], unit, max(0, free))
+		}
+	}
+	for _, s := range u.members {
+		for _, near := range s.Spec.Place.Near {
+			if other := p.unitOf[near.Service]; other != nil && (near.Score >= place.Inf || near.Score <= -place.Inf) {
+				if near.Score > 0 {
+					return fmt.Sprintf("%s is to be near %s, which is not there", s.Spec.Name, near.Service)
+				}
+				return fmt.Sprintf("%s is to be away from %s", s.Spec.Name, near.Service)
+			}
+		}
+	}
+	return "another rule of place.near forbids it"
+}
+
 // foresee says when a service that an operator moves will not stay there.
-func (u *unit) foresee(to candidate) {
+func (u *unit) foresee(to *candidate) {
 	if !to.wanted {
 		return
 	}
@@ -53,71 +126,6 @@ func (u *unit) foresee(to candidate) {
 			return
 		}
 	}
-}
-
-// placeSuccessors chooses who follows, in which order. All units have their
-// first node by now, so a list holds for the death of any one node: nobody
-// follows to where a service is that it must be apart from, and a dying node's
-// services spread over the others.
-func (p *planner) placeSuccessors(u *unit) {
-	if len(u.order) == 0 {
-		return
-	}
-	holder := u.candidates[0]
-	u.candidates = u.candidates[1:]
-	p.keepApart(u)
-	for i, c := range u.candidates {
-		c = c.successor()
-		c.takeover = p.takeovers[[2]spec.NodeName{holder.node, c.node}]
-		c.load = p.load[c.node] + c.takeover
-		u.candidates[i] = c
-	}
-	slices.SortFunc(u.candidates, rank)
-	for i, c := range u.candidates {
-		u.order = append(u.order, c.node)
-		if i > 0 {
-			before := u.candidates[i-1]
-			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", before.node, c.node, reason(before, c)))
-		}
-	}
-	if len(u.candidates) > 0 {
-		p.takeovers[[2]spec.NodeName{holder.node, u.candidates[0].node}] += len(u.members)
-	}
-}
-
-// keepApart takes out the nodes of placed units that this one must be apart
-// from.
-func (p *planner) keepApart(u *unit) {
-	taken := make(map[spec.NodeName]enemy)
-	for _, e := range u.enemies {
-		if len(e.unit.order) > 0 {
-			taken[e.unit.order[0]] = e
-		}
-	}
-	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
-		e, is := taken[c.node]
-		if is {
-			u.refuse(c.node, "%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
-		}
-		return is
-	})
-}
-
-// crowd counts the services that must be apart from u, are not placed yet, and
-// sit on the node or have no other to go to.
-func (p *planner) crowd(u *unit, node spec.NodeName) int {
-	n := 0
-	for _, e := range u.enemies {
-		other := e.unit
-		if len(other.order) > 0 {
-			continue
-		}
-		at := slices.IndexFunc(other.candidates, func(c candidate) bool { return c.node == node })
-		if at >= 0 && (other.candidates[at].sitting > 0 || len(other.candidates) == 1) {
-			n += len(other.members)
-		}
-	}
-	return n
 }
 
 // obey marks what an operator asked for in the candidates. Of several members'

@@ -48,7 +48,11 @@ func TestEveryPlanKeepsTheRules(t *testing.T) {
 			if len(p.Why) == 0 {
 				t.Fatalf("no reason for %s", p.Service)
 			}
-			if active(s.Services[i]) && len(p.Order)+len(p.Refusals) != len(s.Nodes) {
+			nodes := map[spec.NodeName]bool{}
+			for _, c := range p.Copies {
+				nodes[c.Node] = true
+			}
+			if active(s.Services[i]) && len(p.Order)+len(nodes)+len(p.Refusals) != len(s.Nodes) {
 				t.Fatalf("%s has %d nodes in order and %d refused of %d", p.Service, len(p.Order), len(p.Refusals), len(s.Nodes))
 			}
 			if p.Changed == slices.Equal(p.Order, s.Services[i].Order) {
@@ -63,6 +67,10 @@ func TestDecidingOnTheOutcomeChangesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := cell(t)
 		s.Quorate = true
+		for i := range s.Services {
+			// What was held back because another found no place may fit once that has one.
+			s.Services[i].Spec.After = nil
+		}
 		first := Decide(s)
 		second := Decide(outcome(s, first))
 		for i, p := range second.Placements {
@@ -82,7 +90,9 @@ func TestASuccessorWhoActsAloneIsKept(t *testing.T) {
 		s.Quorate = true
 		for i := range s.Services {
 			s.Services[i].MoveTo, s.Services[i].MoveFrom = "", ""
-			s.Services[i].Spec.Place.Apart, s.Services[i].Spec.Place.Together = nil, nil
+			place := &s.Services[i].Spec.Place
+			place.Apart, place.Together, place.Near = nil, nil, nil
+			s.Services[i].Spec.Needs = nil // a higher priority may take the room
 		}
 		s = outcome(s, Decide(s))
 		dead := rapid.SampledFrom(s.Nodes).Draw(t, "dead").Name
@@ -98,7 +108,7 @@ func TestASuccessorWhoActsAloneIsKept(t *testing.T) {
 		}
 		for i, p := range Decide(s).Placements {
 			svc := s.Services[i]
-			if active(svc) && svc.Holder != dead && svc.Holder != "" && (len(p.Order) == 0 || p.Order[0] != svc.Holder) {
+			if active(svc) && len(svc.Spec.After) == 0 && svc.Spec.Copies == nil && svc.Holder != dead && svc.Holder != "" && (len(p.Order) == 0 || p.Order[0] != svc.Holder) {
 				t.Fatalf("%s runs on %s and is placed on %v: %v", p.Service, svc.Holder, p.Order, p.Why)
 			}
 		}
@@ -132,9 +142,14 @@ func cell(t *rapid.T) fact.Snapshot {
 			Leaving:  rarely(t, "leaving"),
 			Witness:  rarely(t, "witness"),
 		}
+		n.Labels = map[string]string{"rack": rapid.SampledFrom([]string{"r1", "r2"}).Draw(t, "rack")}
 		if rapid.Bool().Draw(t, "label") {
-			n.Labels = map[string]string{"ssd": "true"}
+			n.Labels["ssd"] = "true"
 		}
+		if rapid.Bool().Draw(t, "capacity") {
+			n.Labels["capacity/cpu"] = fmt.Sprint(rapid.IntRange(0, 8).Draw(t, "cpu"))
+		}
+		n.Health = rapid.SampledFrom([]int{0, 0, 0, 0, -10, -spec.MaxScore}).Draw(t, "health")
 		for _, name := range services {
 			if rarely(t, "instance") {
 				n.Instances = append(n.Instances, fact.Instance{
@@ -150,7 +165,30 @@ func cell(t *rapid.T) fact.Snapshot {
 	for _, name := range services {
 		s.Services = append(s.Services, service(t, name, nodes, services))
 	}
+	consistent(s.Services)
 	return s
+}
+
+// consistent takes out what contradicts another service: such a cell has no
+// best placement to settle on.
+func consistent(services []fact.Service) {
+	of := func(name spec.ServiceName) *spec.Service {
+		for i := range services {
+			if services[i].Spec.Name == name {
+				return &services[i].Spec
+			}
+		}
+		return &spec.Service{}
+	}
+	for i := range services {
+		s := &services[i].Spec
+		s.Place.Together = slices.DeleteFunc(s.Place.Together, func(o spec.ServiceName) bool { return s.Copies != nil || of(o).Copies != nil })
+		s.Place.Apart = slices.DeleteFunc(s.Place.Apart, func(o spec.ServiceName) bool { return s.Copies != nil || of(o).Copies != nil })
+		s.Place.Near = slices.DeleteFunc(s.Place.Near, func(n spec.Near) bool {
+			o := of(n.Service)
+			return n.Service > s.Name || len(o.Place.Together)+len(s.Place.Together)+len(o.Place.Apart)+len(s.Place.Apart) > 0
+		})
+	}
 }
 
 func rarely(t *rapid.T, label string) bool { return rapid.IntRange(0, 7).Draw(t, label) == 0 }
@@ -168,6 +206,7 @@ func service(t *rapid.T, name spec.ServiceName, nodes []spec.NodeName, services 
 		svc.Order = nil
 	}
 	place := &svc.Spec.Place
+	richer(t, &svc, others)
 	if rarely(t, "on") {
 		place.On = someNodes.Draw(t, "on nodes")
 	}
@@ -201,6 +240,76 @@ func service(t *rapid.T, name spec.ServiceName, nodes []spec.NodeName, services 
 		svc.MoveFrom = rapid.SampledFrom(nodes).Draw(t, "from")
 	}
 	return svc
+}
+
+// richer adds what is said of capacity, nearness, copies and order.
+func richer(t *rapid.T, svc *fact.Service, others []spec.ServiceName) {
+	if rapid.IntRange(0, 2).Draw(t, "needs?") == 0 {
+		svc.Spec.Needs = map[string]int{"cpu": rapid.IntRange(1, 4).Draw(t, "needs")}
+	}
+	if rarely(t, "copies") {
+		// Room for some copies and not for others takes more than one decision to settle.
+		svc.Spec.Needs = nil
+		svc.Spec.Copies = &spec.Copies{Count: rapid.IntRange(0, 3).Draw(t, "count"), Primaries: rapid.IntRange(0, 1).Draw(t, "primaries")}
+		if rapid.Bool().Draw(t, "spread") {
+			svc.Spec.Place.Spread = []string{"rack"}
+		}
+	}
+	if len(others) == 0 {
+		return
+	}
+	if rapid.IntRange(0, 3).Draw(t, "near?") == 0 {
+		svc.Spec.Place.Near = []spec.Near{{
+			Service: rapid.SampledFrom(others).Draw(t, "near"),
+			Score:   rapid.SampledFrom([]int{-spec.MaxScore, -50, 10, 500, spec.MaxScore}).Draw(t, "near score"),
+			Same:    rapid.SampledFrom([]string{"", "", "rack"}).Draw(t, "same"),
+		}}
+	}
+	if other := rapid.SampledFrom(others).Draw(t, "after"); rarely(t, "after?") && other < svc.Spec.Name {
+		svc.Spec.After = []spec.After{{Service: other}}
+	}
+}
+
+// TestTheOrderOfASnapshotDoesNotMatter shuffles what is listed.
+func TestTheOrderOfASnapshotDoesNotMatter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := cell(t)
+		other := s
+		other.Nodes = rapid.Permutation(s.Nodes).Draw(t, "nodes shuffled")
+		other.Services = rapid.Permutation(s.Services).Draw(t, "services shuffled")
+		for i := range other.Nodes {
+			other.Nodes[i].Instances = rapid.Permutation(other.Nodes[i].Instances).Draw(t, "instances shuffled")
+		}
+		a, b := Decide(s), Decide(other)
+		a.ID, b.ID = "", ""
+		if diff := cmp.Diff(a, b); diff != "" {
+			t.Fatalf("two orders, two plans:\n%s", diff)
+		}
+	})
+}
+
+// TestAPlanThatIsCarriedOutLeavesNothingToDo lets a plan happen and looks at the
+// steps of the next.
+func TestAPlanThatIsCarriedOutLeavesNothingToDo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := cell(t)
+		s.Quorate = true
+		for i := range s.Nodes {
+			s.Nodes[i].Instances = nil
+			if s.Nodes[i].Liveness == fact.Lost {
+				s.Nodes[i].Liveness = fact.Alive
+			}
+		}
+		for i := range s.Services {
+			s.Services[i].Spec.After = nil
+			s.Services[i].MoveTo, s.Services[i].MoveFrom = "", ""
+		}
+		first := Decide(s)
+		then := outcome(s, first)
+		if second := Decide(then); len(second.Steps) > 0 {
+			t.Fatalf("after %+v\nthere is still %+v\nin %s", first.Steps, second.Steps, text(t, then))
+		}
+	})
 }
 
 // FuzzDecide feeds snapshots as they would come from a recording.

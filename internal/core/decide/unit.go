@@ -21,6 +21,19 @@ type unit struct {
 	order      []spec.NodeName
 	why        []string
 	moves      map[spec.ServiceName]bool // wishes to move that are fulfilled or void
+	item       int                       // in the engine's problem
+	demand     []int                     // by kind of unit
+	at         []spec.NodeName           // where each member is
+	permitted  []candidate               // by rules that need no other unit
+	copies     *spec.Copies              // nil: it runs once
+	left       bool                      // it is left as it is, for maintenance
+	places     []action.Copy             // of its copies
+}
+
+// holds reports whether the unit, or a copy of it, is to be on the node.
+func (u *unit) holds(node spec.NodeName) bool {
+	return len(u.order) > 0 && u.order[0] == node ||
+		slices.ContainsFunc(u.places, func(c action.Copy) bool { return c.Node == node })
 }
 
 // name is the first member's, which names the unit in orders and sentences.
@@ -42,7 +55,10 @@ func (p *planner) group() {
 		if !active(s) {
 			continue
 		}
-		u := &unit{members: []fact.Service{s}, priority: s.Spec.Priority, moves: make(map[spec.ServiceName]bool)}
+		u := &unit{
+			members: []fact.Service{s}, priority: s.Spec.Priority, moves: make(map[spec.ServiceName]bool),
+			copies: s.Spec.Copies, left: s.Spec.Maintenance || p.snapshot.Maintenance || p.inMaintenance(s),
+		}
 		p.unitOf[s.Spec.Name] = u
 	}
 	for _, s := range p.services {
@@ -69,12 +85,13 @@ func (p *planner) group() {
 // keeps nobody company.
 func (p *planner) merge(a, b spec.ServiceName) {
 	to, from := p.unitOf[a], p.unitOf[b]
-	if from == nil || to == from {
-		return
+	if from == nil || to == from || to.copies != nil || from.copies != nil {
+		return // copies go with another service by place.near
 	}
 	to.members = append(to.members, from.members...)
 	slices.SortFunc(to.members, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
 	to.priority = max(to.priority, from.priority)
+	to.left = to.left || from.left
 	for _, s := range from.members {
 		p.unitOf[s.Spec.Name] = to
 	}
@@ -110,17 +127,6 @@ func (u *unit) hate(e enemy) {
 	}
 }
 
-// sitting returns how many members are on the node now.
-func (p *planner) sitting(u *unit, node spec.NodeName) int {
-	n := 0
-	for _, s := range u.members {
-		if p.sits(s) == node {
-			n++
-		}
-	}
-	return n
-}
-
 // placement is the outcome for one service.
 func (p *planner) placement(s fact.Service) action.Placement {
 	name := s.Spec.Name
@@ -131,6 +137,7 @@ func (p *planner) placement(s fact.Service) action.Placement {
 	out := action.Placement{
 		Service:  name,
 		Order:    slices.Clone(u.order),
+		Copies:   slices.Clone(u.places),
 		Refusals: slices.Clone(u.refusals),
 		MoveDone: u.moves[name],
 	}

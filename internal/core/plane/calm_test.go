@@ -157,7 +157,7 @@ func TestQuietHolderIsNotDeposed(t *testing.T) {
 	}
 }
 
-func TestSoftLeaseIsTakenAtTheVerdictOnly(t *testing.T) {
+func TestSoftLeaseIsTakenAtTheVerdict(t *testing.T) {
 	tr := newTrio(t, func(d *Duty) { d.Seeks[0].Soft, d.Seeks[0].TTL = true, time.Second })
 	tr.nodes[0] = nil
 	died := tr.now

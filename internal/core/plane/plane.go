@@ -250,21 +250,16 @@ func (n *Node) configure(now Boot) {
 }
 
 // reseek decides which leases to claim: those for which all nodes before this
-// one in the succession list are lost. An exclusive lease is claimed as soon as
-// they are quiet: it cannot be had before its holder has lost it, and then it is
-// to be had at once. What goes on here without its lease is claimed whoever is
+// one in the succession list are lost or quiet. No lease can be had before its
+// holder has lost it or, if it is soft, is lost itself; then it is to be had at
+// once. What goes on here without its lease is claimed whoever is
 // before this node: another holder ends it, see lease.Node.Keeps.
 func (n *Node) reseek(now Boot) {
 	seeks := make([]lease.Seek, 0, len(n.duty.Seeks))
 	// Nodes that say that they cannot start anything are not waited for.
-	lost := n.detector.Lost() | n.detector.Idle()
-	quiet := lost | n.detector.Quiet(now)
+	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
 	for i := range n.duty.Seeks {
 		s := &n.duty.Seeks[i]
-		gone := quiet
-		if s.Soft {
-			gone = lost
-		}
 		out := lease.Seek{ID: s.ID, TTL: min(s.TTL, n.duty.Longest), Soft: s.Soft, Keep: s.Keep && s.Soft, Rank: 255}
 		if rank := slices.Index(s.Order, n.self); rank >= 0 {
 			out.Rank = uint8(min(rank, 254))

@@ -33,6 +33,7 @@ const (
 	decideEvery  = 5 * time.Second        // longest time between two decisions
 	retryAfter   = 200 * time.Millisecond // until a write that was not done is tried again
 	fitEvery     = 500 * time.Millisecond // between two looks at whether to campaign
+	dazedFor     = time.Second            // how long a sight must be fit again until it counts
 	unfitLimit   = 3 * time.Second        // how long a controller without sight stays one
 	muteAfter    = 15 * time.Second       // without a report; one is due every 10 s
 	watchLimit   = 10 * time.Second       // after which the election is looked at anew

@@ -28,6 +28,7 @@ type term struct {
 
 	seen     Sight         // what was last decided on, as far as it matters
 	blind    bool          // the sight is not fit to judge others
+	dazed    time.Duration // CLOCK_BOOTTIME until when it is too fresh for that
 	since    time.Duration // CLOCK_BOOTTIME since when
 	hold     string        // why the last plan was held back; empty: it was not
 	trouble  string        // why the last write failed; empty: it did not
@@ -125,7 +126,9 @@ func (t *term) loop(ctx context.Context, changes <-chan []store.Event, ended <-c
 		if err := t.stillFit(sight); err != nil {
 			return err
 		}
-		if t.Clock.Boot() >= due || !same(sight, t.seen) {
+		if now := t.Clock.Boot(); now < t.dazed && !t.blind {
+			due = t.dazed
+		} else if now >= due || !same(sight, t.seen) {
 			if err := t.decide(ctx, sight); err != nil {
 				return err
 			}
@@ -187,7 +190,11 @@ func (t *term) pause() time.Duration {
 func (t *term) stillFit(s Sight) error {
 	now := t.Clock.Boot()
 	if s.fit() {
-		t.blind = false
+		if t.blind {
+			// What it knows of the others is from before, and so is what the store
+			// says: nobody is judged by that.
+			t.blind, t.dazed = false, now+dazedFor
+		}
 		return nil
 	}
 	if !t.blind {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/front/cli/agentfile"
+	"github.com/keelson/keelson/internal/front/cli/histories"
+	"github.com/keelson/keelson/internal/front/cli/pacemaker"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
@@ -23,7 +25,9 @@ type Actions struct {
 	Guard func(context.Context, GuardOptions) error
 	Demo  func(context.Context, DemoOptions) error
 	// Simulate ends early, with what was done, when its context does.
-	Simulate func(context.Context, SimulateOptions) SimulateResult
+	Simulate func(context.Context, histories.Options) histories.Result
+	// Pacemaker reads a Pacemaker cluster's configuration; nil leaves `import` out.
+	Pacemaker *pacemaker.Reader
 	// Addresses lists this machine's own IP addresses; nil asks the kernel.
 	Addresses func() ([]string, error)
 }

@@ -66,6 +66,7 @@ Change:
     node remove   take a node out of the cell
 
 More:
+    import        take over the configuration of a Pacemaker cluster
     demo          see a failover on this machine, without installing anything
     simulate      play histories of a cell under faults, and look for a fault
     schema        print the JSON schema of a service's file
@@ -145,6 +146,9 @@ func (s *shell) root() *cobra.Command {
 		s.tokenCommand(), s.nodeCommand(), s.schemaCommand(), s.versionCommand(), s.completionCommand(),
 	)
 	root.AddCommand(s.actionCommands()...)
+	if s.env.Actions.Pacemaker != nil {
+		root.AddCommand(s.importCommand())
+	}
 	return root
 }
 

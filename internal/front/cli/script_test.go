@@ -19,6 +19,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/front/cli/histories"
 	"github.com/keelson/keelson/internal/model/request"
 )
 
@@ -98,14 +99,14 @@ func actions() cli.Actions {
 			told([]any{o.Once, o.JSON, o.Fault, o.Nodes, o.Terminal})
 			return nil
 		},
-		Simulate: func(_ context.Context, o cli.SimulateOptions) cli.SimulateResult {
+		Simulate: func(_ context.Context, o histories.Options) histories.Result {
 			o.Progress(1, time.Minute)
-			r := cli.SimulateResult{
+			r := histories.Result{
 				Runs: int(o.Seeds), Cell: 24 * time.Minute, Took: 30 * time.Second, Wins: 7, Packets: 9,
-				Faults: []cli.SimulateFault{{Kind: "crash", Count: 3}},
+				Faults: []histories.Fault{{Kind: "crash", Count: 3}},
 			}
 			if o.From == 13 {
-				r.Broken = &cli.SimulateBroken{
+				r.Broken = &histories.Broken{
 					Seed: 13, Nodes: o.Nodes, Invariant: "one-holder", At: 12.5, Text: "two",
 					Faults: []string{"12.0s: crash, node 1"}, Trace: []string{"12.5s  won"},
 				}

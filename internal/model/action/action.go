@@ -14,6 +14,9 @@ type Placement struct {
 	// Order is the succession list, the intended holder first. Empty: the
 	// service is to run nowhere.
 	Order []spec.NodeName `json:"order,omitempty"`
+	// Copies is where the copies of a service that has several are to be, sorted
+	// by node; Order is empty then.
+	Copies []Copy `json:"copies,omitempty"`
 	// Why says, in sentences, why this node and why not each other one.
 	Why []string `json:"why"`
 	// Refusals names, for every node that is not in Order, what forbids it.
@@ -22,6 +25,22 @@ type Placement struct {
 	Changed bool `json:"changed"`
 	// MoveDone is true if an operator's wish to move is fulfilled or void.
 	MoveDone bool `json:"move_done,omitempty"`
+}
+
+// Copy is one copy of a service.
+type Copy struct {
+	Node spec.NodeName `json:"node"`
+	Role spec.Role     `json:"role,omitempty"`
+}
+
+// Step is one thing that the plan does. Steps that wait for nothing that is
+// left to do run at once.
+type Step struct {
+	Verb    string           `json:"verb"` // start, stop, promote or demote
+	Service spec.ServiceName `json:"service"`
+	Node    spec.NodeName    `json:"node"`
+	// After are the indexes, in the plan's Steps, of those that come first.
+	After []int `json:"after,omitempty"`
 }
 
 // Refusal says why a node cannot run a service.
@@ -38,6 +57,8 @@ type Plan struct {
 	ID         string      `json:"id"`
 	Hold       string      `json:"hold,omitempty"` // not empty: nothing may change, and why
 	Placements []Placement `json:"placements,omitempty"`
+	// Steps is what has to be done for it, as an ordered graph.
+	Steps []Step `json:"steps,omitempty"`
 	// Forget lists services that were deleted and run nowhere any more.
 	Forget []spec.ServiceName `json:"forget,omitempty"`
 }

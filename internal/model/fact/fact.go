@@ -33,6 +33,7 @@ type Instance struct {
 	Generation uint64           `json:"generation"` // of the spec that runs
 	Phase      Phase            `json:"phase"`
 	Ready      bool             `json:"ready"`           // readiness checks pass
+	Role       spec.Role        `json:"role,omitempty"`  // of a copy that has one
 	Epoch      uint64           `json:"epoch,omitempty"` // of the lease it runs under
 	Since      time.Time        `json:"since"`           // when Phase was entered
 	// Took is how long the last start took, from the lease to the last part
@@ -80,6 +81,11 @@ type Node struct {
 	Drain    bool              `json:"drain,omitempty"`
 	Leaving  bool              `json:"leaving,omitempty"`
 	Witness  bool              `json:"witness,omitempty"`
+	// Maintenance: what is there stays as it is, and nothing else comes.
+	Maintenance bool `json:"maintenance,omitempty"`
+	// Health is a score for everything on the node: 0 is well, negative is ill,
+	// and -1,000,000 is too ill to run anything.
+	Health int `json:"health,omitempty"`
 	// Mute: it has not reported for a while, alive or not. Its agent does not
 	// run or does not reach the store, and Instances is how things were.
 	Mute      bool       `json:"mute,omitempty"`
@@ -106,6 +112,8 @@ type Snapshot struct {
 	Now      time.Time `json:"now"`
 	Revision int64     `json:"revision"` // of the store, when it was taken
 	Quorate  bool      `json:"quorate"`
-	Nodes    []Node    `json:"nodes"`
-	Services []Service `json:"services"`
+	// Maintenance: everything stays as it is.
+	Maintenance bool      `json:"maintenance,omitempty"`
+	Nodes       []Node    `json:"nodes"`
+	Services    []Service `json:"services"`
 }

@@ -3,6 +3,7 @@ package spec
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // Conflicts returns what is wrong with s beside the other services of its cell:
@@ -42,11 +43,64 @@ func Conflicts(s Service, others []Service) []Problem {
 	}{{"place.apart", s.Place.Apart}, {"place.together", s.Place.Together}} {
 		for i, n := range list.services {
 			if n != s.Name && !known[n] {
-				c.warn(index(list.path, i), UnknownName, fmt.Sprintf("there is no service %s yet", quote(string(n))), "it counts once that service is applied")
+				c.unknown(index(list.path, i), n)
 			}
 		}
 	}
+	for i, n := range s.Place.Near {
+		if n.Service != s.Name && !known[n.Service] {
+			c.unknown(index("place.near", i)+".service", n.Service)
+		}
+	}
+	for i, a := range s.After {
+		if a.Service != s.Name && !known[a.Service] {
+			c.unknown(index("after", i)+".service", a.Service)
+		}
+		if way := circle(s, a.Service, others); way != nil && !a.Optional {
+			c.add(index("after", i)+".service", Circle, "the services wait for each other: "+strings.Join(way, " after "), "remove one of these")
+		}
+	}
 	return c.problems
+}
+
+// circle returns the way from s over other and what that waits for back to s,
+// nil if there is none.
+func circle(s Service, other ServiceName, others []Service) []string {
+	waits := map[ServiceName][]After{s.Name: s.After}
+	for _, o := range others {
+		if o.Name != s.Name {
+			waits[o.Name] = o.After
+		}
+	}
+	seen := map[ServiceName]bool{}
+	var search func(ServiceName) []string
+	search = func(at ServiceName) []string {
+		if at == s.Name {
+			return []string{string(at)}
+		}
+		if seen[at] {
+			return nil
+		}
+		seen[at] = true
+		for _, next := range waits[at] {
+			if next.Optional {
+				continue
+			}
+			if way := search(next.Service); way != nil {
+				return append([]string{string(at)}, way...)
+			}
+		}
+		return nil
+	}
+	way := search(other)
+	if way == nil {
+		return nil
+	}
+	return append([]string{string(s.Name)}, way...)
+}
+
+func (c *checker) unknown(path string, n ServiceName) {
+	c.warn(path, UnknownName, fmt.Sprintf("there is no service %s yet", quote(string(n))), "it counts once that service is applied")
 }
 
 func (c *checker) warn(path string, code Code, message, hint string) {

@@ -30,6 +30,9 @@ const (
 	MaxPriority    = 1000 // and its negative
 	MaxScore       = 1_000_000
 	MaxRestarts    = 100
+	MaxCopies      = 256
+	MaxPerNode     = 64
+	MaxNeed        = 1_000_000_000
 	MinWithin      = time.Second
 	MaxWithin      = 168 * time.Hour
 	MinPartTimeout = 100 * time.Millisecond
@@ -58,6 +61,7 @@ const (
 	MaxPrefer    = 64
 	MaxNeighbors = 64 // in place.apart and place.together
 	MaxLabels    = 64
+	MaxUnits     = 16  // in needs
 	MaxValue     = 253 // characters of a label's value
 	MaxArgs      = 256
 	MaxArgBytes  = 64 << 10 // all arguments of one command together

@@ -31,6 +31,11 @@ func (s Service) Normalize() Service {
 	s.Place.Apart = cloneList(s.Place.Apart)
 	s.Place.Together = cloneList(s.Place.Together)
 	s.Place.Stickiness = clone(s.Place.Stickiness)
+	s.Copies = clone(s.Copies)
+	s.After = cloneList(s.After)
+	s.Needs = cloneMap(s.Needs)
+	s.Place.Near = cloneList(s.Place.Near)
+	s.Place.Spread = cloneList(s.Place.Spread)
 	s.Failover.Restarts = clone(s.Failover.Restarts)
 	s.Failover.AgentLoss = clone(s.Failover.AgentLoss)
 
@@ -109,7 +114,7 @@ func cloneList[T any](list []T) []T {
 	return slices.Clone(list)
 }
 
-func cloneMap(m map[string]string) map[string]string {
+func cloneMap[V any](m map[string]V) map[string]V {
 	if len(m) == 0 {
 		return nil
 	}

@@ -43,6 +43,15 @@ type Service struct {
 	Place    Place             `json:"place,omitzero"`
 	Failover Failover          `json:"failover,omitzero"`
 	Labels   map[string]string `json:"labels,omitempty"`
+
+	// Copies is nil for a service that runs once.
+	Copies *Copies `json:"copies,omitempty"`
+	// After lists services that must be up before this one starts.
+	After []After `json:"after,omitempty"`
+	// Needs is how much it uses of each unit of the nodes' capacity.
+	Needs map[string]int `json:"needs,omitempty"`
+	// Maintenance leaves the service as it is, whatever happens.
+	Maintenance bool `json:"maintenance,omitempty"`
 }
 
 // Part is one element of a service's stack. Exactly one of the kind fields
@@ -150,6 +159,11 @@ type Place struct {
 	// lists services that must be on the same node as this one.
 	Apart    []ServiceName `json:"apart,omitempty"`
 	Together []ServiceName `json:"together,omitempty"`
+	// Near draws the service to others, or keeps it away from them.
+	Near []Near `json:"near,omitempty"`
+	// Spread lists labels: copies go to nodes with different values of the first,
+	// then of the next, as far as there are such nodes.
+	Spread []string `json:"spread,omitempty"`
 	// Stickiness is the score of staying. Default 100, range 0 to 1,000,000.
 	Stickiness *int `json:"stickiness,omitempty"`
 }
@@ -160,6 +174,11 @@ type Preference struct {
 	Label string   `json:"label,omitempty"`
 	Node  NodeName `json:"node,omitempty"`
 	Score int      `json:"score"`
+	// Role limits it to copies in that role.
+	Role Role `json:"role,omitempty"`
+	// From and Until bound when it counts; the end is not part of it. Zero: open.
+	From  time.Time `json:"from,omitzero"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Proof is how sure the cell must be that the old holder has let go.
@@ -186,6 +205,9 @@ type Failover struct {
 	// 1 s to 168 h. 0 means move at once.
 	Restarts *int     `json:"restarts,omitempty"`
 	Within   Duration `json:"within,omitempty"`
+
+	// StopFailure is what is done when a part would not stop. Default block.
+	StopFailure StopFailure `json:"stop_failure,omitempty"`
 
 	// AgentLoss is how long a service may go on without its agent. Default
 	// 30 s, range 0 to 1 h.

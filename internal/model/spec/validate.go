@@ -21,6 +21,8 @@ func (s Service) Validate() []Problem {
 	c.failover(s.Failover)
 	c.quorumLoss(s)
 	c.labels(s.Labels)
+	c.placing(s)
+	c.notYet(s)
 	return c.problems
 }
 
@@ -91,6 +93,10 @@ func (c *checker) preference(path string, p Preference) {
 			c.add(path+".label", BadLabel, fmt.Sprintf("%s is not a label with its value", quote(p.Label)), "write key=value, such as ssd=true")
 		}
 	}
+	c.role(path+".role", p.Role)
+	if !p.From.IsZero() && !p.Until.IsZero() && !p.From.Before(p.Until) {
+		c.add(path+".until", Clash, "the preference ends before it begins", "let until be after from")
+	}
 	if p.Score == 0 {
 		c.add(path+".score", BadPreference, "a score of 0 changes nothing", "give a score, or remove the preference")
 		return
@@ -136,6 +142,11 @@ func (c *checker) failover(f Failover) {
 	}
 	c.duration("failover.within", f.Within, MinWithin, MaxWithin)
 	c.optional("failover.agent_loss", f.AgentLoss)
+	switch f.StopFailure {
+	case "", StopBlock, StopFence:
+	default:
+		c.add("failover.stop_failure", BadKind, fmt.Sprintf("%s is not what can be done", quote(string(f.StopFailure))), "use block or fence")
+	}
 }
 
 func (c *checker) quorumLoss(s Service) {

@@ -87,6 +87,10 @@ func serviceNode(s spec.Service) []pair {
 		parts = append(parts, partNode(p))
 	}
 	m = append(m, pair{"parts", parts})
+	m.nested("copies", copiesNode(s.Copies))
+	after(&m, s.After)
+	needs(&m, s.Needs)
+	m.truth("maintenance", s.Maintenance)
 	m.nested("place", placeNode(s.Place))
 	m.nested("failover", failoverNode(s.Failover))
 	m.texts("labels", s.Labels)
@@ -187,12 +191,17 @@ func placeNode(p spec.Place) mapping {
 			item.text("label", pref.Label)
 			item.text("node", string(pref.Node))
 			item.number("score", pref.Score)
+			item.text("role", string(pref.Role))
+			item.moment("from", pref.From)
+			item.moment("until", pref.Until)
 			items = append(items, item)
 		}
 		m = append(m, pair{"prefer", items})
 	}
 	list(&m, "apart", p.Apart)
 	list(&m, "together", p.Together)
+	near(&m, p.Near)
+	list(&m, "spread", p.Spread)
 	m.optionalNumber("stickiness", p.Stickiness)
 	return m
 }
@@ -205,5 +214,6 @@ func failoverNode(f spec.Failover) mapping {
 	m.unit("within", f.Within, f.Within != 0)
 	m.optionalDuration("agent_loss", f.AgentLoss)
 	m.text("on_quorum_loss", string(f.OnQuorumLoss))
+	m.text("stop_failure", string(f.StopFailure))
 	return m
 }

@@ -42,6 +42,10 @@ func (d *decoder) serviceKeys(s *spec.Service) []key {
 		{"place", func(v value) { d.mapping(v, "a mapping", d.placeKeys(&s.Place)) }},
 		{"failover", func(v value) { d.mapping(v, "a mapping", d.failoverKeys(&s.Failover)) }},
 		{"labels", textMap(d, &s.Labels)},
+		{"copies", optional(&s.Copies, d.copies)},
+		{"after", d.after(&s.After)},
+		{"needs", d.needs(&s.Needs)},
+		{"maintenance", truth(d, &s.Maintenance)},
 	}
 }
 
@@ -167,6 +171,8 @@ func (d *decoder) placeKeys(p *spec.Place) []key {
 		{"prefer", d.prefer(&p.Prefer)},
 		{"apart", texts(d, &p.Apart)},
 		{"together", texts(d, &p.Together)},
+		{"near", d.near(&p.Near)},
+		{"spread", texts(d, &p.Spread)},
 		{"stickiness", optional(&p.Stickiness, func(to *int) func(value) { return whole(d, to) })},
 	}
 }
@@ -186,6 +192,9 @@ func (d *decoder) preferenceKeys(p *spec.Preference) []key {
 		{"label", text(d, &p.Label)},
 		{"node", text(d, &p.Node)},
 		{"score", whole(d, &p.Score)},
+		{"role", text(d, &p.Role)},
+		{"from", d.moment(&p.From)},
+		{"until", d.moment(&p.Until)},
 	}
 }
 
@@ -197,5 +206,6 @@ func (d *decoder) failoverKeys(f *spec.Failover) []key {
 		{"within", some(d, &f.Within, unit(d, &f.Within))},
 		{"agent_loss", optional(&f.AgentLoss, d.duration)},
 		{"on_quorum_loss", text(d, &f.OnQuorumLoss)},
+		{"stop_failure", text(d, &f.StopFailure)},
 	}
 }

@@ -1,4 +1,5 @@
-package app
+// Package guardlink makes a driver's socket the link of a guard.
+package guardlink
 
 import (
 	"context"
@@ -13,9 +14,9 @@ import (
 	"github.com/keelson/keelson/internal/model/record"
 )
 
-// guardLink is the guard's view of a socket. Except for Receive, its methods are
+// socketLink is the guard's view of a socket. Except for Receive, its methods are
 // for the guard's loop.
-type guardLink struct {
+type socketLink struct {
 	socket *link.Socket
 	pinger *link.Pinger // nil: echo requests are not allowed here
 	peers  map[uint8][]netip.AddrPort
@@ -23,7 +24,8 @@ type guardLink struct {
 	buf    []byte // for Drain
 }
 
-func openLink(clk clock.Clock, log *slog.Logger, o guard.LinkOptions) (guard.Link, error) {
+// Open opens the link that o describes, or goes on with the one it resumes.
+func Open(clk clock.Clock, log *slog.Logger, o guard.LinkOptions) (guard.Link, error) {
 	options := link.Options{
 		Cell: o.Cell, Self: o.Slot, Incarnation: o.Incarnation, Listen: o.Listen, Keys: o.Keys, Clock: clk, Log: log,
 	}
@@ -37,7 +39,7 @@ func openLink(clk clock.Clock, log *slog.Logger, o guard.LinkOptions) (guard.Lin
 	if err != nil {
 		return nil, err
 	}
-	l := &guardLink{socket: s, log: log, buf: make([]byte, link.MaxPayload)}
+	l := &socketLink{socket: s, log: log, buf: make([]byte, link.MaxPayload)}
 	if l.pinger, err = link.NewPinger(); err != nil {
 		log.Info("kernels of silent nodes are not asked", logkey.Err, err)
 		l.pinger = nil
@@ -45,19 +47,19 @@ func openLink(clk clock.Clock, log *slog.Logger, o guard.LinkOptions) (guard.Lin
 	return l, nil
 }
 
-func (l *guardLink) Configure(peers map[uint8][]netip.AddrPort, keys []record.LinkKey) error {
+func (l *socketLink) Configure(peers map[uint8][]netip.AddrPort, keys []record.LinkKey) error {
 	l.peers = peers
 	return errors.Join(l.socket.SetPeers(peers), l.socket.SetKeys(keys))
 }
 
 // Send drops what cannot be sent: it is repeated, or its loss is noticed.
-func (l *guardLink) Send(to uint8, data []byte) {
+func (l *socketLink) Send(to uint8, data []byte) {
 	if err := l.socket.Send(to, data); err != nil {
 		l.log.Debug("datagram not sent", logkey.Slot, to, logkey.Err, err)
 	}
 }
 
-func (l *guardLink) Receive(ctx context.Context, f func(guard.Datagram)) error {
+func (l *socketLink) Receive(ctx context.Context, f func(guard.Datagram)) error {
 	return l.socket.Each(ctx, func(p link.Packet) { f(datagram(p)) })
 }
 
@@ -66,18 +68,18 @@ func datagram(p link.Packet) guard.Datagram {
 }
 
 // Rest is a wish: where it is not granted, each datagram costs a wake-up.
-func (l *guardLink) Rest(on bool) {
+func (l *socketLink) Rest(on bool) {
 	if err := l.socket.SetRest(on); err != nil {
 		l.log.Debug("receiver not changed", logkey.Err, err)
 	}
 }
 
-func (l *guardLink) Drain(f func(guard.Datagram)) {
+func (l *socketLink) Drain(f func(guard.Datagram)) {
 	// A link that is broken ends Receive, which tells.
 	_ = l.socket.Drain(l.buf, func(p link.Packet) { f(datagram(p)) })
 }
 
-func (l *guardLink) Ping(to uint8) {
+func (l *socketLink) Ping(to uint8) {
 	if l.pinger == nil {
 		return
 	}
@@ -86,7 +88,7 @@ func (l *guardLink) Ping(to uint8) {
 	}
 }
 
-func (l *guardLink) Answers(f func(uint8)) {
+func (l *socketLink) Answers(f func(uint8)) {
 	if l.pinger == nil {
 		return
 	}
@@ -102,9 +104,9 @@ func (l *guardLink) Answers(f func(uint8)) {
 }
 
 // HandOver implements guard.Link.
-func (l *guardLink) HandOver() ([]byte, func(), error) { return l.socket.HandOver() }
+func (l *socketLink) HandOver() ([]byte, func(), error) { return l.socket.HandOver() }
 
-func (l *guardLink) Close() error {
+func (l *socketLink) Close() error {
 	if l.pinger != nil {
 		l.pinger.Close()
 	}

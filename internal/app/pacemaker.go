@@ -1,0 +1,47 @@
+package app
+
+import (
+	"io"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/crm"
+	"github.com/keelson/keelson/internal/front/cli/pacemaker"
+	"github.com/keelson/keelson/internal/model/cib"
+)
+
+// readPacemaker joins the command line to what understands Pacemaker's documents.
+func readPacemaker() *pacemaker.Reader {
+	return &pacemaker.Reader{
+		Import: func(r io.Reader, now time.Time) (pacemaker.Imported, error) {
+			root, err := cib.Read(r)
+			if err != nil {
+				return pacemaker.Imported{}, err
+			}
+			services, notes := crm.Import(root, now)
+			return pacemaker.Imported{Services: services, Notes: notes}, nil
+		},
+		Simulate: func(r io.Reader, now time.Time) (pacemaker.Simulated, error) {
+			root, err := cib.Read(r)
+			if err != nil {
+				return pacemaker.Simulated{}, err
+			}
+			o := crm.Simulate(root, now)
+			return pacemaker.Simulated{
+				Before: simulatedSeats(o.Before), After: simulatedSeats(o.After),
+				Nodes: o.Nodes, Steps: o.Steps, Why: o.Why, Not: o.Not,
+			}, nil
+		},
+	}
+}
+
+func simulatedSeats(from map[string][]crm.Seat) map[string][]pacemaker.Seat {
+	out := make(map[string][]pacemaker.Seat, len(from))
+	for name, seats := range from {
+		list := make([]pacemaker.Seat, 0, len(seats))
+		for _, s := range seats {
+			list = append(list, pacemaker.Seat(s))
+		}
+		out[name] = list
+	}
+	return out
+}

@@ -1,0 +1,332 @@
+package crm
+
+import (
+	"strings"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/core/step"
+	"github.com/keelson/keelson/internal/model/cib"
+)
+
+// location is what speaks for and against nodes.
+type location struct {
+	resource *resource
+	by       map[*node]int
+	primary  bool // for the primary role alone
+}
+
+// resources returns those that a reference means: a resource, the users of a
+// template, or what a tag names.
+func (d *document) resources(ref string) []*resource {
+	if r := d.byName[ref]; r != nil {
+		return []*resource{d.whole(r)}
+	}
+	var out []*resource
+	for _, r := range d.top {
+		for _, leaf := range d.distinct(r) {
+			if leaf.elem.Attr("template") == ref {
+				out = append(out, d.whole(leaf))
+			}
+		}
+	}
+	for _, name := range d.tags[ref] {
+		if name != ref {
+			out = append(out, d.resources(name)...)
+		}
+	}
+	return out
+}
+
+// distinct returns the primitives of a resource as the configuration has them.
+func (d *document) distinct(r *resource) []*resource {
+	if r.kind == place.Copies && len(r.children) > 0 {
+		return r.children[0].leaves()
+	}
+	return r.leaves()
+}
+
+// whole returns the clone for what is in it, since its parts have no rules of
+// their own.
+func (d *document) whole(r *resource) *resource {
+	if c := r.clone(); c != nil && !strings.Contains(r.id, ":") {
+		return c
+	}
+	if c := r.clone(); c != nil && c != r && !c.set.Unique {
+		return c
+	}
+	return r
+}
+
+func (d *document) readLocations(e *cib.Element) {
+	for _, c := range e.All("rsc_location") {
+		var about []*resource
+		switch {
+		case c.Has("rsc"):
+			about = d.resources(c.Attr("rsc"))
+		case c.Child("resource_set") != nil:
+			for _, set := range c.All("resource_set") {
+				about = append(about, d.members(set)...)
+			}
+		default:
+			d.note("rsc_location %s: patterns are left out", c.ID())
+		}
+		if len(about) == 0 {
+			d.note("rsc_location %s: it names no known resource", c.ID())
+		}
+		if v := c.Attr("resource-discovery"); v != "" && v != "always" {
+			d.note("rsc_location %s: resource-discovery is left out", c.ID())
+		}
+		for _, r := range about {
+			d.readLocation(c, r)
+		}
+	}
+}
+
+// members returns the resources of a set, in order.
+func (d *document) members(set *cib.Element) []*resource {
+	set = d.refer(set)
+	var out []*resource
+	for _, ref := range set.All("resource_ref") {
+		out = append(out, d.resources(ref.ID())...)
+	}
+	return out
+}
+
+func (d *document) readLocation(c *cib.Element, r *resource) {
+	if c.Has("node") {
+		n := d.nodeNamed(c.Attr("node"))
+		if n == nil {
+			d.note("rsc_location %s: there is no node %s", c.ID(), c.Attr("node"))
+			return
+		}
+		d.locate(r, map[*node]int{n: score(c.Attr("score"), 0)}, c.Attr("role"))
+		return
+	}
+	for _, rule := range c.All("rule") {
+		rule = d.refer(rule)
+		by := map[*node]int{}
+		for _, n := range d.nodes {
+			if !d.holds(rule, &subject{node: n, resource: r}) {
+				continue
+			}
+			value := score(rule.Attr("score"), 0)
+			if name := rule.Attr("score-attribute"); name != "" {
+				got, has := n.attribute(name)
+				if !has {
+					continue
+				}
+				value = score(got, 0)
+			} else if !rule.Has("score") {
+				value = place.Inf
+			}
+			by[n] = value
+		}
+		role := rule.Attr("role")
+		if role == "" {
+			role = c.Attr("role")
+		}
+		d.locate(r, by, role)
+	}
+}
+
+// locate adds a location. One for a role that every instance has on its way to
+// being primary is one for all roles.
+func (d *document) locate(r *resource, by map[*node]int, role string) {
+	switch strings.ToLower(role) {
+	case "promoted", "master":
+		d.locations = append(d.locations, location{r, by, true})
+	case "stopped":
+	default:
+		d.locations = append(d.locations, location{r, by, false})
+	}
+}
+
+// roleNamed reads a role in a rule.
+func roleNamed(s string) place.Role {
+	switch strings.ToLower(s) {
+	case "promoted", "master":
+		return place.Primary
+	case "unpromoted", "slave":
+		return place.Replica
+	case "started":
+		return place.Any
+	case "stopped":
+		return place.Stopped
+	}
+	return place.Any
+}
+
+// pull is a colocation.
+type pull struct {
+	name               string
+	item, with         *resource
+	score              int
+	itemRole, withRole place.Role
+	attribute          string
+	weak               bool
+}
+
+func (d *document) readColocations(e *cib.Element) []pull {
+	var out []pull
+	for _, c := range e.All("rsc_colocation") {
+		base := pull{name: c.ID(), score: score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), weak: !isSet(c.Attr("influence"), true)}
+		if !c.Has("score") && c.Child("resource_set") != nil {
+			base.score = place.Inf
+		}
+		if c.Child("resource_set") != nil {
+			out = append(out, d.colocateSets(c, base)...)
+			continue
+		}
+		items, withs := d.resources(c.Attr("rsc")), d.resources(c.Attr("with-rsc"))
+		if len(items) == 0 || len(withs) == 0 {
+			d.note("rsc_colocation %s: it names no known resource", c.ID())
+		}
+		for _, i := range items {
+			for _, w := range withs {
+				one := base
+				one.item, one.with = i, w
+				one.itemRole, one.withRole = roleNamed(c.Attr("rsc-role")), roleNamed(c.Attr("with-rsc-role"))
+				out = append(out, one)
+			}
+		}
+	}
+	return out
+}
+
+// colocateSets spells out a colocation of sets: within a set each goes with the
+// one before it, and the first of a set with the last of the next.
+func (d *document) colocateSets(c *cib.Element, base pull) []pull {
+	var out []pull
+	add := func(i, w *resource, iRole, wRole place.Role) {
+		one := base
+		one.item, one.with, one.itemRole, one.withRole = i, w, iRole, wRole
+		out = append(out, one)
+	}
+	sets := c.All("resource_set")
+	for k, set := range sets {
+		set = d.refer(set)
+		role := roleNamed(set.Attr("role"))
+		members := d.members(set)
+		if isSet(set.Attr("sequential"), true) {
+			for m := 1; m < len(members); m++ {
+				if base.score < 0 {
+					for _, earlier := range members[:m] {
+						add(members[m], earlier, role, role)
+					}
+					continue
+				}
+				add(members[m], members[m-1], role, role)
+			}
+		}
+		if k+1 >= len(sets) {
+			continue
+		}
+		next := d.refer(sets[k+1])
+		from, to := d.ends(members, set, true), d.ends(d.members(next), next, false)
+		for _, i := range from {
+			for _, w := range to {
+				add(i, w, role, roleNamed(next.Attr("role")))
+			}
+		}
+	}
+	return out
+}
+
+// ends returns the member of a set that stands for it, or all if they are equal.
+func (d *document) ends(members []*resource, set *cib.Element, first bool) []*resource {
+	if !isSet(set.Attr("sequential"), true) || len(members) == 0 {
+		return members
+	}
+	if first {
+		return members[:1]
+	}
+	return members[len(members)-1:]
+}
+
+// order is an ordering before resources have indexes.
+type order struct {
+	first []*resource
+	then  *resource
+	rule  step.Order
+}
+
+func (d *document) readOrders(e *cib.Element) []order {
+	var out []order
+	for _, c := range e.All("rsc_order") {
+		base := step.Order{}
+		switch {
+		case strings.EqualFold(c.Attr("kind"), "Optional"), !c.Has("kind") && c.Has("score") && score(c.Attr("score"), 0) == 0:
+			base.Optional = true
+		case strings.EqualFold(c.Attr("kind"), "Serialize"):
+			base.Apart = true
+		}
+		base.Symmetric = isSet(c.Attr("symmetrical"), !base.Apart)
+		if c.Child("resource_set") != nil {
+			out = append(out, d.orderSets(c, base)...)
+			continue
+		}
+		base.FirstDo = verb(c.Attr("first-action"), step.Start)
+		base.ThenDo = verb(c.Attr("then-action"), base.FirstDo)
+		firsts, thens := d.resources(c.Attr("first")), d.resources(c.Attr("then"))
+		if len(firsts) == 0 || len(thens) == 0 {
+			d.note("rsc_order %s: it names no known resource", c.ID())
+		}
+		for _, f := range firsts {
+			for _, t := range thens {
+				out = append(out, order{[]*resource{f}, t, base})
+			}
+		}
+	}
+	return out
+}
+
+func verb(s string, byDefault step.Verb) step.Verb {
+	switch s {
+	case "start":
+		return step.Start
+	case "stop":
+		return step.Stop
+	case "promote":
+		return step.Promote
+	case "demote":
+		return step.Demote
+	}
+	return byDefault
+}
+
+// orderSets spells out an order of sets.
+func (d *document) orderSets(c *cib.Element, base step.Order) []order {
+	var out []order
+	sets := c.All("resource_set")
+	for k, set := range sets {
+		set = d.refer(set)
+		do := verb(set.Attr("action"), step.Start)
+		members := d.members(set)
+		within := base
+		within.FirstDo, within.ThenDo = do, do
+		if isSet(set.Attr("sequential"), true) {
+			for m := 1; m < len(members); m++ {
+				out = append(out, order{members[m-1 : m], members[m], within})
+			}
+		}
+		if k+1 >= len(sets) {
+			continue
+		}
+		next := d.refer(sets[k+1])
+		across := base
+		across.FirstDo, across.ThenDo = do, verb(next.Attr("action"), step.Start)
+		froms := d.ends(members, set, false)
+		for _, t := range d.ends(d.members(next), next, true) {
+			if !isSet(set.Attr("require-all"), true) {
+				any := across
+				any.Any = true
+				out = append(out, order{froms, t, any})
+				continue
+			}
+			for m := range froms {
+				out = append(out, order{froms[m : m+1], t, across})
+			}
+		}
+	}
+	return out
+}

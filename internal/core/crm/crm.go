@@ -1,0 +1,126 @@
+// Package crm says what the configuration and the history of a Pacemaker
+// cluster mean: which resources there are, in which state they are, and what
+// the engines of this product decide on them.
+//
+// Its main rule is that nothing in it decides: it translates a cluster
+// information base into the languages of packages place and step, and their
+// outcome back. What it does not understand it lists, with the element's id.
+//
+// The package is pure: the time of the decision comes with the document.
+package crm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/model/cib"
+)
+
+// document is a cluster information base while it is being read.
+type document struct {
+	root  *cib.Element
+	now   time.Time
+	byID  map[string]*cib.Element
+	props attrs
+
+	nodes    []*node // ordered by name
+	nodeByID map[string]*node
+
+	top       []*resource // in the order of the document
+	all       []*resource // parents before their children
+	byName    map[string]*resource
+	rscDef    *cib.Element
+	opDef     *cib.Element
+	tags      map[string][]string
+	options   options
+	not       []string // what is not understood
+	locations []location
+	within    map[string][]*resource // by the container that answers for them
+}
+
+// options are the properties of the cluster.
+type options struct {
+	symmetric      bool
+	quorum         bool
+	quorumPolicy   string // stop, ignore, freeze, demote, suicide
+	fencing        bool
+	devices        bool // there is something to fence with
+	startupFencing bool
+	stopOrphans    bool
+	stopAll        bool
+	maintenance    bool
+	startFatal     bool
+	placement      string // default, utilization, minimal, balanced
+}
+
+// note records something that is not understood.
+func (d *document) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if len(d.not) < maxNotes && !slices.Contains(d.not, text) {
+		d.not = append(d.not, text)
+	}
+}
+
+// maxNotes bounds the list of what is not understood.
+const maxNotes = 500
+
+func open(root *cib.Element, now time.Time) *document {
+	d := &document{
+		root: root, now: now, byID: make(map[string]*cib.Element), nodeByID: make(map[string]*node),
+		byName: make(map[string]*resource), tags: make(map[string][]string),
+	}
+	if t, ok := moment(root.Attr("execution-date")); ok {
+		d.now = t
+	}
+	root.Walk(func(e *cib.Element) {
+		if id := e.ID(); id != "" && d.byID[id] == nil {
+			d.byID[id] = e
+		}
+	})
+	configuration := root.Child("configuration")
+	d.props = d.sets(configuration.Child("crm_config"), "cluster_property_set", nil)
+	d.rscDef, d.opDef = configuration.Child("rsc_defaults"), configuration.Child("op_defaults")
+	for _, tag := range configuration.Child("tags").All("tag") {
+		for _, ref := range tag.All("obj_ref") {
+			d.tags[tag.ID()] = append(d.tags[tag.ID()], ref.ID())
+		}
+	}
+	d.readOptions()
+	d.readNodes(configuration.Child("nodes"))
+	d.readResources(configuration.Child("resources"))
+	d.readStatus(root.Child("status"))
+	return d
+}
+
+func (d *document) readOptions() {
+	p := d.props
+	d.options = options{
+		symmetric:      isSet(p.get("symmetric-cluster"), true),
+		quorum:         truth(d.root.Attr("have-quorum")),
+		quorumPolicy:   strings.ToLower(p.get("no-quorum-policy")),
+		fencing:        isSet(p.get("stonith-enabled", "fencing-enabled"), true),
+		startupFencing: isSet(p.get("startup-fencing"), true),
+		stopOrphans:    isSet(p.get("stop-orphan-resources", "stop-removed-resources"), true),
+		stopAll:        truth(p.get("stop-all-resources")),
+		maintenance:    truth(p.get("maintenance-mode")),
+		startFatal:     isSet(p.get("start-failure-is-fatal"), true),
+		placement:      p.get("placement-strategy"),
+	}
+	switch d.options.quorumPolicy {
+	case "ignore", "freeze", "demote":
+	case "suicide", "fence":
+		d.options.quorumPolicy = "suicide"
+		if !d.options.fencing {
+			d.options.quorumPolicy = "stop"
+		}
+	default:
+		d.options.quorumPolicy = "stop"
+	}
+	switch d.options.placement {
+	case "utilization", "minimal", "balanced":
+	default:
+		d.options.placement = "default"
+	}
+}

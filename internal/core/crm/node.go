@@ -1,0 +1,244 @@
+package crm
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/cib"
+)
+
+// node is a member of the imported cluster.
+type node struct {
+	name, id    string
+	index       int
+	attributes  attrs
+	utilization attrs
+	history     *cib.Element
+
+	seen        bool
+	online      bool
+	unclean     bool
+	pending     bool
+	standby     bool
+	failStandby bool // by on-fail
+	maintenance bool
+	shutdown    bool
+	ping        bool
+	controller  bool
+	fence       string // why it is to be fenced
+}
+
+// attribute returns an attribute of the node.
+func (n *node) attribute(name string) (string, bool) {
+	switch name {
+	case "#uname":
+		return n.name, true
+	case "#id":
+		return n.id, true
+	case "#is_dc":
+		return strconv.FormatBool(n.controller), true
+	case "#kind":
+		return "cluster", true
+	}
+	v, ok := n.attributes[name]
+	return v, ok
+}
+
+// open reports whether the node can be given something.
+func (n *node) open() bool {
+	return n.online && !n.unclean && !n.standby && !n.maintenance && !n.shutdown && !n.pending && !n.ping
+}
+
+func (d *document) readNodes(e *cib.Element) {
+	for _, c := range e.All("node") {
+		if c.Attr("type") == "remote" {
+			d.note("node %s: it is a remote node, which is left out", c.ID())
+			continue
+		}
+		n := &node{name: c.Attr("uname"), id: c.ID(), ping: c.Attr("type") == "ping"}
+		n.controller = n.id == d.root.Attr("dc-uuid")
+		if n.name == "" {
+			n.name = n.id
+		}
+		about := &subject{node: n}
+		n.attributes = attrs{}
+		n.attributes = d.sets(c, "instance_attributes", about)
+		n.utilization = d.sets(c, "utilization", about)
+		n.unclean = d.options.startupFencing
+		d.nodes = append(d.nodes, n)
+		d.nodeByID[n.id] = n
+	}
+	slices.SortStableFunc(d.nodes, func(a, b *node) int {
+		return cmp.Compare(strings.ToLower(a.name), strings.ToLower(b.name))
+	})
+	for i, n := range d.nodes {
+		n.index = i
+	}
+}
+
+// nodeNamed returns the node of that name, nil if there is none.
+func (d *document) nodeNamed(name string) *node {
+	for _, n := range d.nodes {
+		if strings.EqualFold(n.name, name) {
+			return n
+		}
+	}
+	return nil
+}
+
+func (d *document) readStatus(status *cib.Element) {
+	for _, state := range status.All("node_state") {
+		n := d.nodeByID[state.ID()]
+		if n == nil {
+			n = d.nodeNamed(state.Attr("uname"))
+		}
+		if n == nil {
+			if state.Attr("remote_node") == "" {
+				d.note("node state %s: the configuration knows no such node", state.ID())
+			}
+			continue
+		}
+		d.readNodeState(n, state)
+	}
+	if d.options.quorumPolicy == "suicide" && !d.options.quorum && truth(d.root.Attr("no-quorum-panic")) {
+		for _, n := range d.nodes {
+			if n.online {
+				n.unclean, n.fence = true, "the cluster has no quorum"
+			}
+		}
+	}
+	for _, state := range status.All("node_state") {
+		n := d.nodeByID[state.ID()]
+		if n == nil {
+			n = d.nodeNamed(state.Attr("uname"))
+		}
+		if n != nil && (n.online || d.options.fencing) {
+			d.readHistory(n, state.Child("lrm").Child("lrm_resources"))
+		}
+	}
+	d.health()
+}
+
+func (d *document) readNodeState(n *node, state *cib.Element) {
+	n.seen, n.unclean = true, false
+	for _, set := range state.All("transient_attributes") {
+		fresh := d.sets(set, "instance_attributes", &subject{node: n})
+		for k, v := range fresh {
+			n.attributes[k] = v
+		}
+	}
+	if v := n.attributes["shutdown"]; v != "" && v != "0" {
+		n.shutdown = true
+	}
+	if v := state.Attr("shutdown"); v != "" && v != "0" {
+		n.shutdown = true
+	}
+	n.standby = truth(n.attributes["standby"])
+	n.maintenance = truth(n.attributes["maintenance"])
+	inCluster := truth(state.Attr("in_ccm")) || number(state.Attr("in_ccm"), 0) > 1
+	peer := state.Attr("crmd") == "online" || number(state.Attr("crmd"), 0) > 1
+	join, expected := state.Attr("join"), state.Attr("expected")
+	if d.options.fencing {
+		n.judge(inCluster, peer, join, expected, state.Has("in_ccm"))
+	} else {
+		n.judgeUnfenced(inCluster, peer, join, expected)
+	}
+}
+
+// judge decides what a node's state is where nodes can be fenced.
+func (n *node) judge(in, peer bool, join, expected string, known bool) {
+	terminate := truth(n.attributes["terminate"]) || number(n.attributes["terminate"], 0) > 0
+	doom := func(why string) { n.unclean, n.fence = true, why }
+	n.online = in && peer
+	switch {
+	case n.shutdown:
+		n.online = peer
+	case !known:
+		doom("it was never seen")
+	case join == "nack":
+		doom("it may not join")
+	case !terminate && (expected == "down" || expected == ""):
+		n.standby = n.standby || in || peer
+		n.pending = in || peer
+	case terminate && join == "down" && !in && !peer:
+	case !in:
+		doom("it is no longer part of the cluster")
+	case !peer:
+		doom("its cluster processes are gone")
+	case terminate:
+		doom("its end was asked for")
+	case join == "member":
+	case join == "pending":
+		n.standby, n.pending = true, true
+	default:
+		doom("its state is not known")
+	}
+}
+
+// judgeUnfenced does the same where they cannot.
+func (n *node) judgeUnfenced(in, peer bool, join, expected string) {
+	switch {
+	case !in:
+	case peer && join == "member":
+		n.online = true
+	case peer:
+	case expected != "member":
+	default:
+		n.unclean = true
+	}
+}
+
+// health applies the strategy for nodes whose health attributes are not green.
+func (d *document) health() {
+	strategy := d.props.get("node-health-strategy")
+	if strategy == "" || strategy == "none" {
+		return
+	}
+	value := func(color string, byDefault int) int { return score(d.props.get("node-health-"+color), byDefault) }
+	green, yellow, red := value("green", 0), value("yellow", 0), value("red", -place.Inf)
+	base := 0
+	switch strategy {
+	case "migrate-on-red":
+		green, yellow, red = 0, 0, -place.Inf
+	case "only-green":
+		green, yellow, red = 0, -place.Inf, -place.Inf
+	case "progressive":
+		base = value("base", 0)
+	case "custom":
+		return
+	}
+	for _, n := range d.nodes {
+		sum, worst := base, 0
+		for _, k := range slices.Sorted(maps.Keys(n.attributes)) {
+			v := n.attributes[k]
+			if !strings.HasPrefix(k, "#health") {
+				continue
+			}
+			s := 0
+			switch v {
+			case "green":
+				s = green
+			case "yellow":
+				s = yellow
+			case "red":
+				s = red
+			default:
+				s = score(v, 0)
+			}
+			worst = min(worst, s)
+			sum = place.Sum(sum, s)
+		}
+		if strategy != "progressive" {
+			sum = worst
+		}
+		if sum != 0 {
+			for _, r := range d.top {
+				d.locations = append(d.locations, location{resource: r, by: map[*node]int{n: sum}})
+			}
+		}
+	}
+}

@@ -1,0 +1,457 @@
+package crm
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/cib"
+)
+
+// replay is the state of one resource on one node while its history is read.
+type replay struct {
+	*document
+	r     *resource
+	n     *node
+	role  place.Role
+	worst failure
+	known bool
+	// lastFailed is the operation whose failure counts now.
+	lastFailed operation
+	hasFailed  bool
+}
+
+// take lets one operation act.
+func (p *replay) take(op operation) {
+	if op.task == "notify" || op.task == "meta-data" || op.status == statusCancelled {
+		return
+	}
+	probe := op.task == "monitor" && op.interval == 0
+	if op.status == statusPending {
+		p.pending(op)
+		return
+	}
+	expired := p.expired(op, probe)
+	op = p.remap(op, probe, expired)
+	if !probe || op.status == statusDone || op.code == codeNotRunning {
+		p.known = true
+	}
+	if expired && op.want >= 0 && op.code != op.want {
+		if op.interval == 0 || p.n.online && !p.n.unclean {
+			return
+		}
+	}
+	if op.status == statusDone {
+		p.succeeded(op, op.code)
+		return
+	}
+	p.failed(op, probe)
+}
+
+// remap finds what an exit code means for the operation.
+func (p *replay) remap(op operation, probe, expired bool) operation {
+	switch op.code {
+	case codeDegraded:
+		op.code = codeOK
+	case codeDegradedPrim:
+		op.code = codePrimary
+	}
+	if op.status == statusDone && op.want >= 0 && op.code != op.want {
+		op.status = statusError
+	}
+	if op.want >= 0 && op.code == op.want && (op.status == statusError || op.status == statusDone) {
+		op.status = statusDone
+	}
+	switch op.code {
+	case codeOK:
+		if probe && op.want == codeNotRunning {
+			op.status = statusDone
+		}
+	case codeNotRunning:
+		if probe || op.want == op.code || p.r.unmanaged {
+			op.status = statusDone
+			p.role = place.Stopped
+			p.worst = failIgnore
+			p.r.next = place.Any
+		}
+	case codePrimary:
+		if probe && op.code != op.want {
+			op.status = statusDone
+		}
+		p.role = place.Primary
+	case codeFailedPrimary:
+		if !expired {
+			op.status = statusError
+			if op.want == op.code {
+				op.status = statusDone
+			}
+		}
+		p.role = place.Primary
+	case 6:
+		op.status = statusFatal
+	case 3:
+		if op.interval > 0 {
+			op.status = statusUnsupported
+			break
+		}
+		op.status = statusHard
+	case 2, 4, 5:
+		if op.status == statusNotInstalled {
+			break
+		}
+		if op.task != "stop" || p.canFence(p.n) {
+			op.status = statusHard
+		}
+	default:
+		if op.status == statusDone {
+			op.status = statusError
+		}
+	}
+	return op
+}
+
+// canFence reports whether the cluster could fence the node now.
+func (d *document) canFence(n *node) bool {
+	o := d.options
+	return o.fencing && o.devices && (o.quorum || o.quorumPolicy == "ignore" || n.online)
+}
+
+func (p *replay) pending(op operation) {
+	switch op.task {
+	case "start":
+		p.r.starting = true
+		p.activate()
+	case "promote":
+		p.role = place.Primary
+	}
+}
+
+// activate says that it runs, if it did not before.
+func (p *replay) activate() {
+	if p.role >= place.Started {
+		return
+	}
+	p.role = place.Started
+	if p.r.promotable() {
+		p.role = place.Replica
+	}
+}
+
+// succeeded lets an operation act whose result was good, or counts as such.
+func (p *replay) succeeded(op operation, code int) {
+	clear := false
+	switch {
+	case code == codeNotRunning:
+		clear = true
+		if op.task == "monitor" || op.task == "stop" {
+			p.role = place.Stopped
+		}
+	case code == 5:
+		p.role = place.Stopped
+	case op.task == "monitor":
+		clear = p.hasFailed && p.lastFailed.task == op.task && p.lastFailed.interval == op.interval
+		p.activate()
+	case op.task == "start", op.task == "migrate_from":
+		p.role, clear = place.Started, true
+		if p.r.promotable() {
+			p.role = place.Replica
+		}
+	case op.task == "stop", op.task == "migrate_to":
+		p.role, clear = place.Stopped, true
+	case op.task == "promote":
+		p.role, clear = place.Primary, true
+	case op.task == "demote":
+		clear = p.worst == failDemote
+		p.role = place.Replica
+	default:
+		p.activate()
+	}
+	if !clear {
+		return
+	}
+	switch p.worst {
+	case failStop, failFence, failMigrate, failStandby:
+	default:
+		p.worst = failIgnore
+		p.r.next = place.Any
+	}
+}
+
+// failed lets an operation act whose result was bad.
+func (p *replay) failed(op operation, probe bool) {
+	how := p.onFail(op)
+	if how == failIgnore && op.status == statusNotInstalled {
+		how = failRecover
+	}
+	if how == failIgnore {
+		p.r.ignoreFailure = true
+		code := op.want
+		if code < 0 {
+			code = codeOK
+		}
+		p.succeeded(op, code)
+		return
+	}
+	p.hasFailed, p.lastFailed = true, op
+	p.worst = max(p.worst, how)
+	switch op.task {
+	case "stop":
+		p.ban(p.n, "stop")
+		p.r.stopFailed = true
+	case "promote":
+		p.role = place.Primary
+	case "demote":
+		switch {
+		case how == failBlock:
+			p.role = place.Primary
+			p.r.next = place.Stopped
+		case op.code == codeNotRunning:
+			p.role = place.Stopped
+		default:
+			p.role = place.Replica
+		}
+	}
+	if probe && op.code == 5 {
+		p.role = place.Stopped
+	} else {
+		p.activate()
+	}
+	if how == failStop {
+		p.r.next = place.Stopped
+		p.banEverywhere()
+	}
+	switch op.status {
+	case statusHard, statusNotInstalled:
+		p.ban(p.n, "hard")
+	case statusFatal:
+		p.banEverywhere()
+	}
+}
+
+// banned is the resource that a failure keeps away: all of an anonymous clone.
+func (p *replay) banned() *resource {
+	if p.r.anonymous() {
+		return p.r.clone()
+	}
+	return p.r
+}
+
+func (p *replay) ban(n *node, _ string) {
+	p.r.bans[n] = -place.Inf
+	if b := p.banned(); b != p.r && p.hasFailed && p.lastFailed.task != "stop" {
+		b.bans[n] = -place.Inf
+	}
+}
+
+func (p *replay) banEverywhere() {
+	for _, n := range p.nodes {
+		p.banned().bans[n] = -place.Inf
+	}
+}
+
+// settle takes over what the history came to.
+func (p *replay) settle() {
+	r, n := p.r, p.n
+	worst := p.worst
+	if n.unclean {
+		worst = failIgnore
+	}
+	running := p.role >= place.Started
+	switch worst {
+	case failDemote:
+		r.failed, r.onlyDemote = true, true
+	case failFence:
+		n.unclean, n.fence = true, r.id+" failed there"
+	case failStandby:
+		n.standby, n.failStandby = true, true
+	case failBlock:
+		r.unmanaged, r.blocked = true, true
+	case failMigrate:
+		p.ban(n, "migrate")
+	case failStop:
+		r.next = place.Stopped
+	case failRecover:
+		r.failed = r.failed || running
+	default:
+	}
+	if !running {
+		return
+	}
+	p.running()
+	r.failed = r.failed || p.worst != failIgnore && worst != failIgnore
+}
+
+// running notes that the resource runs on the node.
+func (p *replay) running() {
+	r, n := p.r, p.n
+	if r.on(n) {
+		return
+	}
+	r.at = append(r.at, n)
+	if n.maintenance {
+		r.unmanaged = true
+	}
+	if r.unmanaged || len(r.at) < 2 {
+		return
+	}
+	switch r.multiple {
+	case "stop_only":
+		r.next, r.target = place.Stopped, place.Stopped
+	case "block":
+		r.unmanaged, r.blocked = true, true
+		if up := r.parent; up != nil && up.kind == place.Stack && up.multiple == "block" {
+			for _, sibling := range up.children {
+				sibling.unmanaged, sibling.blocked = true, true
+			}
+		}
+	}
+}
+
+// onFail says what a failure of the operation leads to.
+func (p *replay) onFail(op operation) failure {
+	value := p.operationMeta(op).get("on-fail")
+	switch value {
+	case "block":
+		return failBlock
+	case "fence":
+		if p.options.fencing {
+			return failFence
+		}
+		return failStop
+	case "standby":
+		if op.task != "stop" {
+			return failStandby
+		}
+	case "ignore", "nothing":
+		return failIgnore
+	case "migrate":
+		return failMigrate
+	case "stop":
+		return failStop
+	case "restart":
+		return failRecover
+	case "demote":
+		return failDemote
+	}
+	if op.task == "stop" {
+		if p.options.fencing {
+			return failFence
+		}
+		return failBlock
+	}
+	return failRecover
+}
+
+// operationMeta returns what the configuration says of an operation.
+func (p *replay) operationMeta(op operation) attrs {
+	out := attrs{}
+	for _, e := range p.configuredOps() {
+		if e.Attr("name") != op.task || duration(e.Attr("interval")) != op.interval || !isSet(e.Attr("enabled"), true) {
+			continue
+		}
+		for _, k := range [...]string{"on-fail", "role", "timeout"} {
+			if e.Has(k) {
+				out[k] = e.Attr(k)
+			}
+		}
+		out.fill(p.sets(e, "meta_attributes", nil))
+		break
+	}
+	out.fill(p.sets(p.opDef, "meta_attributes", &subject{resource: p.r, op: op.task, interval: op.interval}))
+	return out
+}
+
+func (p *replay) configuredOps() []*cib.Element {
+	ops := p.r.elem.Child("operations").All("op")
+	if p.r.agent != p.r.elem {
+		ops = append(slices.Clone(ops), p.r.agent.Child("operations").All("op")...)
+	}
+	return ops
+}
+
+// expired reports whether a failure is so old that it does not count any more.
+func (p *replay) expired(op operation, probe bool) bool {
+	if p.r.expiry <= 0 || !op.hasTime || p.blocksExpiry() {
+		return false
+	}
+	if p.now.Before(op.at.Add(p.r.expiry)) {
+		return false
+	}
+	if p.failCount(p.r, p.n, false) > 0 && p.failCount(p.r, p.n, true) > 0 {
+		return false
+	}
+	if probe {
+		switch op.code {
+		case codeOK, codeNotRunning, codePrimary, codeDegraded, codeDegradedPrim:
+			return false
+		}
+	}
+	return true
+}
+
+// blocksExpiry reports whether a failed operation that blocks keeps all of the
+// resource's failures from being forgotten.
+func (p *replay) blocksExpiry() bool {
+	for _, e := range p.configuredOps() {
+		if e.Attr("on-fail") != "block" {
+			continue
+		}
+		name, interval := e.Attr("name"), duration(e.Attr("interval"))
+		for _, list := range p.n.history.All("lrm_resource") {
+			base, _, _ := cutNumber(list.ID())
+			if list.ID() != p.r.id && base != p.r.base {
+				continue
+			}
+			for _, op := range p.operations(list) {
+				if op.task == name && op.interval == interval && op.want >= 0 && op.code != op.want && op.status != statusPending {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// failCount returns how often a resource failed on a node. With expiry, what is
+// too old does not count.
+func (d *document) failCount(r *resource, n *node, expiry bool) int {
+	sum := 0
+	var last time.Time
+	for name, value := range n.attributes {
+		switch {
+		case d.concerns(name, "fail-count-", r):
+			sum = place.Sum(sum, score(value, 0))
+		case d.concerns(name, "last-failure-", r):
+			if t, ok := moment(value); ok && t.After(last) {
+				last = t
+			}
+		}
+	}
+	if expiry && sum > 0 && r.expiry > 0 && !last.IsZero() && d.now.After(last.Add(r.expiry)) {
+		if p := (&replay{document: d, r: r, n: n}); !p.blocksExpiry() {
+			return 0
+		}
+	}
+	return sum
+}
+
+// concerns reports whether a node's attribute counts failures of the resource:
+// prefix, name, for an anonymous clone the instance's number, and the operation.
+func (d *document) concerns(name, prefix string, r *resource) bool {
+	rest, ok := strings.CutPrefix(name, prefix)
+	if !ok {
+		return false
+	}
+	if i := strings.LastIndexByte(rest, '#'); i >= 0 {
+		rest = rest[:i]
+	}
+	if rest == r.id || rest == r.base && (r.anonymous() || r.clone() == nil) {
+		return true
+	}
+	if r.anonymous() {
+		base, _, numbered := cutNumber(rest)
+		return numbered && base == r.base
+	}
+	return false
+}

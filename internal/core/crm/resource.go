@@ -1,0 +1,305 @@
+package crm
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/cib"
+)
+
+// resource is a primitive, a group, a clone, or one instance within a clone.
+type resource struct {
+	id    string // unique: instances carry their number
+	base  string // as in the configuration
+	kind  place.Kind
+	agent *cib.Element // of primitives: where class, provider and type are
+	elem  *cib.Element
+
+	parent   *resource
+	children []*resource
+	meta     attrs
+	params   attrs
+	set      place.Set
+	rules
+
+	state
+}
+
+// rules are what a resource's meta attributes say.
+type rules struct {
+	priority  int
+	sticky    int
+	threshold int // 0: none
+	expiry    time.Duration
+	target    place.Role
+	multiple  string // what to do if it is active on several nodes
+	needs     string // nothing, quorum, fencing
+	unordered bool
+	loose     bool
+	minimum   int // of a clone: instances that others may count on
+	demand    attrs
+	critical  bool
+}
+
+// state is what the history says of a resource.
+type state struct {
+	at            []*node
+	known         map[*node]bool
+	role          place.Role
+	next          place.Role
+	unmanaged     bool
+	blocked       bool
+	failed        bool
+	stopFailed    bool
+	ignoreFailure bool
+	orphan        bool
+	starting      bool // a start is under way
+	onlyDemote    bool // the failure asks for no more than losing the role
+	item          int
+	bans          map[*node]int
+	historyOn     map[*node]string // the name it has there
+}
+
+func (d *document) readResources(e *cib.Element) {
+	for _, c := range e.All("primitive", "group", "clone", "master", "bundle") {
+		if c.Name == "bundle" {
+			d.note("bundle %s: bundles are left out", c.ID())
+			continue
+		}
+		if r := d.resource(c, nil, -1); r != nil {
+			d.top = append(d.top, r)
+		}
+	}
+}
+
+// resource reads a resource and all below it. Within a clone, instance is the
+// number of the copy; -1 elsewhere.
+func (d *document) resource(e *cib.Element, parent *resource, instance int) *resource {
+	if len(d.all) >= maxResources {
+		d.note("resource %s: there are more than %d", e.ID(), maxResources)
+		return nil
+	}
+	r := &resource{id: e.ID(), base: e.ID(), elem: e, parent: parent, agent: e}
+	r.item = place.Nowhere
+	if instance >= 0 {
+		r.id = fmt.Sprintf("%s:%d", e.ID(), instance)
+	}
+	if e.Has("template") {
+		r.agent = d.byID[e.Attr("template")]
+	}
+	d.readMeta(r)
+	d.readRules(r)
+	d.all = append(d.all, r)
+	d.byName[r.id] = r
+	if d.byName[r.base] == nil {
+		d.byName[r.base] = r
+	}
+	switch e.Name {
+	case "group":
+		r.kind = place.Stack
+		for _, c := range e.All("primitive") {
+			if child := d.resource(c, r, instance); child != nil {
+				r.children = append(r.children, child)
+			}
+		}
+	case "clone", "master":
+		r.kind = place.Copies
+		d.readClone(r)
+	default:
+		if r.agent.Attr("class") == "stonith" {
+			d.options.devices = true
+		}
+	}
+	return r
+}
+
+// maxResources bounds the resources, instances included.
+const maxResources = 20_000
+
+// maxCopies bounds the instances of one clone.
+const maxCopies = 1_000
+
+func (d *document) readClone(r *resource) {
+	inner := r.elem.All("primitive", "group")
+	if len(inner) == 0 {
+		return
+	}
+	m := r.meta
+	limit := number(m.get("clone-max"), len(d.nodes))
+	r.set = place.Set{
+		Max:        max(0, min(limit, maxCopies)),
+		PerNode:    max(0, number(m.get("clone-node-max"), 1)),
+		Roles:      r.elem.Name == "master" || truth(m.get("promotable")),
+		Unique:     truth(m.get("globally-unique")),
+		Interleave: truth(m.get("interleave")),
+	}
+	r.minimum = number(m.get("clone-min"), 0)
+	if !r.set.Unique {
+		r.set.PerNode = min(r.set.PerNode, 1)
+	}
+	if r.set.Roles {
+		r.set.Primaries = number(m.get("promoted-max", "master-max"), 1)
+		r.set.PrimariesPerNode = number(m.get("promoted-node-max", "master-node-max"), 1)
+	}
+	for i := range max(1, r.set.Max) {
+		if child := d.resource(inner[0], r, i); child != nil {
+			r.children = append(r.children, child)
+		}
+	}
+}
+
+// grow adds an instance to a clone that has more running than it should.
+func (d *document) grow(clone *resource) *resource {
+	inner := clone.elem.All("primitive", "group")
+	if len(inner) == 0 || len(clone.children) >= maxCopies {
+		return nil
+	}
+	child := d.resource(inner[0], clone, len(clone.children))
+	if child != nil {
+		clone.children = append(clone.children, child)
+		child.walk(func(r *resource) { r.orphan = true })
+	}
+	return child
+}
+
+// walk calls visit for the resource and all below it.
+func (r *resource) walk(visit func(*resource)) {
+	visit(r)
+	for _, c := range r.children {
+		c.walk(visit)
+	}
+}
+
+func (d *document) readMeta(r *resource) {
+	about := &subject{resource: r}
+	r.params = d.sets(r.elem, "instance_attributes", about)
+	r.meta = d.sets(r.elem, "meta_attributes", about)
+	r.demand = d.sets(r.elem, "utilization", about)
+	if r.agent != r.elem {
+		r.meta.fill(d.sets(r.agent, "meta_attributes", about))
+		r.params.fill(d.sets(r.agent, "instance_attributes", about))
+		r.demand.fill(d.sets(r.agent, "utilization", about))
+	}
+	if r.parent != nil {
+		r.meta.fill(r.parent.meta)
+	}
+	r.meta.fill(d.sets(d.rscDef, "meta_attributes", about))
+}
+
+func (d *document) readRules(r *resource) {
+	m := r.meta
+	r.priority = score(m.get("priority"), 0)
+	r.sticky = score(m.get("resource-stickiness"), 0)
+	if !m.has("resource-stickiness") && r.inUniqueOrAnyClone() {
+		r.sticky = 1
+	}
+	r.threshold = threshold(m.get("migration-threshold"))
+	r.expiry = duration(m.get("failure-timeout"))
+	r.multiple = m.get("multiple-active")
+	r.needs = m.get("requires")
+	r.unordered = !isSet(m.get("ordered"), true)
+	r.loose = !isSet(m.get("collocated"), true)
+	r.critical = isSet(m.get("critical"), true)
+	r.unmanaged = !isSet(m.get("is-managed"), true) || truth(m.get("maintenance"))
+	if d.options.maintenance {
+		r.unmanaged = true
+	}
+	r.known, r.bans, r.historyOn = map[*node]bool{}, map[*node]int{}, map[*node]string{}
+	r.target = r.targetRole(m.get("target-role"))
+	r.role = place.Stopped
+	r.next = r.target
+}
+
+func (a attrs) has(k string) bool { _, ok := a[k]; return ok }
+
+// inUniqueOrAnyClone reports whether the resource is part of a clone, whose
+// instances stay by default.
+func (r *resource) inUniqueOrAnyClone() bool {
+	for p := r.parent; p != nil; p = p.parent {
+		if p.kind == place.Copies || p.elem.Name == "clone" || p.elem.Name == "master" {
+			return true
+		}
+	}
+	return r.elem.Name == "clone" || r.elem.Name == "master"
+}
+
+// threshold reads after how many failures a node is given up; 0: never.
+func threshold(s string) int {
+	switch {
+	case s == "", strings.EqualFold(s, "INFINITY"):
+		return place.Inf
+	}
+	return max(0, number(s, 0))
+}
+
+// targetRole reads what the resource shall be at most. Whatever says "as much
+// as possible" is no limit.
+func (r *resource) targetRole(s string) place.Role {
+	switch strings.ToLower(s) {
+	case "stopped":
+		return place.Stopped
+	case "unpromoted", "slave":
+		if r.promotable() {
+			return place.Replica
+		}
+	}
+	return place.Any
+}
+
+// clone returns the clone that the resource is or is in, nil if there is none.
+func (r *resource) clone() *resource {
+	for p := r; p != nil; p = p.parent {
+		if p.kind == place.Copies || p.elem.Name == "clone" || p.elem.Name == "master" {
+			return p
+		}
+	}
+	return nil
+}
+
+func (r *resource) promotable() bool {
+	c := r.clone()
+	return c != nil && (c.elem.Name == "master" || truth(c.meta.get("promotable")))
+}
+
+// anonymous reports whether the resource is in a clone whose instances are all
+// the same.
+func (r *resource) anonymous() bool {
+	c := r.clone()
+	return c != nil && c != r && !truth(c.meta.get("globally-unique"))
+}
+
+// expand fills in what an attribute's name says of the resource.
+func (r *resource) expand(name string) string { return strings.ReplaceAll(name, "%@", r.base) }
+
+// leaves returns the primitives of the resource, in order.
+func (r *resource) leaves() []*resource {
+	if r.kind == place.One {
+		return []*resource{r}
+	}
+	var out []*resource
+	for _, c := range r.children {
+		out = append(out, c.leaves()...)
+	}
+	return out
+}
+
+// is on reports whether the resource runs on the node.
+func (r *resource) on(n *node) bool { return slices.Contains(r.at, n) }
+
+// score reads a score.
+func score(s string, byDefault int) int {
+	switch strings.ToUpper(strings.TrimSpace(s)) {
+	case "":
+		return byDefault
+	case "INFINITY", "+INFINITY":
+		return place.Inf
+	case "-INFINITY":
+		return -place.Inf
+	case "RED", "YELLOW", "GREEN":
+		return 0
+	}
+	return max(-place.Inf, min(place.Inf, number(s, byDefault)))
+}

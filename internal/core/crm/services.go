@@ -1,0 +1,311 @@
+package crm
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/core/step"
+	"github.com/keelson/keelson/internal/model/cib"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Import writes services for what of a cluster's configuration they can say, and
+// a note for everything that they do not. A group becomes one service whose parts
+// are its members. A resource whose agent has no counterpart among the kinds of
+// parts is left out, with a note.
+func Import(root *cib.Element, now time.Time) ([]spec.Service, []string) {
+	d := open(root, now)
+	constraints := root.Child("configuration").Child("constraints")
+	d.readLocations(constraints)
+	w := &writer{document: d, names: map[*resource]spec.ServiceName{}, services: map[*resource]*spec.Service{}}
+	for _, r := range d.top {
+		if !r.orphan {
+			w.service(r)
+		}
+	}
+	w.placing()
+	for _, c := range d.readColocations(constraints) {
+		w.colocation(c)
+	}
+	for _, o := range d.readOrders(constraints) {
+		w.order(o)
+	}
+	w.cluster()
+	var out []spec.Service
+	for _, r := range d.top {
+		if s := w.services[r]; s != nil {
+			out = append(out, *s)
+		}
+	}
+	return out, d.not
+}
+
+// writer turns resources into services.
+type writer struct {
+	*document
+	names    map[*resource]spec.ServiceName
+	services map[*resource]*spec.Service
+}
+
+// service writes one resource that is in no other.
+func (w *writer) service(r *resource) {
+	name := w.name(r)
+	if r.agent.Attr("class") == "stonith" {
+		w.note("primitive %s: fence devices are left out", r.id)
+		return
+	}
+	s := &spec.Service{Name: name, Priority: max(-spec.MaxPriority, min(spec.MaxPriority, r.priority))}
+	members := w.distinct(r)
+	for _, m := range members {
+		part, ok := w.part(m)
+		if !ok {
+			return
+		}
+		s.Parts = append(s.Parts, part)
+	}
+	if len(members) == 0 {
+		w.note("%s %s: it is empty", r.elem.Name, r.id)
+		return
+	}
+	if r.kind == place.Copies {
+		s.Copies = &spec.Copies{Count: min(r.set.Max, spec.MaxCopies), PerNode: r.set.PerNode, Unique: r.set.Unique, Primaries: r.set.Primaries}
+		if !r.meta.has("clone-max") {
+			s.Copies.Count = 0
+		}
+		if r.set.PerNode == 1 {
+			s.Copies.PerNode = 0
+		}
+	}
+	s.Stopped = r.target == place.Stopped
+	s.Maintenance = r.unmanaged
+	sticky := min(spec.MaxScore, max(0, r.sticky))
+	s.Place.Stickiness = &sticky
+	if r.threshold < place.Inf && r.threshold > 0 {
+		n := min(spec.MaxRestarts, r.threshold-1)
+		s.Failover.Restarts = &n
+	}
+	if r.expiry >= spec.MinWithin && r.expiry <= spec.MaxWithin {
+		s.Failover.Within = spec.Duration(r.expiry)
+	}
+	for _, m := range members {
+		w.demands(s, m)
+		w.operations(m)
+	}
+	w.services[r] = s
+}
+
+// name makes a service's name of a resource's id.
+func (w *writer) name(r *resource) spec.ServiceName {
+	text := strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			return c
+		case c >= 'A' && c <= 'Z':
+			return c + 'a' - 'A'
+		}
+		return '-'
+	}, r.id)
+	text = strings.Trim(text, "-")
+	if text == "" {
+		text = "service"
+	}
+	text = strings.Trim(text[:min(len(text), spec.MaxName-4)], "-")
+	name := text
+	for n := 2; slices.ContainsFunc(w.top, func(o *resource) bool { return w.names[o] == spec.ServiceName(name) }); n++ {
+		name = fmt.Sprintf("%s-%d", text, n)
+	}
+	w.names[r] = spec.ServiceName(name)
+	return spec.ServiceName(name)
+}
+
+// part writes a primitive as a part.
+func (w *writer) part(r *resource) (spec.Part, bool) {
+	class, kind := r.agent.Attr("class"), r.agent.Attr("type")
+	if class == "ocf" && (kind == "IPaddr2" || kind == "IPaddr") {
+		bits := r.params.get("cidr_netmask")
+		ip, err := netip.ParseAddr(r.params.get("ip"))
+		if err == nil {
+			length := ip.BitLen()
+			if bits != "" {
+				length = number(bits, length)
+			}
+			if prefix, err := ip.Prefix(length); err == nil {
+				w.params(r, "ip", "cidr_netmask", "nic")
+				return spec.Part{Address: &spec.Address{
+					Prefix: fmt.Sprintf("%s/%d", ip, prefix.Bits()), Interface: r.params.get("nic"),
+				}}, true
+			}
+		}
+		w.note("primitive %s: its address %q is not understood", r.base, r.params.get("ip"))
+		return spec.Part{}, false
+	}
+	if class == "ocf" && kind == "anything" && strings.HasPrefix(r.params.get("binfile"), "/") {
+		w.params(r, "binfile", "cmdline_options", "user", "workdir")
+		return spec.Part{Exec: &spec.Exec{
+			Command: append([]string{r.params.get("binfile")}, strings.Fields(r.params.get("cmdline_options"))...),
+			User:    r.params.get("user"), Dir: r.params.get("workdir"),
+		}}, true
+	}
+	agent := strings.Trim(class+":"+r.agent.Attr("provider")+":"+kind, ":")
+	w.note("primitive %s: no kind of part does what %s does, so its service is not written", r.base, strings.ReplaceAll(agent, "::", ":"))
+	return spec.Part{}, false
+}
+
+// params notes the parameters of a resource that are not taken over.
+func (w *writer) params(r *resource, known ...string) {
+	for _, k := range sortedKeys(r.params) {
+		if !slices.Contains(known, k) {
+			w.note("primitive %s: its parameter %s is left out", r.base, k)
+		}
+	}
+}
+
+// demands adds what a resource uses of the nodes' capacity.
+func (w *writer) demands(s *spec.Service, r *resource) {
+	for _, unit := range sortedKeys(r.demand) {
+		n := number(r.demand[unit], 0)
+		if n <= 0 {
+			continue
+		}
+		if s.Needs == nil {
+			s.Needs = map[string]int{}
+		}
+		s.Needs[unit] += n
+	}
+}
+
+// operations notes what the operations say that services do not.
+func (w *writer) operations(r *resource) {
+	for _, op := range r.elem.Child("operations").All("op") {
+		if v := op.Attr("on-fail"); v != "" && v != "restart" {
+			w.note("primitive %s: on-fail=%s of %s is left out", r.base, v, op.Attr("name"))
+		}
+		if op.Attr("name") == "monitor" {
+			w.note("primitive %s: its monitor every %s is left out: write a check", r.base, op.Attr("interval"))
+		}
+	}
+}
+
+// placing writes the locations.
+func (w *writer) placing() {
+	for _, l := range w.locations {
+		s := w.services[l.resource]
+		if s == nil {
+			w.note("a location of %s is left out", l.resource.id)
+			continue
+		}
+		for _, n := range w.nodes {
+			v, named := l.by[n]
+			name := spec.NodeName(strings.ToLower(n.name))
+			switch {
+			case !named || v == 0:
+			case l.primary:
+				s.Place.Prefer = append(s.Place.Prefer, spec.Preference{Node: name, Score: v, Role: spec.RolePrimary})
+			case v <= -place.Inf:
+				if !slices.Contains(s.Place.Never, name) {
+					s.Place.Never = append(s.Place.Never, name)
+				}
+			default:
+				s.Place.Prefer = append(s.Place.Prefer, spec.Preference{Node: name, Score: v})
+			}
+		}
+	}
+	for _, c := range w.root.Child("configuration").Child("constraints").All("rsc_location") {
+		if c.Child("rule") != nil {
+			w.note("rsc_location %s: its rule is written as what it gives for the nodes as they are now", c.ID())
+		}
+	}
+}
+
+func roleOf(r place.Role) spec.Role {
+	switch r {
+	case place.Primary:
+		return spec.RolePrimary
+	case place.Replica:
+		return spec.RoleReplica
+	default:
+	}
+	return ""
+}
+
+func (w *writer) colocation(c pull) {
+	item, with := w.services[c.item.outer()], w.services[c.with.outer()]
+	if item == nil || with == nil {
+		w.note("rsc_colocation %s: it is left out, with what it is about", c.name)
+		return
+	}
+	if c.score == 0 {
+		w.note("rsc_colocation %s: its score of 0 changes nothing", c.name)
+		return
+	}
+	item.Place.Near = append(item.Place.Near, spec.Near{
+		Service: with.Name, Score: c.score, Role: roleOf(c.withRole), As: roleOf(c.itemRole), Same: labelOf(c.attribute),
+	})
+	if c.weak {
+		w.note("rsc_colocation %s: influence=false is left out", c.name)
+	}
+}
+
+func labelOf(attribute string) string {
+	if strings.HasPrefix(attribute, "#") {
+		return ""
+	}
+	return attribute
+}
+
+// outer is the resource at the top that r is in.
+func (r *resource) outer() *resource {
+	for r.parent != nil {
+		r = r.parent
+	}
+	return r
+}
+
+func (w *writer) order(o order) {
+	then := w.services[o.then.outer()]
+	for _, f := range o.first {
+		first := w.services[f.outer()]
+		switch {
+		case then == nil || first == nil:
+			w.note("an order of %s before %s is left out, with what it is about", f.id, o.then.id)
+		case o.rule.Any || o.rule.Apart || o.rule.FirstDo != step.Start && o.rule.FirstDo != step.Promote || o.rule.ThenDo != step.Start:
+			w.note("the order of %s before %s: services cannot say it", f.id, o.then.id)
+		default:
+			after := spec.After{Service: first.Name, Optional: o.rule.Optional, OneWay: !o.rule.Symmetric}
+			if o.rule.FirstDo == step.Promote {
+				after.Role = spec.RolePrimary
+			}
+			then.After = append(then.After, after)
+		}
+	}
+}
+
+// cluster notes the options of the cluster that services do not say.
+func (w *writer) cluster() {
+	known := []string{"stonith-enabled", "fencing-enabled", "dc-version", "cluster-infrastructure", "cluster-name", "have-watchdog", "last-lrm-refresh"}
+	for _, k := range sortedKeys(w.props) {
+		if !slices.Contains(known, k) {
+			w.note("the cluster's option %s=%s is left out", k, w.props[k])
+		}
+	}
+	for _, n := range w.nodes {
+		if len(n.utilization) > 0 {
+			w.note("node %s: its capacity is left out: give the node labels such as %s/%s=%s", n.name, spec.CapacityLabel,
+				sortedKeys(n.utilization)[0], n.utilization[sortedKeys(n.utilization)[0]])
+		}
+	}
+}
+
+func sortedKeys(a attrs) []string {
+	out := make([]string, 0, len(a))
+	for k := range a {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, cmp.Compare[string])
+	return out
+}

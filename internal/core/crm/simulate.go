@@ -1,0 +1,140 @@
+package crm
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/core/step"
+	"github.com/keelson/keelson/internal/model/cib"
+)
+
+// Seat is where instances of a resource run: how many of one role on one node.
+type Seat struct {
+	Count int    `json:"count"`
+	Node  string `json:"node"`
+	Role  string `json:"role"`
+}
+
+// Outcome is what an imported cluster is and what it would become.
+type Outcome struct {
+	// Before and After, by resource as the configuration names it, are sorted by
+	// node and role. A resource that runs nowhere has an empty list.
+	Before map[string][]Seat `json:"before"`
+	After  map[string][]Seat `json:"after"`
+	// Nodes says how each node is before.
+	Nodes map[string]string `json:"nodes"`
+	// Steps are what would be done, in the order of the waves.
+	Steps []string `json:"steps"`
+	// Why says of each resource that cannot be where it should what is in its way.
+	Why map[string]string `json:"why,omitempty"`
+	// Not lists what of the document is not understood.
+	Not []string `json:"not_understood,omitempty"`
+}
+
+// Simulate decides on a cluster at the time now, unless the document says
+// itself for when it is to be decided on.
+func Simulate(root *cib.Element, now time.Time) Outcome {
+	d := open(root, now)
+	p := d.compile()
+	p.Placed = place.Solve(p.Place)
+	result := step.Plan(p)
+	out := Outcome{
+		Before: map[string][]Seat{}, After: map[string][]Seat{}, Nodes: map[string]string{}, Why: map[string]string{}, Not: d.not,
+	}
+	for _, n := range d.nodes {
+		out.Nodes[n.name] = n.status()
+	}
+	for _, r := range d.all {
+		if r.kind != place.One {
+			continue
+		}
+		before := make([]step.Seat, 0, len(r.at))
+		for _, n := range r.at {
+			before = append(before, step.Seat{Node: n.index, Role: r.role})
+		}
+		d.enter(out.Before, r, before, r.failed)
+		d.enter(out.After, r, result.Final[r.item], r.failed && p.Place.Items[r.item].State.Blocked)
+		if why := result.Blocked[r.item]; why != "" {
+			out.Why[r.id] = why
+		}
+	}
+	for _, wave := range step.Waves(result.Steps, 0) {
+		for _, i := range wave {
+			out.Steps = append(out.Steps, d.say(result.Steps[i]))
+		}
+	}
+	return out
+}
+
+func (d *document) say(s step.Step) string {
+	words := []string{s.Verb.String()}
+	if s.Item != place.Nowhere {
+		words = append(words, d.all[s.Item].id, "on")
+	}
+	return strings.Join(append(words, d.nodes[s.Node].name), " ")
+}
+
+// enter adds seats to those of the resource. Of a replica that has failed no
+// more is told than that it was started.
+func (d *document) enter(to map[string][]Seat, r *resource, seats []step.Seat, failed bool) {
+	name := r.base
+	if r.clone() != nil && !r.anonymous() {
+		name = r.id
+	}
+	list := to[name]
+	if list == nil {
+		list = []Seat{}
+	}
+	for _, s := range seats {
+		role := s.Role
+		if failed && role == place.Replica {
+			role = place.Started
+		}
+		seat := Seat{1, d.nodes[s.Node].name, roleText(role)}
+		at := slices.IndexFunc(list, func(o Seat) bool { return o.Node == seat.Node && o.Role == seat.Role })
+		if at >= 0 {
+			list[at].Count++
+			continue
+		}
+		list = append(list, seat)
+	}
+	slices.SortFunc(list, func(a, b Seat) int {
+		if c := strings.Compare(a.Node, b.Node); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Role, b.Role)
+	})
+	to[name] = list
+}
+
+func roleText(r place.Role) string {
+	switch r {
+	case place.Primary:
+		return "Promoted"
+	case place.Replica:
+		return "Unpromoted"
+	case place.Stopped:
+		return "Stopped"
+	default:
+	}
+	return "Started"
+}
+
+// status is one word for the node.
+func (n *node) status() string {
+	switch {
+	case n.unclean:
+		return "unclean"
+	case n.pending:
+		return "pending"
+	case !n.online:
+		return "offline"
+	case n.maintenance:
+		return "maintenance"
+	case n.standby:
+		return "standby"
+	}
+	return "online"
+}

@@ -1,0 +1,74 @@
+package decide
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// large is a cell that has been placed, and then loses its first node.
+func large(nodes, services int) fact.Snapshot {
+	s := fact.Snapshot{Now: noon, Quorate: true}
+	for i := range nodes {
+		s.Nodes = append(s.Nodes, fact.Node{
+			Name: spec.NodeName(fmt.Sprintf("n%02d", i)), Liveness: fact.Alive,
+			Labels: map[string]string{"rack": fmt.Sprintf("r%d", i/8), "capacity/cpu": "64", "ssd": fmt.Sprint(i%2 == 0)},
+		})
+	}
+	for i := range services {
+		svc := fact.Service{
+			Spec: spec.Service{Name: spec.ServiceName(fmt.Sprintf("s%04d", i)), Needs: map[string]int{"cpu": 1}}, Generation: 1,
+		}
+		if i%5 == 1 {
+			svc.Spec.Place.Apart = []spec.ServiceName{spec.ServiceName(fmt.Sprintf("s%04d", i-1))}
+		}
+		if i%5 == 2 {
+			svc.Spec.Place.Prefer = []spec.Preference{{Label: "ssd=true", Score: 50}}
+		}
+		if i%5 == 3 {
+			svc.Spec.Place.Near = []spec.Near{{Service: spec.ServiceName(fmt.Sprintf("s%04d", i-1)), Score: 20}}
+		}
+		s.Services = append(s.Services, svc)
+	}
+	s = outcome(s, Decide(s))
+	s.Nodes[0].Liveness = fact.Lost
+	return s
+}
+
+// BenchmarkPlacement is the decision alone: who runs what after a node's death.
+func BenchmarkPlacement(b *testing.B) {
+	for _, n := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("32x%d", n), func(b *testing.B) {
+			s := large(32, n)
+			b.ReportAllocs()
+			for b.Loop() {
+				settled(s)
+			}
+		})
+	}
+}
+
+// BenchmarkEngine is the engine alone, on the same cell.
+func BenchmarkEngine(b *testing.B) {
+	p := newPlanner(large(32, 1000), nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		place.Solve(p.problem)
+	}
+}
+
+// BenchmarkDecide is the whole: placement, all succession lists, reasons, steps.
+func BenchmarkDecide(b *testing.B) {
+	for _, n := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("32x%d", n), func(b *testing.B) {
+			s := large(32, n)
+			b.ReportAllocs()
+			for b.Loop() {
+				Decide(s)
+			}
+		})
+	}
+}

@@ -1,0 +1,243 @@
+package decide
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/action"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// compile writes the units in the engine's language.
+func (p *planner) compile() {
+	p.kinds = p.capacityKinds()
+	p.problem = place.Problem{
+		Ties: []place.Tie{place.ByStay, place.ByCrowd, place.ByRoom, place.ByLoad, place.ByNaming},
+		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true,
+	}
+	for _, n := range p.nodes {
+		p.problem.Nodes = append(p.problem.Nodes, place.Node{Name: string(n.Name), Open: true, Room: p.room(n)})
+	}
+	for _, u := range p.units {
+		u.item = len(p.problem.Items)
+		u.demand = p.demand(u)
+		if u.copies != nil {
+			p.compileCopies(u)
+			continue
+		}
+		p.wish(u)
+		p.problem.Items = append(p.problem.Items, p.item(u))
+	}
+	for _, u := range p.units {
+		p.compilePulls(u)
+	}
+}
+
+// stays reports whether the unit is on a node where it may run.
+func (u *unit) stays() bool {
+	return slices.ContainsFunc(u.candidates, func(c candidate) bool { return c.sitting > 0 })
+}
+
+// capacityKinds returns the kinds of unit that are needed and that some node
+// has, sorted. What no node knows of bounds nothing.
+func (p *planner) capacityKinds() []string {
+	known := map[string]bool{}
+	for _, n := range p.nodes {
+		for label := range n.Labels {
+			if kind, is := strings.CutPrefix(label, spec.CapacityLabel+"/"); is {
+				known[kind] = true
+			}
+		}
+	}
+	needed := map[string]bool{}
+	for _, u := range p.units {
+		for _, s := range u.members {
+			for kind := range s.Spec.Needs {
+				needed[kind] = known[kind]
+			}
+		}
+	}
+	maps.DeleteFunc(needed, func(_ string, is bool) bool { return !is })
+	return slices.Sorted(maps.Keys(needed))
+}
+
+func (p *planner) room(n fact.Node) []int {
+	out := make([]int, len(p.kinds))
+	for i, kind := range p.kinds {
+		if v, err := strconv.Atoi(n.Labels[spec.CapacityLabel+"/"+kind]); err == nil {
+			out[i] = v
+		}
+	}
+	return out
+}
+
+func (p *planner) demand(u *unit) []int {
+	if len(p.kinds) == 0 {
+		return nil
+	}
+	out := make([]int, len(p.kinds))
+	for _, s := range u.members {
+		for i, kind := range p.kinds {
+			out[i] += s.Spec.Needs[kind]
+		}
+	}
+	return out
+}
+
+// item writes a unit that runs once.
+func (p *planner) item(u *unit) place.Item {
+	n := len(p.nodes)
+	item := place.Item{
+		Name: string(u.name()), Parent: place.Nowhere, Weight: len(u.members), Priority: u.priority, Demand: u.demand,
+		Score: make([]int, n), Rank: make([]int, n), Named: make([]bool, n),
+		State: place.State{Share: make([]int, n), Role: place.Stopped},
+	}
+	item.Priority = 2 * u.priority
+	if len(p.kinds) > 0 && u.stays() {
+		item.Priority++ // where room is short, who runs keeps it against its equals
+	}
+	for i := range p.nodes {
+		item.Score[i] = -place.Inf
+	}
+	for k := range u.candidates {
+		c := &u.candidates[k]
+		i := c.index
+		item.Score[i], item.Rank[i], item.Named[i] = max(-place.Inf+1, min(place.Inf, c.score)), c.rank(), c.named
+		item.State.Share[i] = c.sitting
+	}
+	for _, name := range u.at {
+		if at := p.index(name); at != place.Nowhere && !slices.Contains(item.State.At, at) {
+			item.State.At = append(item.State.At, at)
+			item.State.Role = place.Started
+		}
+	}
+	if u.left {
+		item.State.Fixed, item.State.Unmanaged = true, true
+	}
+	return item
+}
+
+// rank is what comes before the score: what an operator asked for, and that a
+// suspect node is no refuge.
+func (c *candidate) rank() int {
+	n := 0
+	if !c.wanted {
+		n += 4
+	}
+	if !c.refuge() {
+		n += 2
+	}
+	if c.unwanted {
+		n++
+	}
+	return n
+}
+
+// index returns the index of a node, Nowhere if it is not known.
+func (p *planner) index(name spec.NodeName) int {
+	return slices.IndexFunc(p.nodes, func(n fact.Node) bool { return n.Name == name })
+}
+
+// compilePulls writes what draws the unit's members to others.
+func (p *planner) compilePulls(u *unit) {
+	for _, e := range u.enemies {
+		if e.unit != u && u.item < e.unit.item {
+			p.problem.Pulls = append(p.problem.Pulls, place.Pull{Item: u.item, With: e.unit.item, Score: -place.Inf, Mutual: true})
+		}
+	}
+	for _, s := range u.members {
+		for _, name := range s.Spec.Place.Together {
+			// Two that run once are one unit; copies are where the other is.
+			if other := p.unitOf[name]; other != nil && other != u {
+				p.problem.Pulls = append(p.problem.Pulls, place.Pull{Name: string(s.Spec.Name) + " " + string(name), Item: u.item, With: other.item, Score: place.Inf})
+			}
+		}
+		for _, near := range s.Spec.Place.Near {
+			other := p.unitOf[near.Service]
+			if other == nil || other == u {
+				continue // who does not run draws nobody
+			}
+			p.problem.Pulls = append(p.problem.Pulls, place.Pull{
+				Name: string(s.Spec.Name) + " " + string(near.Service), Item: u.item, With: other.item,
+				Score: max(-place.Inf, min(place.Inf, near.Score)), ItemRole: roleOf(near.As), WithRole: roleOf(near.Role),
+				Class: p.classes(near.Same),
+			})
+		}
+	}
+}
+
+func roleOf(r spec.Role) place.Role {
+	switch r {
+	case spec.RolePrimary:
+		return place.Primary
+	case spec.RoleReplica:
+		return place.Replica
+	}
+	return place.Any
+}
+
+// classes tells which nodes have the same value of a label; nil for no label.
+func (p *planner) classes(label string) []int {
+	if label == "" {
+		return nil
+	}
+	var values []string
+	out := make([]int, len(p.nodes))
+	for i, n := range p.nodes {
+		v, has := n.Labels[label]
+		at := slices.Index(values, v)
+		switch {
+		case !has:
+			at = -1
+		case at < 0:
+			at = len(values)
+			values = append(values, v)
+		}
+		out[i] = at
+	}
+	return out
+}
+
+// place lets the engine choose, and takes over what it chose.
+func (p *planner) place() {
+	placed := place.Solve(p.problem)
+	for _, u := range p.units {
+		switch {
+		case u.copies != nil:
+			p.settleCopies(u, placed)
+		case u.left:
+			p.leave(u)
+		default:
+			p.settle(u, placed[u.item])
+		}
+	}
+}
+
+// leave keeps a unit as it is.
+func (p *planner) leave(u *unit) {
+	s := u.members[0]
+	u.candidates = nil
+	for _, n := range s.Order {
+		if at, known := p.node(n); known && at.Liveness != fact.Lost && !at.Witness && !at.Leaving && !at.Drain {
+			u.order = append(u.order, n)
+		}
+	}
+	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return slices.Contains(u.order, r.Node) })
+	for _, n := range p.nodes {
+		if !slices.Contains(u.order, n.Name) && !slices.ContainsFunc(u.refusals, func(r action.Refusal) bool { return r.Node == n.Name }) {
+			u.refuse(n.Name, "it is left as it is, for maintenance")
+		}
+	}
+	u.why = append(u.why, fmt.Sprintf("%s is left as it is, for maintenance", u.name()))
+}
+
+// inMaintenance reports whether the service is on a node under maintenance.
+func (p *planner) inMaintenance(s fact.Service) bool {
+	n, known := p.node(p.sits(s))
+	return known && n.Maintenance
+}

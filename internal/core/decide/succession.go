@@ -1,0 +1,282 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// domains are the labels that name what fails together, the smallest first.
+var domains = [...]string{"rack", "power", "room", "zone", "site"} //nolint:gochecknoglobals // a constant list
+
+// succession decides who follows whom. All units have their first node by now.
+// For the loss of each node, and of each domain that labels name, it decides
+// again for what was there, while all else stays: so a list holds for the death
+// of any one node or domain, and a dying node's services spread over the others.
+func (p *planner) succession() {
+	followers := p.followers()
+	for _, u := range p.units {
+		p.placeSuccessors(u, followers[u.item])
+	}
+}
+
+// follower is who takes a unit over when nodes are lost.
+type follower struct {
+	lost []spec.NodeName
+	to   spec.NodeName // empty: nobody can
+	what string        // that is lost
+}
+
+// followers decides again for each loss, by item.
+func (p *planner) followers() map[int][]follower {
+	out := make(map[int][]follower)
+	for n := range p.nodes {
+		p.lose([]int{n}, string(p.nodes[n].Name), out)
+	}
+	for _, label := range domains {
+		classes := p.classes(label)
+		seen := map[int]bool{}
+		for _, class := range classes {
+			if class < 0 || seen[class] {
+				continue
+			}
+			seen[class] = true
+			var lost []int
+			for k, other := range classes {
+				if other == class {
+					lost = append(lost, k)
+				}
+			}
+			if len(lost) > 1 && len(lost) < len(p.nodes) {
+				p.lose(lost, label+" "+p.nodes[lost[0]].Labels[label], out)
+			}
+		}
+	}
+	return out
+}
+
+// lose decides for the units whose first node is lost.
+func (p *planner) lose(lost []int, what string, out map[int][]follower) {
+	q := p.problem
+	q.Explain = false
+	q.Ties = []place.Tie{place.ByRoom, place.ByLoad, place.ByFresh, place.ByNaming}
+	q.Nodes = slices.Clone(q.Nodes)
+	q.Items = slices.Clone(q.Items)
+	names := make([]spec.NodeName, 0, len(lost))
+	for _, n := range lost {
+		q.Nodes[n].Open = false
+		names = append(names, p.nodes[n].Name)
+	}
+	var hit []*unit
+	for _, u := range p.units {
+		item := &q.Items[u.item]
+		if u.copies != nil {
+			p.pin(u, q.Items, names)
+			continue
+		}
+		if len(u.order) == 0 {
+			item.Target = place.Stopped
+			item.State = place.State{Role: place.Stopped}
+			continue
+		}
+		if slices.Contains(names, u.order[0]) {
+			hit = append(hit, u)
+			item.Score, item.Rank = p.standing(u)
+			item.Priority = 2 * u.priority
+			item.State = place.State{Role: place.Stopped}
+			continue
+		}
+		item.State = place.State{At: []int{p.index(u.order[0])}, Role: place.Started, Fixed: true, Unmanaged: true}
+	}
+	if len(hit) == 0 {
+		return
+	}
+	placed := place.Solve(q)
+	for _, u := range hit {
+		f := follower{lost: names, what: what}
+		if n := placed[u.item].Node; n != place.Nowhere {
+			f.to = p.nodes[n].Name
+		}
+		out[u.item] = append(out[u.item], f)
+	}
+}
+
+// pin fixes the copies of a unit where they are to be; those on lost nodes are
+// gone.
+func (p *planner) pin(u *unit, items []place.Item, lost []spec.NodeName) {
+	placed := make([]place.Placed, len(items))
+	for i := range placed {
+		placed[i].Node = place.Nowhere
+	}
+	p.placeCopies(u, placed, make([]*unit, len(items)))
+	for _, c := range items[u.item].Children {
+		items[c].State = place.State{Role: place.Stopped, Fixed: true, Unmanaged: true}
+		if n := placed[c].Node; n != place.Nowhere && !slices.Contains(lost, p.nodes[n].Name) {
+			items[c].State.At, items[c].State.Role = []int{n}, placed[c].Role
+		}
+	}
+}
+
+// standing is what speaks for each node whoever is there now and whatever an
+// operator asked for at the moment.
+func (p *planner) standing(u *unit) (score, rank []int) {
+	score, rank = make([]int, len(p.nodes)), make([]int, len(p.nodes))
+	for i := range p.nodes {
+		score[i] = -place.Inf
+	}
+	for _, c := range u.permitted {
+		i := c.index
+		c = c.successor()
+		score[i], rank[i] = max(-place.Inf+1, min(place.Inf, c.score)), c.rank()
+	}
+	return score, rank
+}
+
+// placeSuccessors puts the rest of the nodes into the order in which they
+// follow.
+func (p *planner) placeSuccessors(u *unit, followers []follower) {
+	if len(u.order) == 0 || len(u.candidates) == 0 || u.copies != nil {
+		return
+	}
+	holder := u.candidates[0]
+	u.candidates = u.candidates[1:]
+	p.keepApart(u)
+	p.keepToRoom(u)
+	for i, c := range u.candidates {
+		c = c.successor()
+		c.takeover = p.takeovers[[2]spec.NodeName{holder.node, c.node}]
+		c.load = p.load[c.node] + c.takeover
+		c.free = p.freeOn(c.node)
+		u.candidates[i] = c
+	}
+	slices.SortFunc(u.candidates, rank)
+	decided := p.decided(u, followers)
+	for i, c := range u.candidates {
+		u.order = append(u.order, c.node)
+		switch {
+		case decided[c.node] != "":
+			u.why = append(u.why, decided[c.node])
+		case i > 0:
+			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", u.candidates[i-1].node, c.node, reason(&u.candidates[i-1], &u.candidates[i])))
+		}
+	}
+	if len(u.candidates) > 0 {
+		p.takeovers[[2]spec.NodeName{holder.node, u.candidates[0].node}] += len(u.members)
+	}
+}
+
+// decided brings the candidates into the order that the decisions for each loss
+// ask for, and says why where it is not their own.
+func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]string {
+	why := map[spec.NodeName]string{}
+	for _, f := range followers {
+		first := slices.IndexFunc(u.candidates, func(c candidate) bool { return !slices.Contains(f.lost, c.node) })
+		if first < 0 || u.candidates[first].node == f.to {
+			continue
+		}
+		if f.to == "" {
+			if len(f.lost) == 1 {
+				for _, c := range u.candidates {
+					u.refuse(c.node, "if %s is lost, there is no room for it beside what else comes", f.what)
+				}
+				u.candidates = nil
+			}
+			continue
+		}
+		// What follows the holder alone is settled before what follows a domain.
+		if len(f.lost) > 1 && first == 0 {
+			continue
+		}
+		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == f.to })
+		if at < 0 {
+			continue
+		}
+		c := u.candidates[at]
+		u.candidates = slices.Insert(slices.Delete(u.candidates, at, at+1), first, c)
+		why[c.node] = fmt.Sprintf("%s follows if %s is lost: decided with all that would come with it", c.node, f.what)
+	}
+	return why
+}
+
+// keepApart takes out the nodes of placed units that this one must be apart
+// from.
+func (p *planner) keepApart(u *unit) {
+	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
+		for _, e := range u.enemies {
+			if e.unit.holds(c.node) {
+				u.refuse(c.node, "%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// keepToRoom takes out the nodes that have no room for the unit beside what is
+// placed there.
+func (p *planner) keepToRoom(u *unit) {
+	if len(p.kinds) == 0 {
+		return
+	}
+	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
+		free := p.freeOn(c.node)
+		for k, need := range u.demand {
+			if need > free[k] {
+				u.refuse(c.node, "it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k]))
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// freeOn is the room that is left on a node beside what is placed there.
+func (p *planner) freeOn(name spec.NodeName) []int {
+	if len(p.kinds) == 0 {
+		return nil
+	}
+	if p.free == nil {
+		p.free = make(map[spec.NodeName][]int)
+		for _, n := range p.nodes {
+			p.free[n.Name] = p.room(n)
+		}
+		for _, u := range p.units {
+			nodes := u.order[:min(1, len(u.order))]
+			for _, c := range u.places {
+				nodes = append(slices.Clone(nodes), c.Node)
+			}
+			for _, at := range nodes {
+				for k, need := range u.demand {
+					p.free[at][k] -= need
+				}
+			}
+		}
+	}
+	return p.free[name]
+}
+
+// wish marks what an operator asked for before the engine chooses; obey says
+// afterwards what came of it.
+func (p *planner) wish(u *unit) {
+	u.permitted = u.candidates
+	granted := false
+	for _, s := range u.members {
+		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo })
+		switch {
+		case s.MoveTo != "" && at >= 0 && !granted && (!u.candidates[at].suspect || s.Holder == s.MoveTo):
+			u.candidates[at].wanted, granted = true, true
+		case s.MoveTo == "" && s.MoveFrom != "":
+			if from := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveFrom }); from >= 0 {
+				u.candidates[from].unwanted = true
+			}
+		}
+	}
+}
+
+// running reports whether an instance counts as being on its node.
+func running(i fact.Instance) bool {
+	return i.Phase == fact.Starting || i.Phase == fact.Running
+}

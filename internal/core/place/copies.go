@@ -1,0 +1,374 @@
+package place
+
+import (
+	"cmp"
+	"slices"
+)
+
+// assignCopies spreads the copies of a set over the nodes, and chooses the
+// primaries among them.
+func (s *solver) assignCopies(i int) {
+	c, item := &s.cells[i], &s.Items[i]
+	if c.done || c.busy {
+		return
+	}
+	c.busy = true
+	if item.Set.Roles {
+		s.addPromotion(i)
+	}
+	for _, k := range s.mine[i] {
+		if !s.Pulls[k].Mutual {
+			s.assign(s.Pulls[k].With, Nowhere)
+		}
+	}
+	for _, k := range s.onto[i] {
+		s.heed(i, k)
+	}
+	children := slices.Clone(item.Children)
+	slices.SortStableFunc(children, s.byState)
+	c.kids = children
+	s.seat(i, children)
+	c.done = true
+	if item.Set.Roles {
+		s.choosePrimaries(i, children)
+	}
+	c.busy = false
+}
+
+// seat gives each copy a node: first those that are well where they are.
+func (s *solver) seat(i int, children []int) {
+	c, set := &s.cells[i], &s.Items[i].Set
+	c.seats = make([]int, len(s.Nodes))
+	open := 0
+	for n := range s.Nodes {
+		if s.usable(i, n) {
+			open++
+		}
+	}
+	perNode := 1
+	if open > 0 {
+		perNode = max(1, set.Max/open)
+	}
+	c.all = set.Max < open
+	assigned := 0
+	for _, child := range children {
+		if assigned >= set.Max || s.cells[child].done {
+			continue
+		}
+		at := s.at(child)
+		if at == Nowhere || s.hasFailed(child) || !s.Nodes[at].Open || c.seats[at] >= perNode {
+			continue
+		}
+		if s.sit(i, child, at) {
+			assigned++
+		}
+	}
+	for _, child := range children {
+		if s.cells[child].done {
+			continue
+		}
+		if assigned >= set.Max {
+			s.banAll(child)
+		}
+		if s.sit(i, child, Nowhere) {
+			assigned++
+		}
+	}
+}
+
+func (s *solver) banAll(i int) {
+	s.ban(i)
+	for _, c := range s.Items[i].Children {
+		s.banAll(c)
+	}
+}
+
+// hasFailed reports whether the item or a part of it failed where it is.
+func (s *solver) hasFailed(i int) bool {
+	return s.Items[i].State.Failed || slices.ContainsFunc(s.Items[i].Children, s.hasFailed)
+}
+
+// sit places one copy, and reports whether it has a node then. With a node
+// to prefer it takes only that.
+func (s *solver) sit(set, child, prefer int) bool {
+	c := &s.cells[set]
+	if s.cells[child].busy || prefer != Nowhere && s.cells[child].score[prefer] < 0 {
+		return false
+	}
+	s.narrow(set, child)
+	first := s.first(child)
+	backup := slices.Clone(s.cells[first].score)
+	node := s.assign(child, prefer)
+	if prefer != Nowhere && node != Nowhere && node != prefer {
+		s.unsettle(child)
+		s.cells[first].score = backup
+		return false
+	}
+	if node == Nowhere {
+		return false
+	}
+	c.seats[node]++
+	return true
+}
+
+// first is the item whose scores decide where a copy goes.
+func (s *solver) first(i int) int {
+	for s.Items[i].Kind == Stack && len(s.Items[i].Children) > 0 {
+		i = s.Items[i].Children[0]
+	}
+	return i
+}
+
+// narrow forbids a copy the nodes that its set may not use or that are full.
+func (s *solver) narrow(set, child int) {
+	c := &s.cells[set]
+	for _, k := range [...]int{child, s.first(child)} {
+		score := s.cells[k].score
+		for n := range score {
+			switch {
+			case score[n] < 0 && score[n] <= -Inf:
+			case !s.allowed(c.score[n]):
+				score[n] = c.score[n]
+			case c.seats[n] >= s.Items[set].Set.PerNode:
+				score[n] = -Inf
+			}
+		}
+	}
+}
+
+// byState puts the copy first that has more reason to be placed: one that runs
+// where it may, before one that does not run.
+func (s *solver) byState(a, b int) int {
+	na, nb := s.spreadOf(a), s.spreadOf(b)
+	if na > 0 && nb > 0 && na != nb {
+		return cmp.Compare(na, nb)
+	}
+	ca, cb := s.wellAt(a), s.wellAt(b)
+	if d := yes(ca != Nowhere, cb != Nowhere); d != 0 {
+		return d
+	}
+	if d := cmp.Compare(s.cells[b].priority, s.cells[a].priority); d != 0 {
+		return d
+	}
+	if ca == Nowhere || cb == Nowhere {
+		return 0
+	}
+	if d := yes(s.Nodes[ca].Open, s.Nodes[cb].Open); d != 0 {
+		return d
+	}
+	if d := yes(!s.hasFailed(a), !s.hasFailed(b)); d != 0 {
+		return d
+	}
+	return s.byLiking(a, b, ca, cb)
+}
+
+// byLiking compares two running copies by what speaks for their nodes.
+func (s *solver) byLiking(a, b, at, bt int) int {
+	up := s.Items[a].Parent
+	liking := func(i, n int) int {
+		s.patience = maxAsked
+		work := slices.Clone(s.cells[s.first(i)].score)
+		if up != Nowhere {
+			for _, k := range s.onto[up] {
+				if !s.Pulls[k].Weak {
+					work = s.collectInto(work, s.Pulls[k].Item, k, collecting{factor: float32(s.Pulls[k].Score) / Inf, back: true})
+				}
+			}
+		}
+		return work[n]
+	}
+	return cmp.Compare(liking(b, bt), liking(a, at))
+}
+
+// spreadOf is on how many nodes the copy runs.
+func (s *solver) spreadOf(i int) int {
+	n := len(s.Items[i].State.At)
+	for _, c := range s.Items[i].Children {
+		n = max(n, s.spreadOf(c))
+	}
+	return n
+}
+
+// wellAt is where the copy runs, if it may stay.
+func (s *solver) wellAt(i int) int {
+	at := s.at(i)
+	if at == Nowhere || s.cells[s.first(i)].score[at] < 0 {
+		return Nowhere
+	}
+	return at
+}
+
+// addPromotion makes copies prefer the nodes where they could be primary.
+func (s *solver) addPromotion(i int) {
+	c, set := &s.cells[i], &s.Items[i].Set
+	if c.promoted {
+		return
+	}
+	c.promoted = true
+	for _, child := range s.Items[i].Children {
+		for n := range s.Nodes {
+			score := s.promotion(set, child, n)
+			if score <= 0 || !s.Nodes[n].Open || s.cells[child].score[n] < 0 {
+				continue
+			}
+			for _, k := range s.pair(child) {
+				s.cells[k].score[n] = Sum(s.cells[k].score[n], score)
+				s.cells[k].priority = max(s.cells[k].priority, score)
+			}
+		}
+	}
+}
+
+// pair is the copy, and the item whose scores decide for it if that is another.
+func (s *solver) pair(child int) []int {
+	if first := s.first(child); first != child {
+		return []int{child, first}
+	}
+	return []int{child}
+}
+
+// promotion is what speaks for a primary copy on a node. It counts only for
+// the copy that runs there, or for one that could if none does.
+func (s *solver) promotion(set *Set, child, node int) int {
+	if set.Promotion == nil || set.Promotion[node] == NoPromotion {
+		return NoPromotion
+	}
+	if slices.Contains(s.Items[s.first(child)].State.At, node) {
+		return set.Promotion[node]
+	}
+	seen := false
+	for _, other := range s.Items[s.Items[child].Parent].Children {
+		state := &s.Items[s.first(other)].State
+		if slices.Contains(state.At, node) {
+			return NoPromotion
+		}
+		seen = seen || slices.Contains(state.Known, true)
+	}
+	known := s.Items[s.first(child)].State.Known
+	if seen && !known[node] {
+		return NoPromotion
+	}
+	return set.Promotion[node]
+}
+
+// choosePrimaries gives the placed copies their roles.
+func (s *solver) choosePrimaries(i int, children []int) {
+	c, set := &s.cells[i], &s.Items[i].Set
+	clear(c.seats)
+	for _, child := range children {
+		s.weigh(i, child)
+	}
+	work := slices.Clone(c.score)
+	for _, child := range children {
+		if n := s.cells[child].node; n != Nowhere {
+			work[n] = Sum(work[n], s.cells[child].weight)
+		}
+	}
+	work = s.weighByPulls(i, work)
+	for _, child := range children {
+		if n := s.cells[child].node; n != Nowhere {
+			s.cells[child].weight = work[n]
+		}
+		if s.Items[child].State.Unmanaged && s.roleNow(child) == Primary {
+			s.cells[child].weight = Inf
+		}
+	}
+	slices.SortStableFunc(children, func(a, b int) int {
+		return cmp.Or(
+			cmp.Compare(s.cells[b].weight, s.cells[a].weight),
+			cmp.Compare(s.roleNow(b), s.roleNow(a)), s.byState(a, b))
+	})
+	promoted := 0
+	for _, child := range children {
+		role := Replica
+		if (promoted < set.Primaries || s.unmanaged(child)) && s.promotable(i, child) {
+			c.seats[s.cells[child].node]++
+			promoted++
+			role = Primary
+		}
+		s.setRole(child, role)
+	}
+}
+
+func (s *solver) unmanaged(i int) bool { return s.Items[s.first(i)].State.Unmanaged }
+
+// roleNow is the role that the copy has now.
+func (s *solver) roleNow(i int) Role { return s.Items[s.first(i)].State.Role }
+
+// setRole sets the role of the item and all of its parts that have a node.
+func (s *solver) setRole(i int, r Role) {
+	for _, child := range s.Items[i].Children {
+		s.setRole(child, r)
+	}
+	c := &s.cells[i]
+	switch {
+	case c.node == Nowhere:
+		c.next = Stopped
+	case s.Items[i].State.Unmanaged:
+		c.next = s.Items[i].State.Role
+	default:
+		c.next = r
+	}
+}
+
+// weigh finds what speaks for a placed copy to be primary.
+func (s *solver) weigh(i, child int) {
+	c, set := &s.cells[child], &s.Items[i].Set
+	n := c.node
+	if n == Nowhere || c.next == Replica || c.next == Stopped || s.cells[i].next == Replica {
+		c.priority, c.weight = -Inf, -Inf
+		if n != Nowhere && s.unmanaged(child) && s.roleNow(child) == Primary {
+			c.weight = Inf
+		}
+		return
+	}
+	c.priority = -1
+	if score := s.promotion(set, child, n); score != NoPromotion {
+		c.priority = score
+	}
+	if set.PrimaryScore != nil {
+		c.priority = Sum(c.priority, set.PrimaryScore[n])
+	}
+	for _, k := range s.mine[i] {
+		if s.Pulls[k].ItemRole == Primary {
+			s.apply(child, s.Pulls[k].With, s.Pulls[k])
+		}
+	}
+	c.weight = c.priority
+}
+
+// weighByPulls adds what draws the set's primary, and what is drawn to it.
+func (s *solver) weighByPulls(i int, work []int) []int {
+	s.cells[i].merging = true
+	defer func() { s.cells[i].merging = false }()
+	s.patience = maxAsked
+	for _, k := range s.mine[i] {
+		if p := s.Pulls[k]; p.ItemRole == Primary && !p.Weak {
+			work = s.collectInto(work, p.With, k, collecting{factor: float32(p.Score) / Inf, back: p.Score < Inf})
+		}
+	}
+	for _, k := range s.onto[i] {
+		if p := s.Pulls[k]; p.WithRole == Primary && !p.Weak {
+			work = s.collectInto(work, p.Item, k, collecting{factor: float32(p.Score) / Inf, back: true, positive: true})
+		}
+	}
+	return work
+}
+
+// promotable reports whether the copy can be primary where it is.
+func (s *solver) promotable(i, child int) bool {
+	c := &s.cells[child]
+	n := c.node
+	if n == Nowhere {
+		return false
+	}
+	if s.unmanaged(child) {
+		return s.roleNow(child) == Primary
+	}
+	for _, part := range s.Items[child].Children {
+		if s.cells[part].node == Nowhere {
+			return false
+		}
+	}
+	return c.priority >= 0 && c.weight >= 0 && s.Nodes[n].Open && s.cells[i].seats[n] < s.Items[i].Set.PrimariesPerNode
+}

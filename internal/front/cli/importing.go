@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keelson/keelson/internal/front/cli/pacemaker"
+	"github.com/keelson/keelson/internal/model/specfile"
+)
+
+const importHelp = `Take over what another cluster manager was told.
+
+Usage:
+    keelson import pacemaker FILE
+
+See ` + "`keelson import pacemaker --help`" + `.
+`
+
+type importCommand struct {
+	simulate bool
+	output   string
+	at       string
+}
+
+func (s *shell) importCommand() *cobra.Command {
+	c := &cobra.Command{Use: "import", Long: importHelp, Args: cobra.ArbitraryArgs, RunE: group}
+	var o importCommand
+	from := &cobra.Command{
+		Use: "pacemaker", Long: pacemaker.Help, Args: exactly("a file"),
+		RunE: func(_ *cobra.Command, args []string) error { return s.importPacemaker(o, args[0]) },
+	}
+	from.Flags().BoolVar(&o.simulate, "simulate", false, "")
+	from.Flags().StringVarP(&o.output, "output", "o", "text", "")
+	from.Flags().StringVar(&o.at, "at", "", "")
+	c.AddCommand(from)
+	return c
+}
+
+func (s *shell) importPacemaker(o importCommand, path string) error {
+	hint := "see `keelson import pacemaker --help`"
+	if o.output != "text" && o.output != "json" {
+		return wrong(hint, "-o is text or json, not %q", o.output)
+	}
+	now := s.env.Clock.Now()
+	if o.at != "" {
+		at, err := time.Parse(time.RFC3339, o.at)
+		if err != nil {
+			return wrong(hint, "--at %q is not a time such as 2026-01-31T12:00:00Z", o.at)
+		}
+		now = at
+	}
+	if o.simulate {
+		return s.simulatePacemaker(path, o.output, now)
+	}
+	if o.output == "json" {
+		return wrong(hint, "-o json goes with --simulate; services are written as YAML")
+	}
+	var got pacemaker.Imported
+	err := s.readFrom(path, func(r io.Reader) (err error) {
+		got, err = s.env.Actions.Pacemaker.Import(r, now)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.tty.Printf("%s", specfile.Marshal(got.Services...))
+	if len(got.Notes) > 0 {
+		s.tty.Errorf("%d things are not in these services:\n", len(got.Notes))
+	}
+	for _, n := range got.Notes {
+		s.tty.Errorf("  %s\n", n)
+	}
+	return nil
+}
+
+// readFrom calls read with a file, or standard input for "-".
+func (s *shell) readFrom(path string, read func(io.Reader) error) error {
+	if path == "-" {
+		if err := read(s.env.Stdin); err != nil {
+			return fmt.Errorf("standard input: %w", err)
+		}
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	if err := read(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func (s *shell) simulatePacemaker(path, output string, now time.Time) error {
+	files, isFolder, err := pacemaker.Cases(path)
+	if errors.Is(err, pacemaker.ErrNoCases) {
+		return wrong("name a folder with .xml files", "%s holds no .xml file", path)
+	}
+	if err != nil {
+		return err
+	}
+	all := make([]pacemaker.Simulated, 0, len(files))
+	for _, file := range files {
+		var one pacemaker.Simulated
+		err := s.readFrom(file, func(r io.Reader) (err error) {
+			one, err = s.env.Actions.Pacemaker.Simulate(r, now)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		one.Case = strings.TrimSuffix(filepath.Base(file), ".xml")
+		all = append(all, one)
+	}
+	if output == "json" {
+		var what any = all
+		if !isFolder {
+			what = all[0]
+		}
+		text, err := json.MarshalIndent(what, "", "  ")
+		if err != nil {
+			return err
+		}
+		s.tty.Printf("%s\n", text)
+		return nil
+	}
+	for _, one := range all {
+		if isFolder {
+			s.tty.Printf("%s\n", one.Case)
+		}
+		s.tty.Printf("%s", one.Text())
+		for _, n := range one.Not {
+			s.tty.Errorf("not understood: %s\n", n)
+		}
+	}
+	return nil
+}

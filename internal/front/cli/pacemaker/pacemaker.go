@@ -1,0 +1,139 @@
+// Package pacemaker holds what the command line shows of another cluster
+// manager's documents. It understands none of them: who reads them is handed in.
+package pacemaker
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// ErrNoCases means that a folder holds no document.
+var ErrNoCases = errors.New("a folder without .xml files")
+
+// Help is the help text of `keelson import pacemaker`.
+const Help = `Read a Pacemaker cluster's information base, and write services of it.
+
+Usage:
+    keelson import pacemaker [--simulate] [-o text|json] FILE
+    keelson import pacemaker --simulate [-o text|json] FOLDER
+
+FILE is what ` + "`cibadmin --query`" + ` prints; - reads it from standard input. Nothing
+of the cluster is touched.
+
+Without --simulate it prints services for ` + "`keelson apply`" + `, and on standard error
+what of the configuration they do not say, each with its id. Read that list
+before you rely on the services.
+
+    --simulate    decide on the cluster as it stands, and print where each
+                  resource is and where it would be. Of a FOLDER, every .xml
+                  file is decided on.
+    -o json       for programs: an object with "case", "before" and "after" (by
+                  resource, a list of {"node", "role", "count"}), "nodes",
+                  "steps", "why" and "not_understood"; for a FOLDER a list of
+                  such objects, sorted by case.
+    --at TIME     when to decide, such as 2026-01-31T12:00:00Z, if the file does
+                  not say so itself (default now)
+
+Exit status: 0 done, 1 a file cannot be read, 2 wrong usage.
+
+Example:
+    $ cibadmin --query > cib.xml
+    $ keelson import pacemaker --simulate cib.xml
+`
+
+// Imported is what came of another manager's configuration.
+type Imported struct {
+	Services []spec.Service
+	// Notes say what is not understood, each with the id of what it is about.
+	Notes []string
+}
+
+// Simulated is what would be done with another manager's cluster.
+type Simulated struct {
+	Case   string            `json:"case"`
+	Before map[string][]Seat `json:"before"`
+	After  map[string][]Seat `json:"after"`
+	Nodes  map[string]string `json:"nodes"`
+	Steps  []string          `json:"steps,omitempty"`
+	Why    map[string]string `json:"why,omitempty"`
+	Not    []string          `json:"not_understood,omitempty"`
+}
+
+// Seat is how many instances of a resource run in one role on one node.
+type Seat struct {
+	Count int    `json:"count"`
+	Node  string `json:"node"`
+	Role  string `json:"role"`
+}
+
+// Reader reads what a Pacemaker cluster was told. Its errors say what is
+// wrong with the document.
+type Reader struct {
+	Import   func(io.Reader, time.Time) (Imported, error)
+	Simulate func(io.Reader, time.Time) (Simulated, error)
+}
+
+// Cases returns the files that a path means.
+func Cases(path string) (files []string, isFolder bool, err error) {
+	if path == "-" {
+		return []string{path}, false, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, false, err
+	}
+	if !info.IsDir() {
+		return []string{path}, false, nil
+	}
+	files, err = filepath.Glob(filepath.Join(path, "*.xml"))
+	if err != nil || len(files) == 0 {
+		return nil, true, fmt.Errorf("%s: %w", path, ErrNoCases)
+	}
+	slices.Sort(files)
+	return files, true, nil
+}
+
+// Text says where each resource is and would be, and what would be done; Not is
+// left out.
+func (one Simulated) Text() string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(one.After)) {
+		before, after := seats(one.Before[name]), seats(one.After[name])
+		if before == after {
+			fmt.Fprintf(&b, "  %s: %s\n", name, after)
+			continue
+		}
+		fmt.Fprintf(&b, "  %s: %s (was: %s)\n", name, after, before)
+	}
+	for _, step := range one.Steps {
+		fmt.Fprintf(&b, "  - %s\n", step)
+	}
+	return b.String()
+}
+
+func seats(list []Seat) string {
+	if len(list) == 0 {
+		return "nowhere"
+	}
+	var out []string
+	for _, s := range list {
+		text := s.Node
+		if s.Role != "Started" {
+			text += " " + strings.ToLower(s.Role)
+		}
+		if s.Count > 1 {
+			text += fmt.Sprintf(" x%d", s.Count)
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
+}
