@@ -238,8 +238,11 @@ func (w *world) disturbNetwork(f *fault, from, to quorum.Set, d time.Duration) {
 	case large:
 		begin = func(sign int) { pairs(func(a, b uint8) { n.large[a][b] += sign }) }
 	case late:
-		begin = func(sign int) { w.each(from, func(h *host) { n.held[h.slot] += sign }) }
-		n.heldBy = max(f.by, time.Millisecond)
+		begin = func(sign int) {
+			n.lates += sign
+			w.each(from, func(h *host) { n.held[h.slot] += sign })
+		}
+		n.heldBy = max(n.heldBy, f.by, time.Millisecond)
 	case loss:
 		begin = func(sign int) { n.loss += float64(sign) * f.share }
 	case double:
@@ -254,9 +257,15 @@ func (w *world) disturbNetwork(f *fault, from, to quorum.Set, d time.Duration) {
 	change(1)
 	w.after(d, func() {
 		change(-1)
+		tail := f.by
+		if f.kind == late {
+			if tail = n.heldBy; n.lates == 0 {
+				n.heldBy = 0
+			}
+		}
 		if noise {
 			// What is still on its way touches the cell, too.
-			w.after(2*f.by, func() {
+			w.after(2*tail, func() {
 				w.watch.noise--
 				w.watch.disturbed(w)
 			})

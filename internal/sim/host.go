@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/core/quorum"
 )
@@ -67,6 +66,7 @@ type host struct {
 	joined     bool          // the guard has had a duty
 	untold     bool          // the agent has one for it
 	thawing    bool          // the host has slept and the guard has not run since
+	calm       bool          // the guard leaves what arrives to its next tick
 	duty       plane.Duty
 	revision   uint64 // of the plan that duty is of
 	heard      Boot   // when the guard last heard its agent, if that stands still
@@ -112,7 +112,8 @@ func (w *world) boot(h *host) {
 	w.startGuard(h)
 }
 
-// startGuard begins a guard without memory. What runs goes on running.
+// startGuard begins a guard without memory, which does nothing before its first
+// duty. What runs goes on running.
 func (w *world) startGuard(h *host) {
 	for _, i := range h.inbox {
 		w.queue.free(i)
@@ -120,15 +121,12 @@ func (w *world) startGuard(h *host) {
 	h.inbox = h.inbox[:0]
 	h.inc = uint64(w.now) + uint64(w.queue.order) + 1
 	h.node = plane.New(h.slot, h.inc)
-	h.duty, h.joined, h.untold, h.revision = plane.Duty{}, false, false, 0
+	h.duty, h.joined, h.untold, h.calm, h.revision = plane.Duty{}, false, false, false, 0
 	for i := range h.stakes {
 		x := &h.stakes[i]
 		x.held, x.passing, x.forsaken, x.dropped = false, false, false, false
 	}
-	h.wake, h.look = w.now, w.now+agentLook
-	if h.stopped > 0 {
-		h.wake = never
-	}
+	h.wake, h.look = never, w.now+agentLook
 	if h.agentStopped > 0 {
 		h.look = never
 	}
@@ -211,7 +209,7 @@ func (w *world) suspend(h *host, d time.Duration) {
 
 // upgrade replaces the guard by another that goes on from its state.
 func (w *world) upgrade(h *host) {
-	if h.stopped > 0 {
+	if h.stopped > 0 || !h.joined {
 		return
 	}
 	next := plane.New(h.slot, h.inc)
@@ -249,7 +247,7 @@ func (w *world) driftApart(fast quorum.Set, d time.Duration) {
 // step lets the guard act: what has arrived is read first.
 func (w *world) step(h *host) {
 	h.wake = never
-	if !h.up || h.asleep > 0 || h.stopped > 0 {
+	if !h.up || h.asleep > 0 || h.stopped > 0 || !h.joined {
 		return
 	}
 	local := h.clock.local(w.now)
@@ -288,6 +286,9 @@ func (w *world) settle(h *host, local Boot) {
 	}
 	next := min(h.node.Next(), w.enforce(h, local))
 	h.wake = max(h.clock.trueAt(next), w.now+50*time.Microsecond)
+	if h.calm = h.node.Calm(local); !h.calm && len(h.inbox) > 0 {
+		h.wake = w.now
+	}
 	if h.agentStopped > 0 {
 		w.agentLoss(h, local)
 	}
@@ -298,11 +299,12 @@ func (w *world) settle(h *host, local Boot) {
 func (w *world) enforce(h *host, local Boot) Boot {
 	again := never
 	w.watch.stamp++
-	var buf [8]lease.Hold
-	held := h.node.Holds(local, buf[:0])
+	held := h.node.Holds(local, w.watch.held[:0])
+	w.watch.held = held
 	for i := range held {
-		s := w.index(held[i].ID)
-		w.watch.holds(w, h, s, &held[i])
+		if held[i].Until > local {
+			w.watch.holds(w, h, w.index(held[i].ID), &held[i])
+		}
 	}
 	for s := range h.stakes {
 		x := &h.stakes[s]

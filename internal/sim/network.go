@@ -21,7 +21,8 @@ type network struct {
 	large  [MaxNodes][MaxNodes]int           // what is longer than smallPacket does not pass in this direction
 	burst  [MaxNodes]int                     // nothing gets out
 	held   [MaxNodes]int                     // everything arrives a second time
-	heldBy time.Duration                     // so much later
+	lates  int                               // faults that hold packets
+	heldBy time.Duration                     // by how much, the most of these
 	loss   float64
 	double float64
 	spread time.Duration // extra delay, up to
@@ -69,8 +70,8 @@ func (w *world) deliver(i int32) {
 	p := &w.queue.packets[i]
 	h := w.hosts[p.to]
 	switch {
-	case !h.up || h.asleep > 0:
-	case h.stopped > 0:
+	case !h.up || h.asleep > 0 || !h.joined: // a guard without a duty listens to nobody
+	case h.stopped > 0 || h.calm:
 		if len(h.inbox) < inboxLimit {
 			h.inbox = append(h.inbox, i)
 			return

@@ -46,12 +46,13 @@ const (
 	minFaults     = 10
 	moreFaults    = 10 // so many more at most
 	minTTL        = 300 * time.Millisecond
+	latest        = 3 * time.Second // half of how late packets may come
 	firstNumber   = uint64(1) << 40 // ballots of a cell that has lived for long
 )
 
 // write makes the plan of a seed.
 func write(seed uint64, opts Options) plan {
-	d := dice{rand.New(rand.NewPCG(seed, 0x706c616e))}
+	d := dice{newDice(seed)}
 	p := plan{seed: seed, nodes: opts.Nodes, length: historyLength}
 	if p.nodes == 0 {
 		p.nodes = []int{3, 3, 5, 3, 3, 2, 3, 5, 3, 1}[seed%10]
@@ -72,12 +73,16 @@ func write(seed uint64, opts Options) plan {
 	if p.nodes > 1 && d.IntN(3) > 0 {
 		d.scenes(&p, 1+d.IntN(3))
 	}
-	p.settle = 2*serveBound(p.longest) + 2*time.Second
+	// Who starts anew at the last moment is silent for the longest TTL, and what was
+	// held back comes later still.
+	p.settle = max(p.longest, 2*latest) + serveBound(p.longest) + 3*time.Second
 	return p
 }
 
 // dice decide what a seed means.
 type dice struct{ *rand.Rand }
+
+func newDice(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x706c616e)) }
 
 func (d dice) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(d.Int64N(int64(high-low)))
@@ -143,7 +148,7 @@ func (d dice) scatter(p *plan, n int) {
 		case slow:
 			f.by = d.between(20*time.Millisecond, 900*time.Millisecond)
 		case late:
-			f.by = d.between(200*time.Millisecond, 3*time.Second)
+			f.by = d.between(200*time.Millisecond, latest)
 		case reorder:
 			f.by = d.between(5*time.Millisecond, 600*time.Millisecond)
 		case ttl:

@@ -11,6 +11,7 @@ import (
 // watch compares what the hosts believe with what the others believe.
 type watch struct {
 	stamp  uint64
+	held   []lease.Hold    // room for what one host holds
 	epochs []uint64        // highest number won, by service
 	won    [][]uint64      // all numbers won, of services that are not exclusive
 	cause  []time.Duration // when there was last a reason to move a service
@@ -29,9 +30,9 @@ const (
 
 // serveBound is how long a majority may need, from the moment nothing touches it
 // any more, until it serves everything: the leases of those who are not in it
-// run out, the detector's longest timeout and the votes of the others pass, the
-// plan follows, and the programs start.
-func serveBound(longest time.Duration) time.Duration { return longest + 3*time.Second }
+// run out, meanwhile the detector's longest timeout passes, then claims are made,
+// a round or two of them, and the programs start.
+func serveBound(longest time.Duration) time.Duration { return longest + 1500*time.Millisecond }
 
 func (c *watch) begin(w *world) {
 	n := len(w.plan.services)
@@ -194,10 +195,14 @@ func (c *watch) quiet(w *world) quorum.Set {
 	return 0
 }
 
-// well reports whether all of a node works.
+// well reports whether all of a node works, and it is not one of the voters that
+// are silent since they began without memory.
 func (c *watch) well(w *world, h *host) bool {
-	return h.up && h.joined && h.asleep == 0 && !h.thawing && h.stopped == 0 && h.agentStopped == 0 &&
-		(!w.boss.config.All().Has(h.slot) || h.node.View(h.clock.local(w.now)).Voting)
+	if !h.up || !h.joined || h.asleep > 0 || h.thawing || h.stopped > 0 || h.agentStopped > 0 {
+		return false
+	}
+	v := h.node.View(h.clock.local(w.now))
+	return v.Voting || v.Version != w.boss.config.Version || !w.boss.config.All().Has(h.slot)
 }
 
 // apart reports whether all of a set are in touch with each other, and with
@@ -210,7 +215,11 @@ func (c *watch) apart(w *world, set quorum.Set) bool {
 			}
 			out, in := w.net.cut[a.slot][b.slot] > 0, w.net.cut[b.slot][a.slot] > 0
 			silent := !b.up || b.asleep > 0 || b.stopped > 0
-			if set.Has(b.slot) && (out || in) || !set.Has(b.slot) && !silent && !(out && in) {
+			if set.Has(b.slot) {
+				if out || in {
+					return false
+				}
+			} else if !silent && (!out || !in) {
 				return false
 			}
 		}
@@ -222,10 +231,10 @@ func (c *watch) apart(w *world, set quorum.Set) bool {
 // the same plan and have ballot numbers left. Without the store that can be
 // otherwise for long, and nobody is to blame.
 func (c *watch) able(w *world, set quorum.Set) bool {
-	floor, behind := uint64(0), false
+	used, behind := uint64(0), false
 	for _, h := range w.hosts {
 		if set.Has(h.slot) {
-			floor = max(floor, h.duty.Floor)
+			used = max(used, h.duty.Floor, h.node.View(h.clock.local(w.now)).Highest)
 			behind = behind || h.revision != w.boss.revision && !w.reach(h)
 		}
 	}
@@ -233,7 +242,7 @@ func (c *watch) able(w *world, set quorum.Set) bool {
 		return true
 	}
 	for _, h := range w.hosts {
-		if set.Has(h.slot) && h.duty.Ceiling < floor+ceilingRoom {
+		if set.Has(h.slot) && h.duty.Ceiling <= used {
 			return false
 		}
 	}
@@ -261,6 +270,10 @@ func noteWord(k lease.NoteKind) string {
 		return "found free"
 	case lease.Exhausted:
 		return "has no number left for"
+	case lease.Kept:
+		return "goes on without"
+	case lease.Unkept:
+		return "goes on no more without"
 	}
 	return "did something to"
 }

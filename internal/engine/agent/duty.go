@@ -59,6 +59,7 @@ func (p plan) duty() guardwire.Duty {
 	lease := v.Lease
 	if p.floor.lease.Version > lease.Version {
 		lease.Version, lease.Voters, lease.Prior = p.floor.lease.Version, p.floor.lease.Voters, p.floor.lease.Prior
+		lease.Floor, lease.Ceiling = p.floor.lease.Floor, max(lease.Ceiling, p.floor.lease.Ceiling)
 	}
 	lease.LongestTTL = max(lease.LongestTTL, p.floor.lease.LongestTTL)
 	d := guardwire.Duty{
@@ -66,7 +67,7 @@ func (p plan) duty() guardwire.Duty {
 		Listen: endpoints(self, p.found), Keys: v.Cell.LinkKeys,
 		Lease: guardwire.Lease{
 			Version: lease.Version, Voters: lease.Voters, Prior: lease.Prior,
-			Floor: p.floor.floor, Ceiling: max(lease.Ceiling, p.floor.ceiling),
+			Floor: max(p.floor.floor, lease.Floor), Ceiling: max(lease.Ceiling, p.floor.ceiling),
 			LongestTTL: time.Duration(lease.LongestTTL),
 		},
 	}

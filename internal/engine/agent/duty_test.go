@@ -238,3 +238,17 @@ func TestPartsHaveFoldersOfTheirOwn(t *testing.T) {
 		t.Errorf("grace %v; the run itself has %v", grace, run.Part.Exec.Grace)
 	}
 }
+
+func TestDutyHasTheHigherFloor(t *testing.T) {
+	v := dutyView(t)
+	v.Lease.Floor = 45 // of a change of voters after this guard began
+	if got := (plan{view: v, floor: raised{floor: 40, ceiling: 60}}).duty().Lease.Floor; got != 45 {
+		t.Errorf("floor %d, want that of the configuration", got)
+	}
+	// What was read with the guard's own floor is newer than the view.
+	newer := record.Lease{Version: 3, Voters: 7, Prior: 3, Floor: 70, Ceiling: 1070}
+	got := (plan{view: v, floor: raised{floor: 50, ceiling: 1070, lease: newer}}).duty().Lease
+	if got.Version != 3 || got.Floor != 70 || got.Ceiling != 1070 {
+		t.Errorf("lease %+v, want the newer one", got)
+	}
+}

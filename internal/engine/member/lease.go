@@ -42,6 +42,8 @@ func NextLease(current record.Lease, wanted uint32, settled bool) (record.Lease,
 	}
 	next := current
 	next.Version++
+	// one-number: the next voters may be none of those who know what was won.
+	next.Floor, next.Ceiling = current.Ceiling, current.Ceiling+ceilingStep
 	if current.Prior != 0 {
 		next.Prior = 0
 		return next, true
@@ -60,5 +62,8 @@ func NextLease(current record.Lease, wanted uint32, settled bool) (record.Lease,
 	next.Prior = current.Voters
 	return next, true
 }
+
+// ceilingStep is the room for ballot numbers that each version begins with.
+const ceilingStep = 1000
 
 func lowest(set uint32) uint32 { return 1 << bits.TrailingZeros32(set) }

@@ -18,8 +18,10 @@ func TestEveryWayLeadsToTheWantedVotersOneNodeAtATime(t *testing.T) {
 			for range steps {
 				next, changed := NextLease(now, wanted, true)
 				switch {
-				case !changed || next.Version != now.Version+1 || next.Ceiling != 9 || next.LongestTTL != 8:
+				case !changed || next.Version != now.Version+1 || next.LongestTTL != 8:
 					t.Fatalf("%v -> %v, %v", now, next, changed)
+				case next.Floor != now.Ceiling || next.Ceiling <= next.Floor:
+					t.Fatalf("%v -> %v: numbers that may have been won before can be won again", now, next)
 				case now.Prior == 0 && (next.Prior != now.Voters || bits.OnesCount32(next.Voters^now.Voters) != 1):
 					t.Fatalf("%v -> %v: not one node by joint configuration", now, next)
 				case now.Prior != 0 && (next.Prior != 0 || next.Voters != now.Voters):

@@ -79,6 +79,10 @@ type Lease struct {
 	// reaches it, and at every start of a voter, which then promises only
 	// numbers above the ceiling it found.
 	Ceiling uint64 `json:"ceiling"`
+	// Floor bounds the ballot numbers that may have been won under an earlier set
+	// of voters: a voter that was not among those does not know them, and promises
+	// only numbers above it.
+	Floor uint64 `json:"floor,omitempty"`
 	// LongestTTL is the longest lease in use, or in use lately. A voter that
 	// starts stays silent for this long.
 	LongestTTL spec.Duration `json:"longest_ttl"`
