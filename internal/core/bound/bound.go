@@ -134,8 +134,8 @@ const claimTime = lease.Resend + 10*time.Millisecond
 // Exclusive is the bound of a service that runs under its lease. The voters count
 // from the arrival of the last renewal, by a clock that may be slow; the
 // successor finds the free lease after its own stall.
-func Exclusive(ttl time.Duration, successorStall, start time.Duration) Failover {
-	return sum(Failover{Lease: ttl + ttl/lease.DriftBound, Claim: claimTime + successorStall, Start: start})
+func Exclusive(ttl time.Duration, nodes int, successorStall, start time.Duration) Failover {
+	return sum(Failover{Lease: end(ttl, nodes), Claim: claimTime + successorStall, Start: start})
 }
 
 // Shared is the bound of a service that may be taken over at the verdict: after
@@ -143,7 +143,13 @@ func Exclusive(ttl time.Duration, successorStall, start time.Duration) Failover 
 // lease, whichever is first.
 func Shared(ttl, timeout time.Duration, nodes int, successorStall, start time.Duration) Failover {
 	verdict := timeout + 2*plane.Interval(nodes)
-	return sum(Failover{Lease: min(verdict, ttl+ttl/lease.DriftBound), Claim: claimTime + successorStall, Start: start})
+	return sum(Failover{Lease: min(verdict, end(ttl, nodes)), Claim: claimTime + successorStall, Start: start})
+}
+
+// end is when a lease has ended at the voters. A calm voter reads a renewal only at
+// its own next heartbeat, and counts from then.
+func end(ttl time.Duration, nodes int) time.Duration {
+	return ttl + ttl/lease.DriftBound + plane.Interval(nodes)
 }
 
 func sum(f Failover) Failover {

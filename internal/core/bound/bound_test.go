@@ -51,8 +51,8 @@ func TestAuto(t *testing.T) {
 }
 
 func TestFailover(t *testing.T) {
-	got := bound.Exclusive(300*ms, 20*ms, 100*ms)
-	want := bound.Failover{Total: 473 * ms, Lease: 303 * ms, Claim: 70 * ms, Start: 100 * ms}
+	got := bound.Exclusive(300*ms, 3, 20*ms, 100*ms)
+	want := bound.Failover{Total: 513 * ms, Lease: 343 * ms, Claim: 70 * ms, Start: 100 * ms}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("exclusive (-want +got):\n%s", diff)
 	}
@@ -60,7 +60,7 @@ func TestFailover(t *testing.T) {
 	if got := bound.Shared(time.Second, 150*ms, 3, 0, 0); got.Lease != 230*ms {
 		t.Errorf("a long lease that may be shared is waited for %s", got.Lease)
 	}
-	if got := bound.Shared(300*ms, time.Second, 3, 0, 0); got.Lease != 303*ms {
+	if got := bound.Shared(300*ms, time.Second, 3, 0, 0); got.Lease != 343*ms {
 		t.Errorf("a short lease that may be shared is waited for %s", got.Lease)
 	}
 }

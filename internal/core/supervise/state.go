@@ -227,12 +227,19 @@ func (m *machine) aim() (run bool, why string) {
 		return false, "it was told to be stopped"
 	case m.MayRun() && (m.Run.ID != w.Service.ID || !sameParts(m.Run.Spec.Parts, w.Service.Spec.Parts)):
 		return false, "its parts changed"
-	case w.Rank != 0 && w.Placed > m.Placed && w.Empty:
+	case w.Rank != 0 && m.meant(w) && w.Empty:
 		return false, "no node is to run it"
-	case w.Rank != 0 && w.Placed > m.Placed && w.FirstAlive:
+	case w.Rank != 0 && m.meant(w) && w.FirstAlive:
 		return false, "it moves to another node"
 	}
 	return true, ""
+}
+
+// meant reports whether the placement was made in the knowledge of what runs
+// here. One that was in force at the takeover was not, nor one that was written
+// since by a controller that had not heard of it.
+func (m *machine) meant(w Wish) bool {
+	return w.Placed > m.Placed && (w.Known == 0 || w.Known >= m.Epoch)
 }
 
 // sameParts reports whether two normalized stacks are equal.

@@ -302,6 +302,8 @@ func TestPlannedMove(t *testing.T) {
 		{"stops and then gives the lease back", func(d *desk) { away(d); d.in.Wish.Placed = 11 }, false},
 		{"waits while the other node is not alive", func(d *desk) { away(d); d.in.Wish.Placed = 11; d.in.Wish.FirstAlive = false }, true},
 		{"is not read from a placement that is older than the takeover", func(d *desk) { away(d) }, true},
+		{"nor from one whose author had not heard of it", func(d *desk) { away(d); d.in.Wish.Placed, d.in.Wish.Known = 11, 4 }, true},
+		{"is read from one whose author had", func(d *desk) { away(d); d.in.Wish.Placed, d.in.Wish.Known = 11, 5 }, false},
 		{"to nowhere stops as well", func(d *desk) { d.in.Wish.Rank, d.in.Wish.Empty, d.in.Wish.Placed = -1, true, 11 }, false},
 	}
 	for _, tt := range tests {

@@ -64,11 +64,12 @@ type Wish struct {
 	Service *record.Service
 	Gone    bool // the store was asked and has none
 
-	Placed     int64 // revision of the placement
-	Rank       int   // own place in the succession list, -1 for none
-	Empty      bool  // there is a placement and its list is empty
-	FirstAlive bool  // the list's first is another node, and it is alive
-	Leaving    bool  // this node is leaving the cell
+	Placed     int64  // revision of the placement
+	Rank       int    // own place in the succession list, -1 for none
+	Known      uint64 // highest epoch that the placement's author knew of; 0: not said
+	Empty      bool   // there is a placement and its list is empty
+	FirstAlive bool   // the list's first is another node, and it is alive
+	Leaving    bool   // this node is leaving the cell
 }
 
 // Hold is what the guard shows of the service's lease. It is comparable.

@@ -38,15 +38,32 @@ func (s *Socket) Drain(buf []byte, f func(Packet)) error {
 	if len(buf) < MaxPayload {
 		return fmt.Errorf("receive into %d bytes: %w", len(buf), io.ErrShortBuffer)
 	}
-	if _, err := s.look(); err != nil {
-		return err
-	}
-	for range maxDrain {
-		p, ok := s.next(buf)
-		if !ok {
-			break
+	// Bad datagrams must not hide good ones behind them.
+	for good, bad := 0, 0; good < maxDrain && bad < maxDrain; bad += maxBatch {
+		if n, err := s.look(); err != nil || n == 0 {
+			return err
 		}
-		f(p)
+		seen := s.seen()
+		for ; good < maxDrain; good++ {
+			p, ok := s.next(buf)
+			if !ok {
+				break
+			}
+			f(p)
+		}
+		if s.seen() == seen {
+			return nil // ready for another reason
+		}
 	}
 	return nil
+}
+
+// seen is how many datagrams were read, good or bad.
+func (s *Socket) seen() uint64 {
+	c := s.Counters()
+	n := c.Received + c.Refused
+	for _, k := range c.Dropped {
+		n += k
+	}
+	return n
 }

@@ -71,3 +71,22 @@ func TestRestingSocketCanBeClosed(t *testing.T) {
 	wantError(t, s.Drain(make([]byte, MaxPayload), nil), net.ErrClosed)
 	wantError(t, s.SetRest(false), net.ErrClosed)
 }
+
+func TestJunkDoesNotHideAHeartbeatFromDrain(t *testing.T) {
+	a, b := open(t, 0, localhost), open(t, 1, localhost)
+	meet(t, a, b)
+	must(t, b.SetRest(true))
+	junk, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(b.Addresses()[0]))
+	must(t, err)
+	defer junk.Close()
+	for range 3 * maxBatch {
+		_, err := junk.Write([]byte("not a packet"))
+		must(t, err)
+	}
+	must(t, a.Send(1, []byte("beat")))
+	var drained []string
+	must(t, b.Drain(make([]byte, MaxPayload), func(p Packet) { drained = append(drained, string(p.Payload)) }))
+	if len(drained) != 1 || drained[0] != "beat" {
+		t.Errorf("drained %q", drained)
+	}
+}

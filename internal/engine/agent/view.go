@@ -239,7 +239,7 @@ func (v *view) wish(name spec.ServiceName, alive uint32) wish {
 	if !placed {
 		return w
 	}
-	w.Placed, w.Empty = p.Revision, len(p.Order) == 0
+	w.Placed, w.Known, w.Empty = p.Revision, p.Epoch, len(p.Order) == 0
 	w.Rank = slices.Index(p.Order, v.self)
 	if !w.Empty && w.Rank != 0 {
 		first, known := v.Nodes[p.Order[0]]

@@ -31,7 +31,7 @@ func (a *assembly) bound(r record.Service, s status.Service, at *found) status.B
 	for _, n := range append([]spec.NodeName{s.Node}, s.Successors...) {
 		timeout = max(timeout, detect.Patience(time.Duration(a.Records.Reports[n].Late)))
 	}
-	f := bound.Exclusive(s.TTL, stall, start)
+	f := bound.Exclusive(s.TTL, len(a.Records.Nodes), stall, start)
 	if !s.Exclusive {
 		f = bound.Shared(s.TTL, timeout, len(a.Records.Nodes), stall, start)
 	}

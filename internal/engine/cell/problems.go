@@ -121,7 +121,7 @@ func (a *assembly) problems(c status.Cell) []string {
 	}
 	for _, n := range c.Nodes {
 		if a.Live.Guard != nil && a.Live.Guard.Skewed>>n.Slot&1 == 1 {
-			say("the clock of %s runs at another rate than the others', by more than 1 %%: its vote does not count and it holds nothing. "+
+			say("the clock of %s runs at another rate than the others': its vote does not count and it holds nothing. "+
 				"Compare its clock source (/sys/devices/system/clocksource/clocksource0/current_clocksource) with the others', or replace the board", n.Name)
 		}
 	}

@@ -59,8 +59,8 @@ func TestAHealthyCellHasNoProblems(t *testing.T) {
 		Exclusive: true, Generation: 1, Successors: []spec.NodeName{"b", "c"},
 		Reasons: []string{"a has the fewest instances"}, TTL: time.Second,
 		Bound: status.Bound{
-			Total: 1060 * time.Millisecond, Lease: 1010 * time.Millisecond, Claim: 50 * time.Millisecond,
-			Why: "1.01s until the lease ends, 50ms to claim it; how long the start takes was not seen yet",
+			Total: 1100 * time.Millisecond, Lease: 1050 * time.Millisecond, Claim: 50 * time.Millisecond,
+			Why: "1.05s until the lease ends, 50ms to claim it; how long the start takes was not seen yet",
 		},
 	}
 	equal(t, "service", got.Services, []status.Service{want})

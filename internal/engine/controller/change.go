@@ -83,7 +83,7 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	}
 	fresh := record.Placement{
 		Service: p.Service, Generation: svc.value.Generation, Order: p.Order,
-		Reasons: reasons(p), PlanID: plan, At: now.UTC(),
+		Reasons: reasons(p), PlanID: plan, At: now.UTC(), Epoch: m.epochOf(p.Service),
 	}
 	m.measure(&fresh, old.value, p, svc.value.Spec)
 	elsewhere := !slices.Equal(old.value.Order, p.Order) || old.value.TTL != fresh.TTL

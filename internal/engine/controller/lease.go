@@ -61,6 +61,19 @@ func (m *mirror) longestTTL() time.Duration {
 	return longest
 }
 
+// epochOf is the highest epoch under which any node reports to run the service.
+func (m *mirror) epochOf(service spec.ServiceName) uint64 {
+	var newest uint64
+	for _, r := range m.reports {
+		for _, i := range r.value.Instances {
+			if i.Service == service {
+				newest = max(newest, i.Epoch)
+			}
+		}
+	}
+	return newest
+}
+
 // newestEpoch is the highest ballot number that any node reports to run under. A
 // guard that does not vote hears of few itself.
 func (m *mirror) newestEpoch() uint64 {

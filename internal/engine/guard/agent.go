@@ -148,7 +148,7 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 	clear(g.forsaken)
 	switch m := w.msg; {
 	case m.Duty != nil:
-		return g.setDuty(ctx, t, *m.Duty)
+		return g.setDuty(t, *m.Duty)
 	case m.Release != nil:
 		g.release(now, m.Release)
 	case m.Upgrade != nil:
@@ -176,7 +176,7 @@ func (g *Guard) release(now time.Duration, r *guardwire.Release) {
 
 // setDuty takes a new duty. One for another cell or slot ends the guard: it
 // cannot be two nodes in one life.
-func (g *Guard) setDuty(ctx context.Context, t *tasks, d guardwire.Duty) error {
+func (g *Guard) setDuty(t *tasks, d guardwire.Duty) error {
 	now := g.opts.Clock.Boot()
 	d = g.keepHeld(now, d)
 	if g.node != nil && (d.Cell != g.duty.Cell || d.Slot != g.duty.Slot || !slices.Equal(d.Listen, g.duty.Listen)) {
@@ -184,7 +184,7 @@ func (g *Guard) setDuty(ctx context.Context, t *tasks, d guardwire.Duty) error {
 		return errAnew
 	}
 	if g.link == nil {
-		if err := g.open(ctx, t, d); err != nil {
+		if err := g.open(t, d); err != nil {
 			// The agent hears of it by the state, and repeats the duty.
 			trouble := fmt.Sprintf("heartbeats cannot be sent or received: %v", err)
 			if g.troubles["link"] != trouble {
@@ -243,6 +243,11 @@ func (g *Guard) manage(d guardwire.Duty) {
 	for _, s := range d.Seeks {
 		addrs = append(addrs, addresses(s.Addresses)...)
 	}
+	// A slow kernel call delays heartbeats: it is made only where it is needed.
+	if g.troubles["kernel"] == "" && g.room.managed != nil && slices.Equal(g.room.managed, addrs) {
+		return
+	}
+	g.room.managed = append([]netip.Addr{}, addrs...)
 	if err := g.opts.Fence.Manage(addrs); err != nil {
 		if g.troubles["kernel"] == "" {
 			g.opts.Log.Error("addresses not enforced by the kernel", logkey.Err, err)
@@ -253,7 +258,7 @@ func (g *Guard) manage(d guardwire.Duty) {
 	delete(g.troubles, "kernel")
 }
 
-func (g *Guard) open(ctx context.Context, t *tasks, d guardwire.Duty) error {
+func (g *Guard) open(t *tasks, d guardwire.Duty) error {
 	link, err := g.opts.OpenLink(LinkOptions{
 		Cell: d.Cell, Slot: d.Slot, Incarnation: g.opts.Incarnation, Listen: parse(d.Listen), Keys: d.Keys,
 	})
@@ -261,16 +266,16 @@ func (g *Guard) open(ctx context.Context, t *tasks, d guardwire.Duty) error {
 		return err
 	}
 	g.link = link
-	g.receive(ctx, t)
+	g.receive(t)
 	return nil
 }
 
-// receive hands what arrives to the loop, until ctx ends.
-func (g *Guard) receive(ctx context.Context, t *tasks) {
+// receive hands what arrives to the loop, until everything was let go.
+func (g *Guard) receive(t *tasks) {
 	link := g.link
 	t.start(func() {
-		err := link.Receive(ctx, g.take)
-		if ctx.Err() == nil {
+		err := link.Receive(t.working, g.take)
+		if t.working.Err() == nil {
 			g.links <- err
 		}
 	})
@@ -287,9 +292,12 @@ func parse(in []string) []netip.AddrPort {
 }
 
 // tasks are the goroutines of a guard.
-type tasks struct{ group sync.WaitGroup }
+type tasks struct {
+	group   sync.WaitGroup
+	working context.Context //nolint:containedctx // ends when everything was let go
+}
 
-func newTasks() *tasks { return &tasks{} }
+func newTasks(working context.Context) *tasks { return &tasks{working: working} }
 
 func (t *tasks) start(f func()) { t.group.Go(f) }
 func (t *tasks) wait()          { t.group.Wait() }

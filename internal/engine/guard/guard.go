@@ -193,6 +193,7 @@ type pace struct {
 // room is memory that is used again, so that nothing is allocated while nothing
 // changes.
 type room struct {
+	managed  []netip.Addr // what the kernel was told to enforce; nil: nothing yet
 	holds    []lease.Hold
 	orders   []order
 	state    guardwire.State
@@ -232,14 +233,14 @@ func (g *Guard) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g.enforcer = newEnforcer(g.opts)
-	tasks := newTasks()
+	// The enforcer and the link go on until everything was let go.
+	working, rest := context.WithCancel(context.WithoutCancel(ctx))
+	tasks := newTasks(working)
 	defer tasks.wait()
 	defer cancel()
-	// The enforcer goes on until everything was let go.
-	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	defer rest()
 	if g.node != nil {
-		g.takeOver(ctx, tasks)
+		g.takeOver(tasks)
 	}
 	tasks.start(func() { g.enforcer.run(working) })
 	tasks.start(func() { g.serveAgents(ctx, tasks) })
@@ -446,7 +447,7 @@ func (g *Guard) letGo(ctx context.Context) bool {
 	for _, h := range held {
 		name := g.serviceName(h.ID)
 		for !g.enforcer.gone(name) && g.opts.Clock.Sleep(ctx, lastWait) == nil {
-			g.node.Tick(g.opts.Clock.Boot()) // goes on renewing meanwhile
+			g.tick() // goes on renewing meanwhile
 			g.send()
 		}
 		if !g.enforcer.gone(name) {

@@ -477,3 +477,16 @@ func TestCutIsDoneBeforeTheLeaseEnds(t *testing.T) {
 		<-done
 	})
 }
+
+func TestWhatCannotBeCutOffKeepsItsLeaseWhileTheGuardIsAskedToEnd(t *testing.T) {
+	threeGuards(t, func(_ *wire, s []*site) {
+		s[0].fence.stuck("/cg/shop")
+		s[0].tell(t, guardwire.Message{Quit: &guardwire.Quit{}})
+		for range 20 {
+			pass(t, s[1:], 500*time.Millisecond)
+			if got := s[1].holds(); len(got) != 0 {
+				t.Fatalf("b holds %v while a's instance cannot be proven off", got)
+			}
+		}
+	})
+}

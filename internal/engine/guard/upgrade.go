@@ -150,9 +150,9 @@ func Resume(opts Options, h *Handed) (*Guard, error) {
 
 // takeOver begins where the guard before has stopped, with what the others wait
 // for.
-func (g *Guard) takeOver(ctx context.Context, t *tasks) {
+func (g *Guard) takeOver(t *tasks) {
 	g.connect(g.duty)
-	g.receive(ctx, t)
+	g.receive(t)
 	now := g.opts.Clock.Boot()
 	if g.node.Next() <= now {
 		g.tick()

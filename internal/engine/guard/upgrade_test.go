@@ -391,7 +391,7 @@ func lonely(t testing.TB) (*Guard, *handClock) {
 	d := dutyOf(0)
 	d.Peers, d.Lease.Voters = d.Peers[:0], 1
 	g.lastBeat = clk.now
-	if err := g.setDuty(t.Context(), newTasks(), d); err != nil {
+	if err := g.setDuty(newTasks(t.Context()), d); err != nil {
 		t.Fatal(err)
 	}
 	for range 200 {

@@ -163,6 +163,9 @@ type Placement struct {
 	Reasons []string        `json:"reasons,omitempty"`
 	PlanID  string          `json:"plan_id"`
 	At      time.Time       `json:"at"`
+	// Epoch is the highest under which the controller knew the service to run. A
+	// holder under a higher one took over since, whenever this was written.
+	Epoch uint64 `json:"epoch,omitempty"`
 	// TTL is the length of the lease where the spec says auto; 0: the default.
 	// TTLBy is the node whose stalls make it longer than the shortest there is,
 	// and TTLStall how long they are; both are zero if none do.

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/backoff"
@@ -40,6 +41,9 @@ const (
 	steadyAfter   = 10 * time.Second       // connected, until earlier troubles are forgotten
 	protocolSpare = 1                      // a guard may be one version ahead
 	upgradeAgain  = 10 * time.Minute       // until a guard that is still of another version is asked again
+	// hangLimit is how long the agent may not look for happenings until it counts
+	// as one that hangs; it looks every second.
+	hangLimit = 5 * time.Second
 	// changeover is how long after the loss of a connection a guard that goes on
 	// listening has to be heard again, until it counts as away: one that becomes
 	// another program takes far less.
@@ -89,6 +93,7 @@ type View struct {
 type Client struct {
 	options  Options
 	happened chan guardwire.Happened
+	looked   atomic.Int64  // CLOCK_BOOTTIME when the agent last looked for them
 	wake     chan struct{} // something waits to be written
 
 	mu       sync.Mutex
@@ -134,8 +139,17 @@ func (c *Client) Changed() <-chan struct{} {
 }
 
 // Happened delivers what the guard tells. If nobody takes it, the oldest is
-// dropped.
-func (c *Client) Happened() <-chan guardwire.Happened { return c.happened }
+// dropped. An agent that does not call it for a while counts as one that hangs:
+// the guard hears no beat of it, and lets go in time.
+func (c *Client) Happened() <-chan guardwire.Happened {
+	c.looked.Store(int64(c.options.Clock.Boot()))
+	return c.happened
+}
+
+// hangs reports whether the agent has not looked for happenings for long.
+func (c *Client) hangs() bool {
+	return c.options.Clock.Boot()-time.Duration(c.looked.Load()) > hangLimit
+}
 
 // SetDuty sets the duty of the guard with this incarnation. It is sent at once,
 // and again on every new connection to the same guard, but to no other.
@@ -184,6 +198,7 @@ func (c *Client) poke() {
 func (c *Client) Run(ctx context.Context) error {
 	redial := backoff.Backoff{Min: redialLeast, Max: redialMost, Jitter: 0.2}
 	var t troubles
+	c.looked.Store(int64(c.options.Clock.Boot()))
 	for ctx.Err() == nil {
 		conn, err := c.connect(ctx, &t)
 		for err == nil {
@@ -383,6 +398,9 @@ func (c *Client) write(ctx context.Context, conn net.Conn) error {
 			return ctx.Err()
 		case <-c.wake:
 		case <-tick.C:
+			if c.hangs() {
+				continue
+			}
 			if err := c.send(conn, guardwire.Message{Beat: &guardwire.Beat{}}); err != nil {
 				return err
 			}

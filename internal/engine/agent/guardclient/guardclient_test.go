@@ -449,3 +449,43 @@ func TestRealSocket(t *testing.T) {
 	send(t, conn, state(7))
 	expect(t, conn, guardwire.Message{Duty: &duty})
 }
+
+func TestNoBeatOfAnAgentThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFarEnd()
+		c := run(t, f)
+		conn := <-f.conns
+		// beats counts them while the guard goes on speaking.
+		beats := func(seconds int) int {
+			n := 0
+			for range seconds {
+				send(t, conn, state(7))
+				// No beat begins at the deadline, so that none is cut in two.
+				conn.SetReadDeadline(time.Now().Add(930 * time.Millisecond))
+				for {
+					m, err := guardwire.ReadFrame(conn)
+					if err != nil {
+						break
+					}
+					if m.Beat != nil {
+						n++
+					}
+				}
+				conn.SetReadDeadline(time.Time{})
+				time.Sleep(70 * time.Millisecond)
+			}
+			return n
+		}
+		if n := beats(2); n < 3 {
+			t.Errorf("%d beats in 2s of an agent that works", n)
+		}
+		beats(4) // the agent does not look
+		if n := beats(2); n != 0 {
+			t.Errorf("%d beats of an agent that has not looked for %s", n, hangLimit)
+		}
+		c.Happened()
+		if n := beats(2); n < 3 {
+			t.Errorf("%d beats in 2s of an agent that works again", n)
+		}
+	})
+}
