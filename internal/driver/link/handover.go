@@ -109,17 +109,9 @@ func Adopt(o Options, state []byte) (*Socket, error) {
 	}
 	for _, p := range h.Ports {
 		unix.CloseOnExec(p.FD)
-		s.ports = append(s.ports, port{fd: p.FD, addr: p.Addr})
-		s.polled = append(s.polled, unix.PollFd{Fd: int32(p.FD), Events: unix.POLLIN})
+		s.add(port{fd: p.FD, addr: p.Addr})
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		s.release()
-		return nil, fmt.Errorf("open an eventfd: %w", err)
-	}
-	s.wake = wake
-	s.polled = append(s.polled, unix.PollFd{Fd: int32(wake), Events: unix.POLLIN})
-	if s.waiter, err = newWaiter(s.polled); err != nil {
+	if err := s.arm(); err != nil {
 		s.release()
 		return nil, err
 	}

@@ -157,17 +157,9 @@ func Listen(o Options) (*Socket, error) {
 			s.release()
 			return nil, err
 		}
-		s.ports = append(s.ports, p)
-		s.polled = append(s.polled, unix.PollFd{Fd: int32(p.fd), Events: unix.POLLIN})
+		s.add(p)
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		s.release()
-		return nil, fmt.Errorf("open an eventfd: %w", err)
-	}
-	s.wake = wake
-	s.polled = append(s.polled, unix.PollFd{Fd: int32(wake), Events: unix.POLLIN})
-	if s.waiter, err = newWaiter(s.polled); err != nil {
+	if err := s.arm(); err != nil {
 		s.release()
 		return nil, err
 	}
@@ -177,6 +169,25 @@ func Listen(o Options) (*Socket, error) {
 		}
 	}
 	return s, nil
+}
+
+// add makes p one of the ports that are read.
+func (s *Socket) add(p port) {
+	s.ports = append(s.ports, p)
+	s.polled = append(s.polled, unix.PollFd{Fd: int32(p.fd), Events: unix.POLLIN})
+}
+
+// arm opens what wakes a receiver, once all ports are added. After an error the
+// Socket is to be released.
+func (s *Socket) arm() error {
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("open an eventfd: %w", err)
+	}
+	s.wake = wake
+	s.polled = append(s.polled, unix.PollFd{Fd: int32(wake), Events: unix.POLLIN})
+	s.waiter, err = newWaiter(s.polled)
+	return err
 }
 
 // Addresses returns where the Socket listens, in the order of Options.Listen.

@@ -83,12 +83,13 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	}
 	fresh := record.Placement{
 		Service: p.Service, Generation: svc.value.Generation, Order: p.Order,
-		Reasons: reasons(p), PlanID: plan, At: now.UTC(), Epoch: m.epochOf(p.Service),
+		Reasons: reasons(p), PlanID: plan, At: now.UTC(),
 	}
 	m.measure(&fresh, old.value, p, svc.value.Spec)
 	elsewhere := !slices.Equal(old.value.Order, p.Order) || old.value.TTL != fresh.TTL
 	stale := len(p.Order) == 0 && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
 	if !placed || elsewhere || stale || m.overtaken(p, now.Sub(old.value.At).Abs()) || old.value.Generation != svc.value.Generation {
+		fresh.Epoch = m.epochOf(p.Service)
 		c.ops = append(c.ops, put(record.KeyPlacements+string(p.Service), fresh))
 	}
 	if svc.value.Move != nil && (p.MoveDone || void(svc.value.Move)) {
