@@ -110,13 +110,14 @@ type Socket struct {
 	counters counters
 	closed   atomic.Bool
 
-	reading sync.Mutex // guards the next six, never held while waiting
+	reading sync.Mutex // guards the next seven, never held while waiting; taken before mu
 	waiter  *waiter
 	polled  []unix.PollFd
 	turn    int
 	inbox   [MaxPacket + 1]byte
 	from    source
 	quiet   [kinds]silence
+	resting bool
 
 	mu    sync.Mutex // guards all below, never held while waiting
 	ports []port

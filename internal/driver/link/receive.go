@@ -29,7 +29,7 @@ func (s *Socket) Receive(buf []byte, wait time.Duration) (Packet, error) {
 		if s.closed.Load() {
 			return Packet{}, net.ErrClosed
 		}
-		if p, ok := s.next(buf); ok {
+		if p, ok := s.next(buf, untilRest); ok {
 			return p, nil
 		}
 		now := s.opts.Clock.Boot()
@@ -71,9 +71,9 @@ const eachWait = time.Minute
 func (s *Socket) poll(d time.Duration) error {
 	n, err := 0, error(nil)
 	if d <= 0 {
-		n, err = s.look()
+		n, err = s.look(untilRest)
 	} else {
-		n, err = s.waiter.until(s.opts.Clock.Now().Add(d), s.look)
+		n, err = s.waiter.until(s.opts.Clock.Now().Add(d), func() (int, error) { return s.look(untilRest) })
 	}
 	switch woken := err == nil && n > 0 && s.woken(); {
 	case s.closed.Load():
@@ -84,16 +84,29 @@ func (s *Socket) poll(d time.Duration) error {
 	return err
 }
 
+// heed is what a reader takes of a socket that rests.
+type heed bool
+
+const (
+	untilRest  heed = false // refusals and Wake only
+	everything heed = true
+)
+
 // look notes which sockets are ready, and returns how many.
-func (s *Socket) look() (int, error) {
+func (s *Socket) look(h heed) (int, error) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	if s.closed.Load() {
 		return 0, net.ErrClosed
 	}
-	for i := range s.polled {
-		s.polled[i].Revents = 0
+	wanted := int16(unix.POLLIN)
+	if s.resting && h != everything {
+		wanted = 0 // errors are told all the same
 	}
+	for i := range s.polled {
+		s.polled[i].Events, s.polled[i].Revents = wanted, 0
+	}
+	s.polled[len(s.polled)-1].Events = unix.POLLIN
 	return ready(s.polled)
 }
 
@@ -113,13 +126,14 @@ func (s *Socket) woken() bool {
 
 // next returns the next good packet of the sockets that the last look found
 // ready. It takes them in turn, and gives up after [maxBatch] bad ones.
-func (s *Socket) next(buf []byte) (Packet, bool) {
+func (s *Socket) next(buf []byte, h heed) (Packet, bool) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	if s.closed.Load() {
 		return Packet{}, false
 	}
 	ports := s.polled[:len(s.polled)-1]
+	datagrams := !s.resting || h == everything
 	idle := 0
 	for range maxBatch {
 		if idle == len(ports) {
@@ -134,7 +148,7 @@ func (s *Socket) next(buf []byte) (Packet, bool) {
 			if p, more, ok = s.refusal(int(fd.Fd)); !more {
 				fd.Revents &^= unix.POLLERR
 			}
-		case fd.Revents != 0:
+		case fd.Revents != 0 && datagrams:
 			if p, more, ok = s.arrival(int(fd.Fd), buf); !more {
 				fd.Revents = 0
 			}

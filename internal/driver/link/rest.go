@@ -9,12 +9,14 @@ import (
 // maxDrain bounds the datagrams that one call of Drain hands out.
 const maxDrain = 1024
 
-// SetRest chooses whether datagrams that arrive wake a Receive that waits. At
-// rest they stay in the kernel's queues until [Socket.Drain] takes them, which
-// saves the price of a wake-up for each: several times that of the datagram, for
-// the host that receives as for the one that sends. Refusals and Wake are told
-// at once all the same. The end of a rest wakes too.
+// SetRest chooses whether Receive hands out datagrams. At rest they stay in the
+// kernel's queues until [Socket.Drain] takes them, which saves the price of a
+// wake-up for each: several times that of the datagram, for the host that
+// receives as for the one that sends. Refusals and Wake are told at once all the
+// same. The end of a rest wakes too.
 func (s *Socket) SetRest(on bool) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed.Load() {
@@ -23,6 +25,7 @@ func (s *Socket) SetRest(on bool) error {
 	if err := s.waiter.heed(!on); err != nil {
 		return fmt.Errorf("change what wakes the receiver: %w", err)
 	}
+	s.resting = on
 	if !on {
 		// Of what has come meanwhile the kernel tells nobody anew.
 		s.wakeLocked()
@@ -40,12 +43,12 @@ func (s *Socket) Drain(buf []byte, f func(Packet)) error {
 	}
 	// Bad datagrams must not hide good ones behind them.
 	for good, bad := 0, 0; good < maxDrain && bad < maxDrain; bad += maxBatch {
-		if n, err := s.look(); err != nil || n == 0 {
+		if n, err := s.look(everything); err != nil || n == 0 {
 			return err
 		}
 		seen := s.seen()
 		for ; good < maxDrain; good++ {
-			p, ok := s.next(buf)
+			p, ok := s.next(buf, everything)
 			if !ok {
 				break
 			}
