@@ -24,6 +24,7 @@ import (
 	"github.com/keelson/keelson/internal/base/atomicfile"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/base/thread"
 	"github.com/keelson/keelson/internal/driver/cutoff"
 	"github.com/keelson/keelson/internal/driver/realtime"
 	"github.com/keelson/keelson/internal/driver/watchdog"
@@ -294,7 +295,7 @@ func (a *App) startGuard(args []string) func(context.Context) error {
 		cmd.Stderr = os.Stderr
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
+		if err := thread.Apart(cmd.Start); err != nil {
 			return fmt.Errorf("start the guard: %w", err)
 		}
 		// Its end is seen at its socket; this only reaps it.

@@ -53,8 +53,8 @@ var siblings = map[string][]string{
 	"store/memstore":      {"store"},
 	"store/storetest":     {"store"},
 	"driver/part/exec":    {"driver/cgroup"},
-	"base/command":        {"base/clock"},
-	"base/footprint":      {"base/clock"},
+	"base/command":        {"base/clock", "base/thread"},
+	"base/footprint":      {"base/clock", "base/thread"},
 	"front/cli/histories": {"front/cli/screen"},
 }
 

@@ -18,7 +18,7 @@ const never = time.Duration(math.MaxInt64)
 // Timing of the guard and the agent, as packages guard and agent have it.
 const (
 	cutMargin  = 40 * time.Millisecond // how long before a lease's end the cut begins
-	renewAfter = 4                     // part of a lease after which the kernel hears of a renewal, as a divisor
+	renewAfter = 2                     // part of a lease after which the kernel hears of a renewal, as a divisor
 	killTime   = 20 * time.Millisecond // how long a cut takes, at most
 	agentLook  = 250 * time.Millisecond
 	agentDelay = 5 * time.Millisecond // how late the agent hears of its guard, at most

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/keelson/keelson/internal/base/thread"
 )
 
 var (
@@ -86,7 +88,7 @@ func Run(ctx context.Context, c Command) (Result, error) {
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = pipeWait
 
-	if err := cmd.Start(); err != nil {
+	if err := thread.Apart(cmd.Start); err != nil {
 		if cause := context.Cause(bounded); cause != nil {
 			return Result{Code: -1}, fmt.Errorf("run %s: %w", c.Path, cause)
 		}

@@ -111,7 +111,7 @@ func TestRenewalsKeepItRunning(t *testing.T) {
 		w.up()
 		for range 100 {
 			w.guard.grant("shop", 5, bubble{}.Boot()+300*time.Millisecond)
-			w.pass(guardwire.StateEvery)
+			w.pass(200 * time.Millisecond)
 		}
 		w.want("start shop/db epoch 5", "start shop/web epoch 5")
 	})

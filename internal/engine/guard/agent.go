@@ -138,7 +138,7 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 			g.agent.drop()
 		}
 		g.agent, g.lastBeat = w.from, now
-		g.told.sent, g.told.at = guardwire.State{}, -guardwire.StateEvery
+		g.told.sent, g.told.due = guardwire.State{}, now
 		g.opts.Log.Info("agent connected")
 		return nil
 	case w.from != g.agent:

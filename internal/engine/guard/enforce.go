@@ -24,7 +24,7 @@ const (
 	// renewAfter is the part of a lease that passes between two renewals of an
 	// address in the kernel, as a divisor. A guard that freezes loses its
 	// addresses that much earlier, and the kernel is asked less often.
-	renewAfter = 4
+	renewAfter = 2
 	// killTimeout bounds one attempt to end the processes of an instance.
 	killTimeout = 2 * time.Second
 	// retryCut is the pause after a cut that could not be proven.

@@ -175,7 +175,7 @@ type Guard struct {
 // told is what the agent has been told, and is to be.
 type told struct {
 	sent     guardwire.State // the last state sent
-	at       time.Duration   // when
+	due      time.Duration   // when the next one is, if nothing changes
 	happened []guardwire.Happened
 	peers    plane.View // the view of which the agent was last told in events
 }
@@ -302,7 +302,7 @@ func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
 func (g *Guard) wait() time.Duration {
 	now := g.opts.Clock.Boot()
 	// What the agent is to hear is looked at no more often than lookEvery.
-	next := max(g.told.at+g.stateEvery(), g.pace.looked+g.lookEvery())
+	next := max(g.told.due, g.pace.looked+g.lookEvery())
 	if g.node != nil {
 		next = min(next, g.node.Next())
 	}
@@ -325,18 +325,6 @@ func (g *Guard) chores() {
 		g.pace.collected = now
 		g.opts.Collect()
 	}
-}
-
-// stateEvery is how often the agent hears of the leases: four times within the
-// shortest of them, so that it never stops what goes on being renewed.
-func (g *Guard) stateEvery() time.Duration {
-	every := guardwire.StateEvery
-	for i := range g.duty.Seeks {
-		if ttl := g.duty.Seeks[i].TTL; ttl > 0 {
-			every = min(every, max(ttl/4, minLook))
-		}
-	}
-	return every
 }
 
 // tick lets time pass. What has arrived is read first, so that a late guard

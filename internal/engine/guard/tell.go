@@ -9,6 +9,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/core/lease"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/core/quorum"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -127,12 +128,12 @@ func (g *Guard) happen(h guardwire.Happened) {
 // tell sends the agent what happened, and the state if it changed or is old.
 func (g *Guard) tell(now time.Duration) {
 	if g.agent == nil {
-		g.told.at = now
+		g.told.due = now + guardwire.StateEvery
 		return
 	}
 	s := g.state(now)
-	if now-g.told.at >= g.stateEvery() || !same(s, &g.told.sent) {
-		g.told.sent, g.told.at = clone(s), now
+	if now >= g.told.due || !same(s, &g.told.sent) {
+		g.told.sent, g.told.due = clone(s), nextTelling(s, now)
 		sent := g.told.sent
 		g.agent.say(guardwire.Message{State: &sent})
 	}
@@ -140,6 +141,16 @@ func (g *Guard) tell(now time.Duration) {
 		g.agent.say(guardwire.Message{Happened: &g.told.happened[i]})
 	}
 	g.told.happened = nil
+}
+
+// nextTelling is when the agent must hear more than it does from s: halfway to
+// the moment when it would stop something that goes on being renewed.
+func nextTelling(s *guardwire.State, now time.Duration) time.Duration {
+	wait := guardwire.StateEvery
+	for i := range s.Holds {
+		wait = min(wait, (time.Duration(s.Holds[i].Until)-now-supervise.StopAhead)/2)
+	}
+	return now + max(wait, minLook)
 }
 
 // same reports whether two states differ at most in what changes all the time:

@@ -156,7 +156,7 @@ type State struct {
 }
 
 // StateEvery is the longest time between two states.
-const StateEvery = 200 * time.Millisecond
+const StateEvery = 500 * time.Millisecond
 
 // Hold is one lease that this node holds.
 type Hold struct {

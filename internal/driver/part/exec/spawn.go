@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/base/thread"
 	"github.com/keelson/keelson/internal/model/instance"
 )
 
@@ -47,11 +48,20 @@ func (d *Driver) spawn(ctx context.Context, run instance.Run, l launch) (int, er
 	if b := l.bounds(); b.set != nil {
 		return d.spawnBound(ctx, run, l, attr, b)
 	}
-	pid, err := syscall.ForkExec(l.command[0], l.command, attr)
+	pid, err := fork(l, attr)
 	if err != nil {
 		return 0, l.refused(run, err)
 	}
 	return pid, nil
+}
+
+// fork starts the program with nothing of what this process's threads have.
+func fork(l launch, attr *syscall.ProcAttr) (pid int, err error) {
+	err = thread.Apart(func() error {
+		pid, err = syscall.ForkExec(l.command[0], l.command, attr)
+		return err
+	})
+	return pid, err
 }
 
 // bounds is what must be done to a new process.
@@ -102,11 +112,11 @@ func (d *Driver) spawnBound(ctx context.Context, run instance.Run, l launch, att
 	defer runtime.UnlockOSThread()
 
 	attr.Sys.Ptrace = b.hold
-	pid, err := syscall.ForkExec(l.command[0], l.command, attr)
+	pid, err := fork(l, attr)
 	traced := b.hold && err == nil
 	if b.hold && errors.Is(err, unix.EPERM) {
 		attr.Sys.Ptrace = false
-		if pid, err = syscall.ForkExec(l.command[0], l.command, attr); err == nil {
+		if pid, err = fork(l, attr); err == nil {
 			d.log.WarnContext(ctx, "program ran before its limits were set, because tracing is forbidden here",
 				logkey.Service, run.Service, logkey.Part, run.Part.Name)
 		}

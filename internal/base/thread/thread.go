@@ -1,0 +1,84 @@
+// Package thread sets what the kernel keeps for each thread of this process.
+//
+// Its main rule: nothing that is set here is inherited by a program that is
+// started within [Apart].
+package thread
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// UsualSlack is what a thread has unless somebody changed it (prctl(2),
+// PR_SET_TIMERSLACK).
+const UsualSlack = 50 * time.Microsecond
+
+// passes bounds how often all threads are gone through.
+const passes = 10
+
+// Each calls f for each thread of this process until it has met no new one. A
+// thread that has ended is no error.
+func Each(f func(tid int) error) error {
+	done := map[int]bool{}
+	for range passes {
+		tasks, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return fmt.Errorf("list own threads: %w", err)
+		}
+		fresh := false
+		for _, t := range tasks {
+			tid, err := strconv.Atoi(t.Name())
+			if err != nil || done[tid] {
+				continue
+			}
+			fresh, done[tid] = true, true
+			if err := f(tid); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("thread %d: %w", tid, err)
+			}
+		}
+		if !fresh {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Slack lets the kernel end each sleep of this process up to d later than asked,
+// so that it is woken less often: d is at least a nanosecond. Threads that the
+// runtime makes later inherit it. It needs CAP_SYS_NICE; the error is then the
+// system's, and some threads may have it. Threads with real-time priority have
+// no slack whatever is set.
+func Slack(d time.Duration) error {
+	text := []byte(strconv.FormatInt(max(d.Nanoseconds(), 1), 10))
+	return Each(func(tid int) error {
+		return os.WriteFile(filepath.Join("/proc", strconv.Itoa(tid), "timerslack_ns"), text, 0)
+	})
+}
+
+// Apart calls f on a thread with [UsualSlack], which a program that f starts
+// inherits. f must start it itself, not by way of another goroutine.
+func Apart(f func() error) error {
+	runtime.LockOSThread()
+	had, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil || had == int(UsualSlack) || had <= 0 { // 0: real-time priority
+		defer runtime.UnlockOSThread()
+		return f()
+	}
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(UsualSlack), 0, 0, 0); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("keep the timer slack from being inherited: %w", err)
+	}
+	failed := f()
+	// A thread that cannot be made what it was ends with its goroutine.
+	if unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(had), 0, 0, 0) == nil {
+		runtime.UnlockOSThread()
+	}
+	return failed
+}
