@@ -3,11 +3,16 @@ package footprint
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/base/thread"
 )
 
 // idle is a clock on which time passes at once.
@@ -39,6 +44,31 @@ func TestAnIdleProcessUsesOneThread(t *testing.T) {
 	_ = Threads(t.Context(), &idle{naps: enough})
 	if got := runtime.GOMAXPROCS(0); got != 1 {
 		t.Errorf("%d threads after it", got)
+	}
+}
+
+func TestAnIdleProcessIsWokenLate(t *testing.T) {
+	if err := thread.Slack(thread.UsualSlack); err != nil {
+		t.Skipf("the kernel does not let this process change the timer slack of threads: %v", err)
+	}
+	defer func() { _ = thread.Slack(thread.UsualSlack) }()
+	t.Setenv("GOMAXPROCS", "2")
+	enough := int(quietTime/threadsPeriod) + 1
+	for naps, want := range map[int]time.Duration{enough - 2: thread.UsualSlack, enough: restSlack} {
+		_ = Threads(t.Context(), &idle{naps: naps})
+		err := thread.Each(func(tid int) error {
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", tid))
+			if got := strings.TrimSpace(string(text)); err == nil && got != strconv.Itoa(int(want)) {
+				t.Errorf("after %d looks thread %d has a slack of %s ns", naps, tid, got)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if err := thread.Slack(thread.UsualSlack); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
