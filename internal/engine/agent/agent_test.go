@@ -16,6 +16,7 @@ import (
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -690,4 +691,56 @@ func TestStartLooksAtTheLeaseOnceMore(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAddressComesUpOnlyOnceTheGuardEnforcesIt(t *testing.T) {
+	tests := []struct {
+		name    string
+		rules   bool
+		ruled   []string      // at first
+		then    []string      // after a second
+		started time.Duration // 0: not at all
+	}{
+		{name: "it does", rules: true, ruled: []string{"10.0.0.9/24%eth1"}, started: time.Millisecond},
+		{name: "it does a moment later", rules: true, ruled: []string{"10.0.0.8/24%eth0"}, then: []string{"10.0.0.9/24%eth0"}, started: time.Second + time.Millisecond},
+		{name: "it does not say so in time", rules: true, ruled: []string{"10.0.0.8/24%eth0"}},
+		{name: "it is one that does not say", started: time.Millisecond},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.guard.grant("shop", 5)
+				rule := func(handles []string) {
+					w.guard.set(func(v *guardclient.View) {
+						v.State.Rules = tt.rules
+						v.State.Holds = slices.Clone(v.State.Holds)
+						v.State.Holds[0].Ruled = handles
+					})
+				}
+				rule(tt.ruled)
+				if tt.then != nil {
+					time.AfterFunc(time.Second, func() { rule(tt.then) })
+				}
+				s := *service(1, 1, 1)
+				r := newRunner(&Options{Guard: w.guard, Clock: bubble{}}, "shop", nil, supervise.State{Memory: supervise.Memory{Run: s, Epoch: 5}}, wish{cell: "cell"})
+				began := time.Now()
+				res := r.start(t.Context(), addressed{w.parts}, r.runOf(s, s.Spec.Parts[0]))
+				took := time.Since(began)
+				if started := len(w.log.take()) > 0; started != (tt.started > 0) || started == res.Refused {
+					t.Errorf("started %v, result %+v", started, res)
+				}
+				if tt.started > 0 && took > tt.started || tt.started == 0 && took != ruleWait {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
+// addressed are parts with an address.
+type addressed struct{ Part }
+
+func (addressed) Handles(instance.Run) instance.Handles {
+	return instance.Handles{Addresses: []string{"10.0.0.9/24%eth0"}}
 }

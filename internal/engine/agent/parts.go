@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/core/supervise"
+	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -18,6 +22,10 @@ import (
 
 // errNoDriver means that this node does not know a kind of part.
 var errNoDriver = errors.New("this node has no driver for parts of this kind")
+
+// errUnruled means that an address was not brought up since the guard does not
+// enforce its lease yet.
+var errUnruled = errors.New("the guard did not say in time that it enforces the address")
 
 // runOf names one part for its driver.
 func (r *runner) runOf(s record.Service, p spec.Part) instance.Run {
@@ -76,6 +84,9 @@ func (r *runner) begin(ctx context.Context, op supervise.Operation, limit time.D
 // start starts a part and waits for its startup check. The lease is looked at
 // once more, since time has passed since [supervise.Step] did.
 func (r *runner) start(ctx context.Context, driver Part, run instance.Run) supervise.Result {
+	if err := r.awaitRule(ctx, driver.Handles(run).Addresses); err != nil {
+		return supervise.Result{Refused: true, Err: err}
+	}
 	h := holdOf(r.options.Guard.Latest(), r.name)
 	if !h.Held || h.Epoch != run.Epoch || h.Until-r.options.Clock.Boot() <= supervise.StopAhead {
 		return supervise.Result{Refused: true, Err: errRefused}
@@ -88,6 +99,51 @@ func (r *runner) start(ctx context.Context, driver Part, run instance.Run) super
 		return supervise.Result{}
 	}
 	return supervise.Result{Err: r.startup(ctx, driver, *check, run)}
+}
+
+// ruleWait is how long a start waits for the guard to enforce its addresses.
+const ruleWait = 3 * time.Second
+
+// awaitRule waits until the guard enforces all of the addresses that a part
+// brings up: the duty that names them may still be on its way.
+func (r *runner) awaitRule(ctx context.Context, addresses []string) error {
+	if len(addresses) == 0 {
+		return nil
+	}
+	timer := r.options.Clock.Timer(ruleWait)
+	defer timer.Stop()
+	for {
+		changed := r.options.Guard.Changed()
+		if rules(r.options.Guard.Latest(), r.name, addresses) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return errUnruled
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// rules reports whether the guard enforces all of the addresses, or cannot be
+// asked, or holds no lease, so that nothing is started anyway.
+func rules(g guardclient.View, name spec.ServiceName, addresses []string) bool {
+	i := slices.IndexFunc(g.State.Holds, func(h guardwire.Hold) bool { return h.Service == name })
+	if !g.State.Rules || i < 0 {
+		return true
+	}
+	return !slices.ContainsFunc(addresses, func(a string) bool {
+		return !slices.ContainsFunc(g.State.Holds[i].Ruled, func(b string) bool { return ipOf(a) == ipOf(b) })
+	})
+}
+
+// ipOf is the address of a handle, without its interface: the kernel enforces it
+// on all.
+func ipOf(handle string) string {
+	ip, _, _ := strings.Cut(handle, "/")
+	return ip
 }
 
 // startup waits until the startup check passes once, the part ends, or the

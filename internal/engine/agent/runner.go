@@ -119,6 +119,9 @@ func (r *runner) run(ctx context.Context) {
 			r.cell = cmp.Or(r.wish.cell, r.cell)
 		case res := <-r.results:
 			r.done = &res
+			if res.Err != nil {
+				r.reach = reach{} // an interface may be there by now that was not
+			}
 		case n := <-r.notices:
 			r.take(n)
 		case <-timer.C:

@@ -193,19 +193,17 @@ func (g *Guard) setDuty(t *tasks, d guardwire.Duty) error {
 			g.troubles["link"] = trouble
 			// Without a link there are no leases: what a guard before this one left
 			// behind is cut off.
-			g.manage(d)
 			g.enforcer.order(unheld(d))
 			return nil
 		}
 		delete(g.troubles, "link")
 	}
 	g.connect(d)
-	g.manage(d)
 	if g.node == nil {
 		g.node = plane.New(d.Slot, g.opts.Incarnation)
 	}
 	g.know(d)
-	g.node.SetDuty(now, toPlane(d))
+	g.node.SetDuty(now, g.wish())
 	return nil
 }
 
@@ -235,27 +233,6 @@ func (g *Guard) connect(d guardwire.Duty) {
 	if err := g.link.Configure(peers, d.Keys); err != nil {
 		g.opts.Log.Error("peers not configured", logkey.Err, err)
 	}
-}
-
-// manage tells the kernel which addresses pass only under a lease.
-func (g *Guard) manage(d guardwire.Duty) {
-	var addrs []netip.Addr
-	for _, s := range d.Seeks {
-		addrs = append(addrs, addresses(s.Addresses)...)
-	}
-	// A slow kernel call delays heartbeats: it is made only where it is needed.
-	if g.troubles["kernel"] == "" && g.room.managed != nil && slices.Equal(g.room.managed, addrs) {
-		return
-	}
-	g.room.managed = append([]netip.Addr{}, addrs...)
-	if err := g.opts.Fence.Manage(addrs); err != nil {
-		if g.troubles["kernel"] == "" {
-			g.opts.Log.Error("addresses not enforced by the kernel", logkey.Err, err)
-		}
-		g.troubles["kernel"] = fmt.Sprintf("the kernel does not enforce the leases of addresses here: %v", err)
-		return
-	}
-	delete(g.troubles, "kernel")
 }
 
 func (g *Guard) open(t *tasks, d guardwire.Duty) error {
@@ -330,9 +307,11 @@ func (g *Guard) agentLoss(now time.Duration) {
 			Text: fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", alone.Round(time.Millisecond)),
 		})
 		g.node.Release(now, h.ID, h.Number)
-		g.duty.Seeks = slices.Delete(slices.Clone(g.duty.Seeks), i, i+1)
+		// It is cut off again and again, and not claimed, until the agent says more.
+		g.duty.Seeks = slices.Clone(g.duty.Seeks)
+		g.duty.Seeks[i].Order = nil
 		delete(g.forsaken, name)
-		g.node.SetDuty(now, toPlane(g.duty))
+		g.node.SetDuty(now, g.wish())
 		if g.agent != nil {
 			g.agent.drop() // one that wakes up connects anew, and says its duty again
 		}
@@ -368,6 +347,16 @@ func (g *Guard) keepHeld(now time.Duration, d guardwire.Duty) guardwire.Duty {
 			kept.Order = nil
 			d.Seeks = append(slices.Clone(d.Seeks), kept)
 		}
+	}
+	return d
+}
+
+// wish is what the duty asks of the lease plane: nothing is claimed for a service
+// whose addresses are not ruled yet.
+func (g *Guard) wish() plane.Duty {
+	d := toPlane(g.duty)
+	for i := range d.Seeks {
+		d.Seeks[i].Claim = g.room.ruling.all(g.duty.Seeks[i].Addresses)
 	}
 	return d
 }

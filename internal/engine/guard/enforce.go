@@ -33,8 +33,6 @@ const (
 	// hold.
 	recut    = 2 * time.Second
 	idleWait = time.Second
-	// repass is the pause after the kernel did not take the lease of an address.
-	repass = 50 * time.Millisecond
 	// unprovenLimit is how long after the end of an exclusive lease the cut may
 	// stay unproven until the watchdog has to end the node.
 	unprovenLimit = 5 * time.Second
@@ -56,12 +54,13 @@ type order struct {
 }
 
 // enforcer carries out orders in goroutines of its own, so that a slow kernel
-// call delays no heartbeat, a stuck loop delays no cut, and a process that will
-// not die delays no other service's cut.
+// call delays no heartbeat and no cut, a stuck loop delays no cut, and a process
+// that will not die delays no other service's cut.
 type enforcer struct {
 	opts Options
 	wake chan struct{}
 	cuts sync.WaitGroup // attempts to cut off that are under way
+	gate *gate          // addresses
 
 	mu     sync.Mutex // guards what follows
 	orders []order
@@ -80,9 +79,6 @@ type enforcer struct {
 // enforced is what has been done about one service.
 type enforced struct {
 	order
-	passing bool          // its addresses pass in the kernel
-	passes  time.Duration // until when
-	repass  time.Duration // when to renew that
 	cutting bool          // an attempt to cut it off is under way
 	again   time.Duration // when to cut it off again, 0: at once
 	said    string        // the last trouble that was told
@@ -99,7 +95,7 @@ type cutResult struct {
 
 func newEnforcer(opts Options) *enforcer {
 	return &enforcer{
-		opts: opts, wake: make(chan struct{}, 1), proven: map[spec.ServiceName]bool{},
+		opts: opts, wake: make(chan struct{}, 1), gate: newGate(opts), proven: map[spec.ServiceName]bool{},
 		state: map[spec.ServiceName]*enforced{}, done: make(chan cutResult), due: opts.Clock.Boot() + idleWait,
 	}
 }
@@ -125,6 +121,7 @@ func (e *enforcer) order(orders []order) {
 		e.due = min(e.due, now)
 	}
 	e.mu.Unlock()
+	e.gate.order(orders, changed)
 	if !changed {
 		return
 	}
@@ -148,7 +145,7 @@ func (o *order) renews(was *order, now time.Duration) bool {
 func (e *enforcer) inOrder() (bool, string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if late := e.opts.Clock.Boot() - e.due; late > behindLimit {
+	if now := e.opts.Clock.Boot(); now-e.due > behindLimit || now-e.gate.isDue() > behindLimit {
 		return false, "leases are not enforced in time"
 	}
 	if e.stuck != "" {
@@ -164,17 +161,12 @@ func (e *enforcer) idle() bool {
 	return !e.busy
 }
 
-// gone reports whether all of the services were cut off and nothing of them is
-// left, by orders that have ended.
-func (e *enforcer) gone(services ...spec.ServiceName) bool {
+// gone reports whether a service was cut off, nothing of it is left and its
+// addresses do not pass, by an order that has ended.
+func (e *enforcer) gone(service spec.ServiceName) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, s := range services {
-		if !e.proven[s] {
-			return false
-		}
-	}
-	return true
+	return e.proven[service] && e.gate.closed(service)
 }
 
 // ended reports whether the newest order lets the service run no more.
@@ -202,6 +194,7 @@ func (e *enforcer) run(ctx context.Context) {
 	timer := e.opts.Clock.Timer(idleWait)
 	defer timer.Stop()
 	defer e.cuts.Wait()
+	e.cuts.Go(func() { e.gate.run(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -231,18 +224,14 @@ func (e *enforcer) act(ctx context.Context) time.Duration {
 			e.state[o.service] = s
 		}
 		s.round = e.round
-		if s.epoch != o.epoch || !slices.Equal(o.cgroups, s.cgroups) {
+		if s.epoch != o.epoch || !slices.Equal(o.cgroups, s.cgroups) || !slices.Equal(o.addresses, s.addresses) {
 			s.again = 0
-		}
-		if !slices.Equal(o.addresses, s.addresses) {
-			s.again, s.passing = 0, false
 		}
 		s.order = *o
 		wait = min(wait, e.enforce(ctx, s))
 	}
 	for name, s := range e.state {
 		if s.round != e.round && !s.cutting {
-			e.pass(s, 0)
 			delete(e.state, name)
 		}
 	}
@@ -272,13 +261,10 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	now := e.opts.Clock.Boot()
 	if left := s.until - CutMargin - now; left > 0 {
 		s.again, s.said, s.held, s.ended = 0, "", true, 0
-		return min(left, e.letPass(s, now))
+		return min(left, idleWait)
 	}
 	if s.held && s.ended == 0 {
 		s.ended = now
-	}
-	if s.passing {
-		e.pass(s, 0)
 	}
 	if s.cutting {
 		return idleWait
@@ -296,23 +282,6 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 		}
 	})
 	return idleWait
-}
-
-// letPass renews what the kernel lets through, when a part of it is used up, and
-// returns when to do so again.
-func (e *enforcer) letPass(s *enforced, now time.Duration) time.Duration {
-	if len(s.addresses) == 0 {
-		return idleWait
-	}
-	passes := s.until - CutMargin/2
-	if !s.passing || now >= s.repass && passes > s.passes {
-		e.pass(s, passes-now)
-		if !s.passing {
-			return repass
-		}
-		s.repass = now + (passes-now)/renewAfter
-	}
-	return max(s.repass-now, minLook)
 }
 
 // finished takes the outcome of an attempt to cut off.
@@ -339,28 +308,6 @@ func (e *enforcer) finished(r cutResult) {
 		e.mu.Lock()
 		e.proven[s.service] = true
 		e.mu.Unlock()
-	}
-}
-
-// pass lets the service's addresses through for d, or no longer if d is 0.
-func (e *enforcer) pass(s *enforced, d time.Duration) {
-	addrs := addresses(s.addresses)
-	if len(addrs) == 0 {
-		s.passing = false
-		return
-	}
-	now := e.opts.Clock.Boot()
-	var err error
-	if d > 0 {
-		err = e.opts.Fence.Hold(addrs, d)
-		s.passing, s.passes = err == nil, now+d
-	} else {
-		err = e.opts.Fence.Drop(addrs)
-		s.passing = err != nil
-	}
-	if err != nil && s.said != err.Error() {
-		s.said = err.Error()
-		e.opts.Log.Error("kernel did not take the lease of an address", logkey.Service, s.service, logkey.Err, err)
 	}
 }
 

@@ -193,7 +193,7 @@ type pace struct {
 // room is memory that is used again, so that nothing is allocated while nothing
 // changes.
 type room struct {
-	managed  []netip.Addr // what the kernel was told to enforce; nil: nothing yet
+	ruling   ruling // of addresses
 	holds    []lease.Hold
 	orders   []order
 	state    guardwire.State
@@ -282,6 +282,8 @@ func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
 			if err := g.heard(ctx, tasks, w); err != nil {
 				return err
 			}
+		case r := <-g.enforcer.gate.ruled:
+			g.rule(r)
 		case u := <-g.opts.Upgrades:
 			g.askUpgrade(ctx, tasks, u)
 		case err := <-g.upgrade.checked:

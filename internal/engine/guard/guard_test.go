@@ -94,6 +94,23 @@ type fence struct {
 	passes time.Duration // until when the kernel would let the address pass
 	cannot string        // a handle that cannot be cut off
 	hangs  time.Duration // how long Hold takes
+
+	managed   []netip.Addr  // nil: nothing was ever asked for
+	manages   time.Duration // how long Manage takes
+	unmanaged error         // why it fails
+}
+
+// slow makes Manage take so long, and fail with err.
+func (f *fence) slow(d time.Duration, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.manages, f.unmanaged = d, err
+}
+
+func (f *fence) isManaged(a netip.Addr) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.managed, a)
 }
 
 // hang makes Hold take so long.
@@ -110,7 +127,21 @@ func (f *fence) stuck(handle string) {
 	f.cannot = handle
 }
 
-func (f *fence) Manage([]netip.Addr) error { return nil }
+func (f *fence) Manage(addrs []netip.Addr) error {
+	f.mu.Lock()
+	takes, err := f.manages, f.unmanaged
+	f.mu.Unlock()
+	if takes > 0 {
+		time.Sleep(takes)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.managed = append([]netip.Addr{}, addrs...)
+	}
+	return err
+}
+
 func (f *fence) Hold(_ []netip.Addr, d time.Duration) error {
 	f.mu.Lock()
 	hangs := f.hangs

@@ -157,10 +157,10 @@ func nextTelling(s *guardwire.State, now time.Duration) time.Duration {
 // the moments, and what is measured.
 func same(a, b *guardwire.State) bool {
 	sameHold := func(x, y guardwire.Hold) bool {
-		return x.Service == y.Service && x.Epoch == y.Epoch && x.Kept == y.Kept
+		return x.Service == y.Service && x.Epoch == y.Epoch && x.Kept == y.Kept && slices.Equal(x.Ruled, y.Ruled)
 	}
 	return a.Protocol == b.Protocol && a.Guard == b.Guard && a.Build == b.Build && a.Fresh == b.Fresh &&
-		a.LeaseVersion == b.LeaseVersion && a.Ballot == b.Ballot && a.Quorate == b.Quorate &&
+		a.Rules == b.Rules && a.LeaseVersion == b.LeaseVersion && a.Ballot == b.Ballot && a.Quorate == b.Quorate &&
 		a.Alive == b.Alive && a.Suspect == b.Suspect && a.Lost == b.Lost && a.Skewed == b.Skewed &&
 		slices.EqualFunc(a.Holds, b.Holds, sameHold) && maps.Equal(a.Holders, b.Holders) && slices.Equal(a.Warnings, b.Warnings)
 }
@@ -176,7 +176,7 @@ func clone(s *guardwire.State) guardwire.State {
 func (g *Guard) state(now time.Duration) *guardwire.State {
 	s := &g.room.state
 	*s = guardwire.State{
-		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build,
+		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build, Rules: true,
 		Fresh: g.node == nil, Holds: s.Holds[:0], Holders: s.Holders, Warnings: append(s.Warnings[:0], g.opts.Warnings()...),
 	}
 	clear(s.Holders)
@@ -211,9 +211,10 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 // is false for what has ended.
 func (g *Guard) hold(h *lease.Hold, now time.Duration) (guardwire.Hold, bool) {
 	out := guardwire.Hold{Service: g.serviceName(h.ID), Epoch: h.Number, Until: guardwire.Boot(h.Until), Kept: h.Until <= now}
-	for i := 0; h.Keep && i < len(g.duty.Seeks); i++ {
+	for i := range g.duty.Seeks {
 		if s := &g.duty.Seeks[i]; s.ID == h.ID {
-			out.Until = guardwire.Boot(runsUntil(h, s, now))
+			out.Until, out.Ruled = guardwire.Boot(runsUntil(h, s, now)), g.room.ruling.some(s.Addresses)
+			break
 		}
 	}
 	return out, time.Duration(out.Until) > now

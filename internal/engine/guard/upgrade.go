@@ -158,7 +158,6 @@ func (g *Guard) takeOver(t *tasks) {
 		g.tick()
 	}
 	g.send()
-	g.manage(g.duty)
 	g.enforcer.order(g.enforcement(now))
 }
 

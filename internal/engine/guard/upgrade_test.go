@@ -394,11 +394,15 @@ func lonely(t testing.TB) (*Guard, *handClock) {
 	if err := g.setDuty(newTasks(t.Context()), d); err != nil {
 		t.Fatal(err)
 	}
-	for range 200 {
+	for i := range 200 {
 		clk.add(20 * time.Millisecond)
 		g.lastBeat = clk.now
 		g.tick()
 		g.settle()
+		if i == 0 {
+			g.enforcer.gate.act()
+			g.rule(<-g.enforcer.gate.ruled)
+		}
 	}
 	if len(g.node.Holds(clk.now, nil)) != 1 {
 		t.Fatal("it holds no lease")

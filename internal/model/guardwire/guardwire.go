@@ -151,6 +151,8 @@ type State struct {
 	// Skewed are the slots of nodes whose clocks a majority of the voters finds to
 	// run at another rate. Their votes do not count.
 	Skewed uint32 `json:"skewed,omitempty"`
+	// Rules is true of a guard that fills in Hold.Ruled.
+	Rules bool `json:"rules,omitempty"`
 	// Warnings are sentences for the operator, such as a missing capability.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -169,6 +171,9 @@ type Hold struct {
 	// all the same, see [Seek]; Until is how long it may without news. Another
 	// node may hold the lease meanwhile.
 	Kept bool `json:"kept,omitempty"`
+	// Ruled are those of the service's addresses, as [Seek] has them, that the
+	// guard enforces by now. No other may be brought up. See State.Rules.
+	Ruled []string `json:"ruled,omitempty"`
 }
 
 // Happened is one thing worth an event, with the moment it happened.
