@@ -192,7 +192,10 @@ func (w *warden) warn() func() []string {
 	all := w.warnings
 	return func() []string {
 		if now := w.keeper.Overrun(); now != last {
-			last, all = now, append(w.warnings[:len(w.warnings):len(w.warnings)], now)
+			last, all = now, w.warnings
+			if now != "" {
+				all = append(w.warnings[:len(w.warnings):len(w.warnings)], now)
+			}
 		}
 		return all
 	}

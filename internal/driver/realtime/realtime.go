@@ -5,7 +5,7 @@
 // such a priority is a fault of the whole host, and of every other host that
 // waits for it; so the kernel is told beforehand to warn such a thread, and to
 // end the process if it does not listen (RLIMIT_RTTIME in setrlimit(2)). A
-// [Keeper] listens, and goes back to normal priority.
+// [Keeper] listens, and goes back to normal priority for a while.
 //
 // All threads of the process get the priority, for Go moves work between them;
 // those that the runtime makes later inherit it. Programs that are started must
@@ -13,21 +13,14 @@
 package realtime
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/keelson/keelson/internal/base/clock"
-	"github.com/keelson/keelson/internal/base/logkey"
 )
 
 const (
@@ -142,64 +135,6 @@ func Apart(f func() error) error {
 		runtime.UnlockOSThread()
 	}
 	return failed
-}
-
-// Keeper keeps the process within its budget.
-type Keeper struct {
-	clock   clock.Clock
-	log     *slog.Logger
-	signals chan os.Signal
-	why     atomic.Pointer[string]
-}
-
-// NewKeeper returns a keeper that listens for the kernel's warning from now on.
-// Call it before [Enter], and Run after.
-func NewKeeper(clk clock.Clock, log *slog.Logger) *Keeper {
-	k := &Keeper{clock: clk, log: log, signals: make(chan os.Signal, 1)}
-	k.Listen()
-	return k
-}
-
-// Listen makes the keeper listen again after somebody had the kernel's warning
-// ignored, which would else end the process.
-func (k *Keeper) Listen() { signal.Notify(k.signals, unix.SIGXCPU) }
-
-// Run waits until the budget is overrun, and then takes the priority away for
-// good. It returns when ctx ends.
-func (k *Keeper) Run(ctx context.Context) {
-	tick := k.clock.Tick(Span)
-	defer tick.Stop()
-	used := processor()
-	for {
-		why := ""
-		select {
-		case <-ctx.Done():
-			return
-		case <-k.signals:
-			why = fmt.Sprintf("a thread of it ran for %s without a pause", Warn)
-		case <-tick.C:
-			now := processor()
-			if now-used > Span/Share {
-				why = fmt.Sprintf("it used %s of %s", (now - used).Round(10*time.Millisecond), Span)
-			}
-			used = now
-		}
-		if why == "" || k.why.Load() != nil {
-			continue
-		}
-		err := Leave()
-		text := "the guard overran its budget of real-time priority, " + why + "; it goes on at normal priority and may be late under load"
-		k.why.Store(&text)
-		k.log.Error("real-time priority given up", "why", why, logkey.Err, err)
-	}
-}
-
-// Overrun returns a sentence if the budget was overrun, else "".
-func (k *Keeper) Overrun() string {
-	if why := k.why.Load(); why != nil {
-		return *why
-	}
-	return ""
 }
 
 // processor is the time that this process has run.

@@ -87,6 +87,31 @@ var plays = map[string]func() error{
 		}
 		return errors.New("it spins at " + policies())
 	},
+	"again": func() error { // what the kernel raised at the first overrun counts from the start again
+		runtime.GOMAXPROCS(1)
+		k := NewKeeper(clock.System{}, slog.New(slog.DiscardHandler))
+		for range 2 {
+			if err := enter(50*time.Millisecond, End); err != nil {
+				return err
+			}
+			select {
+			case <-k.signals:
+			default:
+			}
+			began := time.Now()
+			for len(k.signals) == 0 {
+				if time.Since(began) > 800*time.Millisecond {
+					return errors.New("the kernel did not warn")
+				}
+			}
+			if err := Leave(); err != nil {
+				return err
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		fmt.Print("warned twice")
+		return nil
+	},
 	"deaf": func() error {
 		runtime.GOMAXPROCS(1) // the kernel counts for each thread
 		signal.Ignore(unix.SIGXCPU)
@@ -147,6 +172,12 @@ func TestAllThreadsAndNoChildrenGetThePriority(t *testing.T) {
 
 func TestProcessThatSpinsGivesThePriorityUp(t *testing.T) {
 	if out, err := run(t, "spin"); err != nil || out != "gave up" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestProcessIsWarnedAgainWhenItTookThePriorityAgain(t *testing.T) {
+	if out, err := run(t, "again"); err != nil || out != "warned twice" {
 		t.Errorf("%v: %s", err, out)
 	}
 }
