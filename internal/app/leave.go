@@ -96,8 +96,9 @@ func idle(r record.Report) bool {
 	return true
 }
 
-// quitTimeout is how long the guard has to let go.
-const quitTimeout = 5 * time.Second
+// quitTimeout is how long the guard has to let go: it waits for the leases that
+// it holds, and cuts off.
+const quitTimeout = 10 * time.Second
 
 // depart ends the guard, which cuts off whatever is left.
 func (n *node) depart(ctx context.Context) error {

@@ -43,6 +43,11 @@ var (
 	// Nothing was killed.
 	ErrOwnGroup = errors.New("this process is in the group itself")
 
+	// ErrRemoved means that the group was removed while a program was to be put
+	// into it, by a [KillHandle] that came between. None runs; the caller may make
+	// the group again, if the program may still run.
+	ErrRemoved = errors.New("the group was removed meanwhile")
+
 	// ErrBadName means that a name cannot be a folder.
 	ErrBadName = errors.New("not usable as the name of a group")
 )
@@ -190,8 +195,21 @@ func (g *Group) in(h hierarchy) string {
 }
 
 // Create makes the group, empty of limits but those in l. Limits that the host
-// cannot keep are passed over; see [Tree.Unlimited].
+// cannot keep are passed over; see [Tree.Unlimited]. The error may be
+// [ErrRemoved].
 func (g *Group) Create(l Limits) error {
+	return removed(g.create(l))
+}
+
+// removed adds [ErrRemoved] to an error that says that a folder is not there.
+func removed(err error) error {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
+		return fmt.Errorf("%w: %w", ErrRemoved, err)
+	}
+	return err
+}
+
+func (g *Group) create(l Limits) error {
 	if g.tree.track == nil {
 		return writePidfile(g.tree.proc, g.pidfile, 0, g.mark())
 	}
@@ -244,18 +262,31 @@ func (g *Group) handDown(h hierarchy, controller string) error {
 }
 
 // Enter makes attr start a program inside the group, as far as that is possible
-// at birth. The caller calls done after the start, successful or not.
+// at birth. The caller calls done after the start, successful or not. The error
+// may be [ErrRemoved]; a start into a group that is removed after Enter fails,
+// see [Group.Removed].
 func (g *Group) Enter(attr *syscall.SysProcAttr) (done func(), err error) {
 	if g.tree.track == nil || !g.tree.clones {
 		return func() {}, nil
 	}
 	dir, err := os.Open(g.folder())
 	if err != nil {
-		return nil, fmt.Errorf("enter cgroup: %w", err)
+		return nil, fmt.Errorf("enter cgroup: %w", removed(err))
 	}
 	attr.UseCgroupFD = true
 	attr.CgroupFD = int(dir.Fd())
 	return func() { _ = dir.Close() }, nil // opened for reading: nothing to lose
+}
+
+// Removed reports whether the group's folder is not there. Then that is why a
+// start in it failed: the kernel's errors for it, ENODEV and ENOENT, have other
+// causes too.
+func (g *Group) Removed() bool {
+	if g.tree.track == nil {
+		return false
+	}
+	_, err := os.Stat(g.folder())
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // NeedsPlace reports whether a program with limits l must be put into the group
@@ -281,7 +312,8 @@ func (g *Group) NeedsHold(l Limits) bool { return g.tree.track != nil && g.Needs
 const placeRounds = 10
 
 // Place puts a started program, which must lead a session, into all of the
-// group that it is not in by birth, along with those that it has started.
+// group that it is not in by birth, along with those that it has started. The
+// error may be [ErrRemoved]: a program that was held is to be killed then.
 func (g *Group) Place(pid int, l Limits) error {
 	if g.tree.track == nil {
 		return writePidfile(g.tree.proc, g.pidfile, pid, g.mark())
@@ -301,7 +333,7 @@ func (g *Group) Place(pid int, l Limits) error {
 		for _, p := range todo {
 			placed[p] = true
 			if err := join(folders, p); err != nil && p == pid {
-				return fmt.Errorf("put process %d into cgroup: %w", pid, err)
+				return fmt.Errorf("put process %d into cgroup: %w", pid, removed(err))
 			}
 		}
 		members, err := listed(g.folder())

@@ -63,12 +63,31 @@ func (g *Group) herd() herd {
 // KillHandle kills what a handle from [Group.Handles] stands for, with the
 // promise and the errors of [Group.Kill]. It needs no [Tree], so that another
 // process than the one that made the group can use it.
+//
+// It also removes the group, and returns nil only once it is gone: a start that
+// is under way and has entered the group finds none, and fails (see
+// [Group.Removed]). A group that is only a session cannot be removed; what is born late
+// there is found by the next KillHandle.
 func KillHandle(ctx context.Context, c clock.Clock, handle string) error {
 	const proc = "/proc"
 	if file, ok := strings.CutPrefix(handle, PidfilePrefix); ok {
 		return kill(ctx, c, proc, session{proc: proc, pidfile: file})
 	}
-	return kill(ctx, c, proc, folder{path: handle, proc: proc})
+	f := folder{path: handle, proc: proc}
+	var err error
+	for range removeTries {
+		if err := kill(ctx, c, proc, f); err != nil {
+			return err
+		}
+		// Busy: something was born in it since, or the kernel is not done.
+		if err = removeAll(handle); !errors.Is(err, syscall.EBUSY) || c.Sleep(ctx, lastPause/4) != nil {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove cgroup: %w", err)
+	}
+	return nil
 }
 
 func kill(ctx context.Context, c clock.Clock, proc string, h herd) error {

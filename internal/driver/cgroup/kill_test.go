@@ -313,3 +313,30 @@ func TestWarningsSayWhichFallbackIsUsed(t *testing.T) {
 		})
 	}
 }
+
+func TestNothingCanBePutIntoAGroupThatWasKilledByHandle(t *testing.T) {
+	eachTree(t, func(t *testing.T, tree *Tree) {
+		if tree.track == nil {
+			t.Skip("a session cannot be removed")
+		}
+		g, _, _ := member(t, tree, family)
+		entered, err := g.Enter(&syscall.SysProcAttr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer entered()
+		if err := KillHandle(t.Context(), clock.System{}, g.Handles()[0]); err != nil {
+			t.Fatal(err)
+		}
+		if !g.Removed() {
+			t.Error("the group is there")
+		}
+		_, err = g.Enter(&syscall.SysProcAttr{})
+		if !tree.clones {
+			err = g.Place(os.Getpid(), Limits{})
+		}
+		if !errors.Is(err, ErrRemoved) {
+			t.Errorf("a program can be put into it: %v", err)
+		}
+	})
+}

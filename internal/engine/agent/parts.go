@@ -87,13 +87,20 @@ func (r *runner) start(ctx context.Context, driver Part, run instance.Run) super
 	if err := r.awaitRule(ctx, driver.Handles(run).Addresses); err != nil {
 		return supervise.Result{Refused: true, Err: err}
 	}
-	h := holdOf(r.options.Guard.Latest(), r.name)
-	if !h.Held || h.Epoch != run.Epoch || h.Until-r.options.Clock.Boot() <= supervise.StopAhead {
-		return supervise.Result{Refused: true, Err: errRefused}
+	run.May = func() error {
+		h := holdOf(r.options.Guard.Latest(), r.name)
+		if !h.Held || h.Epoch != run.Epoch || h.Until-r.options.Clock.Boot() <= supervise.StopAhead {
+			return errRefused
+		}
+		return nil
+	}
+	if err := run.Allowed(); err != nil {
+		return supervise.Result{Refused: true, Err: err}
 	}
 	if err := driver.Start(ctx, run); err != nil {
-		return supervise.Result{Err: err}
+		return supervise.Result{Refused: errors.Is(err, errRefused), Err: err}
 	}
+	run.May = nil
 	check := run.Part.EffectiveChecks().Startup
 	if check == nil {
 		return supervise.Result{}

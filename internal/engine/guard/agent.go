@@ -16,7 +16,6 @@ import (
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/core/quorum"
-	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -145,7 +144,9 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 		return nil
 	}
 	g.lastBeat = now
-	clear(g.forsaken)
+	if g.parting.why == nil {
+		clear(g.parting.forsaken)
+	}
 	switch m := w.msg; {
 	case m.Duty != nil:
 		return g.setDuty(t, *m.Duty)
@@ -154,10 +155,6 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 	case m.Upgrade != nil:
 		g.askUpgrade(ctx, t, *m.Upgrade)
 	case m.Quit != nil:
-		if !g.letGo(ctx) {
-			g.opts.Log.Error("not everything could be cut off, the guard goes on")
-			return nil
-		}
 		return errQuit
 	}
 	return nil
@@ -278,46 +275,6 @@ func newTasks(working context.Context) *tasks { return &tasks{working: working} 
 
 func (t *tasks) start(f func()) { t.group.Go(f) }
 func (t *tasks) wait()          { t.group.Wait() }
-
-// agentLoss gives up what the agent has not looked after for too long. The cut
-// comes first, then the release; what cannot be cut off keeps its lease.
-func (g *Guard) agentLoss(now time.Duration) {
-	alone := now - g.lastBeat
-	g.node.SetIdle(now, alone > g.shortestLoss())
-	if alone < 2*guardwire.BeatEvery {
-		return
-	}
-	g.room.holds = g.node.Holds(now, g.room.holds[:0])
-	for _, h := range g.room.holds {
-		i := slices.IndexFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
-		if i < 0 || alone <= g.duty.Seeks[i].AgentLoss {
-			continue
-		}
-		name := g.duty.Seeks[i].Service
-		if !g.forsaken[name] {
-			g.forsaken[name] = true
-			g.opts.Log.Error("agent was away for too long, the service is cut off", logkey.Service, name)
-			continue
-		}
-		if !g.enforcer.gone(name) {
-			continue
-		}
-		g.happen(guardwire.Happened{
-			Kind: string(event.ServiceCut), At: guardwire.Boot(now), Service: name, Epoch: h.Number,
-			Text: fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", alone.Round(time.Millisecond)),
-		})
-		g.node.Release(now, h.ID, h.Number)
-		// It is cut off again and again, and not claimed, until the agent says more.
-		g.duty.Seeks = slices.Clone(g.duty.Seeks)
-		g.duty.Seeks[i].Order = nil
-		delete(g.forsaken, name)
-		g.node.SetDuty(now, g.wish())
-		if g.agent != nil {
-			g.agent.drop() // one that wakes up connects anew, and says its duty again
-		}
-		return
-	}
-}
 
 // shortestLoss is how long the agent may be away until this node counts as one
 // that cannot start anything.

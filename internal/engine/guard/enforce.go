@@ -48,6 +48,7 @@ type order struct {
 	service   spec.ServiceName
 	epoch     uint64
 	until     time.Duration
+	proof     time.Duration // only a cut that began at this moment or later proves anything
 	exclusive bool
 	addresses []string
 	cgroups   []string
@@ -90,6 +91,7 @@ type enforced struct {
 // cutResult is what came of one attempt.
 type cutResult struct {
 	service spec.ServiceName
+	began   time.Duration
 	err     error
 }
 
@@ -135,7 +137,7 @@ func (e *enforcer) order(orders []order) {
 // do so longer, or that what has ended has.
 func (o *order) renews(was *order, now time.Duration) bool {
 	onTime := o.until == was.until || o.until > was.until && was.until-CutMargin > now
-	return onTime && o.service == was.service && o.epoch == was.epoch && o.exclusive == was.exclusive &&
+	return onTime && o.service == was.service && o.epoch == was.epoch && o.exclusive == was.exclusive && o.proof == was.proof &&
 		slices.Equal(o.addresses, was.addresses) && slices.Equal(o.cgroups, was.cgroups)
 }
 
@@ -275,7 +277,7 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	s.cutting = true
 	o := s.order
 	e.cuts.Go(func() {
-		r := cutResult{o.service, e.cutOff(ctx, o)}
+		r := cutResult{o.service, now, e.cutOff(ctx, o)}
 		select {
 		case e.done <- r:
 		case <-ctx.Done():
@@ -303,6 +305,10 @@ func (e *enforcer) finished(r cutResult) {
 	}
 	// Looked at again: a start that was under way may have come after it.
 	s.again, s.said = now+recut, ""
+	if r.began < s.proof {
+		s.again = min(s.again, max(now, s.proof))
+		return
+	}
 	if e.ended(s.service) {
 		s.held = false
 		e.mu.Lock()

@@ -165,8 +165,8 @@ type Guard struct {
 	upgrade  upgrade
 
 	told     told
-	troubles map[string]string         // by what is in trouble
-	forsaken map[spec.ServiceName]bool // cut off because the agent is away
+	troubles map[string]string // by what is in trouble
+	parting  parting
 	pace     pace
 	rest     rest
 	room     room
@@ -219,37 +219,34 @@ func New(opts Options) *Guard {
 		inbox: make(chan *arrival, inboxSize), free: make(chan *arrival, inboxSize),
 		words: make(chan word, wordsSize), links: make(chan error, 1),
 		names: map[lease.ID]spec.ServiceName{}, slots: map[uint8]string{},
-		troubles: map[string]string{}, forsaken: map[spec.ServiceName]bool{},
+		troubles: map[string]string{}, parting: parting{forsaken: map[spec.ServiceName]time.Duration{}},
 		upgrade: upgrade{checked: make(chan error, 1)},
 	}
 	g.room.hear, g.room.answered = g.hear, g.answered
 	return g
 }
 
-// Run guards until ctx ends or an agent says Quit, then cuts off what is held
-// and gives the leases back. It returns nil in both cases. A guard that was
-// replaced by another program does not return at all.
+// Run guards until ctx ends or an agent says Quit, then cuts off what is held,
+// gives the leases back, and returns nil. It goes on, and says so, while
+// something cannot be cut off whose lease it can keep from others. A guard that
+// was replaced by another program does not return at all.
 func (g *Guard) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	g.enforcer = newEnforcer(g.opts)
-	// The enforcer and the link go on until everything was let go.
+	// All goes on until everything was let go.
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	tasks := newTasks(working)
 	defer tasks.wait()
-	defer cancel()
 	defer rest()
 	if g.node != nil {
 		g.takeOver(tasks)
 	}
 	tasks.start(func() { g.enforcer.run(working) })
-	tasks.start(func() { g.serveAgents(ctx, tasks) })
+	tasks.start(func() { g.serveAgents(working, tasks) })
 	tasks.start(func() {
-		<-ctx.Done()
+		<-working.Done()
 		_ = g.opts.Listener.Close() // ends the accept; nobody is left to tell
 	})
-	err := g.loop(ctx, tasks)
-	off := errors.Is(err, errQuit) || g.letGo(ctx)
+	off, err := g.loop(ctx, tasks)
 	if !off {
 		g.opts.Log.Error("the guard ends although not everything could be cut off; this node must be switched off before its services run elsewhere")
 	}
@@ -264,23 +261,26 @@ func (g *Guard) Run(ctx context.Context) error {
 	return err
 }
 
-// loop is the one goroutine that owns the plane.
-func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
+// loop is the one goroutine that owns the plane. It returns why the guard ends,
+// and whether all that it held is off.
+func (g *Guard) loop(ctx context.Context, tasks *tasks) (off bool, why error) {
 	timer := g.opts.Clock.Timer(g.wait())
 	defer timer.Stop()
+	asked := ctx.Done()
 	for {
 		ticked := false
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-asked:
+			asked = nil
+			g.part(ctx.Err())
 		case err := <-g.links:
-			return fmt.Errorf("heartbeat link: %w", err)
+			g.part(fmt.Errorf("heartbeat link: %w", err))
 		case a := <-g.inbox:
 			g.arrived(a)
 		case w := <-g.words:
 			g.pace.dirty = true
 			if err := g.heard(ctx, tasks, w); err != nil {
-				return err
+				g.part(err)
 			}
 		case r := <-g.enforcer.gate.ruled:
 			g.rule(r)
@@ -293,6 +293,12 @@ func (g *Guard) loop(ctx context.Context, tasks *tasks) error {
 			ticked = true
 		}
 		g.settle()
+		if over, off := g.parted(); over {
+			if g.node != nil {
+				g.send() // what was just given back
+			}
+			return off, g.parting.why
+		}
 		if ticked {
 			g.chores()
 		}
@@ -305,6 +311,9 @@ func (g *Guard) wait() time.Duration {
 	now := g.opts.Clock.Boot()
 	// What the agent is to hear is looked at no more often than lookEvery.
 	next := max(g.told.due, g.pace.looked+g.lookEvery())
+	if g.parting.why != nil {
+		next = g.opts.Clock.Boot() + lastWait
+	}
 	if g.node != nil {
 		next = min(next, g.node.Next())
 	}
@@ -410,44 +419,13 @@ func (g *Guard) settle() {
 	g.pace.dirty, g.pace.looked = false, now
 	if g.node != nil {
 		g.notePeers(now)
-		g.agentLoss(now)
+		g.forsake(now)
 		g.enforcer.order(g.enforcement(now))
 	}
 	for _, h := range g.enforcer.take() {
 		g.happen(h)
 	}
 	g.tell(now)
-}
-
-// letGo cuts off what is held and gives it back, and reports whether nothing is
-// left. What could not be proven off keeps its lease.
-func (g *Guard) letGo(ctx context.Context) bool {
-	if g.node == nil {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*killTimeout)
-	defer cancel()
-	held := g.node.Holds(g.opts.Clock.Boot(), nil)
-	orders := g.enforcement(g.opts.Clock.Boot())
-	for i := range orders {
-		orders[i].until = 0
-	}
-	g.enforcer.order(orders)
-	all := true
-	for _, h := range held {
-		name := g.serviceName(h.ID)
-		for !g.enforcer.gone(name) && g.opts.Clock.Sleep(ctx, lastWait) == nil {
-			g.tick() // goes on renewing meanwhile
-			g.send()
-		}
-		if !g.enforcer.gone(name) {
-			all = false
-			continue
-		}
-		g.node.Release(g.opts.Clock.Boot(), h.ID, h.Number)
-	}
-	g.send()
-	return all
 }
 
 // send hands the plane's packets to the link.

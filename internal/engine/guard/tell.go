@@ -25,7 +25,9 @@ func (g *Guard) enforcement(now time.Duration) []order {
 		s := &g.duty.Seeks[i]
 		o := order{service: s.Service, exclusive: s.Exclusive, addresses: s.Addresses, cgroups: s.Cgroups}
 		at, held := slices.BinarySearchFunc(g.room.holds, s.ID, func(h lease.Hold, id lease.ID) int { return cmp.Compare(h.ID, id) })
-		if held && !g.forsaken[s.Service] {
+		if told, forsaken := g.parting.forsaken[s.Service]; forsaken {
+			o.proof = told
+		} else if held {
 			o.epoch, o.until = g.room.holds[at].Number, runsUntil(&g.room.holds[at], s, now)
 		}
 		orders = append(orders, o)
@@ -208,9 +210,12 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 }
 
 // hold is what the agent is told of a lease, or of what goes on without one. It
-// is false for what has ended.
+// is false for what has ended, or is forsaken.
 func (g *Guard) hold(h *lease.Hold, now time.Duration) (guardwire.Hold, bool) {
 	out := guardwire.Hold{Service: g.serviceName(h.ID), Epoch: h.Number, Until: guardwire.Boot(h.Until), Kept: h.Until <= now}
+	if _, forsaken := g.parting.forsaken[out.Service]; forsaken {
+		return out, false
+	}
 	for i := range g.duty.Seeks {
 		if s := &g.duty.Seeks[i]; s.ID == h.ID {
 			out.Until, out.Ruled = guardwire.Boot(runsUntil(h, s, now)), g.room.ruling.some(s.Addresses)

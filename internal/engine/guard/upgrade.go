@@ -143,7 +143,12 @@ func Resume(opts Options, h *Handed) (*Guard, error) {
 	g.node, g.link, g.told.peers = h.node, link, h.Peers
 	g.know(h.Duty)
 	for _, name := range h.Forsaken {
-		g.forsaken[name] = true
+		g.parting.forsaken[name] = now
+	}
+	for _, held := range g.node.Holds(now, nil) {
+		if name := g.serviceName(held.ID); g.parting.forsaken[name] > 0 {
+			g.parting.forsaken[name] = max(now, held.Until) // nobody was told more
+		}
 	}
 	return g, nil
 }
@@ -187,7 +192,7 @@ func (g *Guard) handOver() (state []byte, undo func(), err error) {
 	h := Handed{
 		Build: g.opts.Build, Incarnation: g.opts.Incarnation,
 		Sent: g.pace.sent, LastBeat: g.lastBeat, Duty: g.duty,
-		Forsaken: slices.Sorted(maps.Keys(g.forsaken)), Happened: g.told.happened, Peers: g.told.peers,
+		Forsaken: slices.Sorted(maps.Keys(g.parting.forsaken)), Happened: g.told.happened, Peers: g.told.peers,
 	}
 	undo = func() {}
 	if g.node != nil {
@@ -217,6 +222,10 @@ func (g *Guard) askUpgrade(ctx context.Context, t *tasks, u guardwire.Upgrade) {
 	}
 	g.opts.Log.Info("upgrade asked for", logkey.Path, u.Path, "build", u.Build)
 	g.upgrade.asked, g.upgrade.ready = &u, false
+	if g.parting.why != nil {
+		g.refuseUpgrade(errors.New("it is about to end"))
+		return
+	}
 	if g.opts.Successor == nil {
 		g.refuseUpgrade(errors.New("it cannot be replaced while it runs"))
 		return
@@ -258,7 +267,7 @@ func (g *Guard) refuseUpgrade(why error) {
 // moment is good: nothing is being cut off, the agent has read what it was told,
 // and nothing is due for a while.
 func (g *Guard) replace() {
-	if !g.upgrade.ready {
+	if !g.upgrade.ready || g.parting.why != nil {
 		return
 	}
 	waited := g.opts.Clock.Boot() - g.upgrade.since

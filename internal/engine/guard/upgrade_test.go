@@ -219,7 +219,7 @@ func stateOf(t testing.TB) []byte {
 	clk.add(3 * time.Second)
 	g.tick()
 	g.settle()
-	g.forsaken["shop"] = true
+	g.parting.forsaken["shop"] = clk.now
 	state, _, err := g.handOver()
 	if err != nil {
 		t.Fatal(err)
@@ -327,8 +327,8 @@ func TestStateKeepsAllThatAGuardRemembers(t *testing.T) {
 	if diff := cmp.Diff(string(state), string(again)); diff != "" {
 		t.Errorf("the guard that took over remembers something else: %s", diff)
 	}
-	if !next.forsaken["shop"] || next.serviceName(1) != "shop" {
-		t.Errorf("forsaken %v, names %v", next.forsaken, next.names)
+	if next.parting.forsaken["shop"] != clk.now || next.serviceName(1) != "shop" {
+		t.Errorf("forsaken %v, names %v", next.parting.forsaken, next.names)
 	}
 }
 

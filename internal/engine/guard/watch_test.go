@@ -70,9 +70,7 @@ func withDog(t *testing.T, f func(t *testing.T, d *dog, w *wire, sites []*site) 
 		want := f(t, d, w, sites)
 		for _, s := range sites {
 			s.cancel()
-			if err := <-s.done; err != nil {
-				t.Errorf("guard ended with %v", err)
-			}
+			s.ends(t)
 			s.conn.Close()
 		}
 		if d.disarmed != want {

@@ -24,6 +24,19 @@ type Run struct {
 	// part and may not exist yet.
 	RunDir string
 	LogDir string
+
+	// May, if not nil, returns an error once the service may run here no more. A
+	// driver that starts something asks last of all, when what cuts the part off
+	// ([Handles]) exists already, and returns that error. It does not block.
+	May func() error
+}
+
+// Allowed returns the error of r.May, or nil if there is none.
+func (r Run) Allowed() error {
+	if r.May == nil {
+		return nil
+	}
+	return r.May()
 }
 
 // Key is the part's path within the node: "service/part".

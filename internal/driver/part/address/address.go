@@ -218,7 +218,11 @@ func (d *Driver) take(ctx context.Context, host *network, run instance.Run, t ta
 				"may remove the others of that network.", t.place.name, err))
 		}
 	}
-	if err := host.add(t.place, t.claim.Prefix); err != nil {
+	err = run.Allowed() // the probe took a while
+	if err == nil {
+		err = host.add(t.place, t.claim.Prefix)
+	}
+	if err != nil {
 		return errors.Join(err, forget(run.RunDir))
 	}
 	if err := host.await(ctx, d.clock, t.claim.Prefix.Addr()); err != nil {

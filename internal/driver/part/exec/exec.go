@@ -137,26 +137,35 @@ func (d *Driver) Start(ctx context.Context, run instance.Run) error {
 	return d.launch(ctx, run, l)
 }
 
+// births bounds how often a start is tried again because the guard took the
+// group away meanwhile: it does so with what may not run, and looks again and
+// again.
+const births = 3
+
 // launch starts a prepared program where nothing is left of an older one.
 func (d *Driver) launch(ctx context.Context, run instance.Run, l launch) error {
 	if missing := d.groups.Unlimited(l.limits); len(missing) > 0 {
 		d.log.WarnContext(ctx, "limits not enforced on this host",
 			logkey.Service, run.Service, logkey.Part, run.Part.Name, "limits", strings.Join(missing, ", "))
 	}
-	if err := l.group.Create(l.limits); err != nil {
-		return fmt.Errorf("start %s: %w", run.Key(), err)
+	r := record{Boot: d.boot, Generation: run.Generation, Epoch: run.Epoch}
+	var err error
+	for range births {
+		if err = l.group.Create(l.limits); err != nil {
+			err = fmt.Errorf("start %s: %w", run.Key(), err)
+		} else {
+			r.OOMBefore, _ = l.group.OOMKills()
+			r.Started = d.clock.Now()
+			r.Pid, err = d.spawn(ctx, run, l)
+		}
+		if !errors.Is(err, cgroup.ErrRemoved) {
+			break
+		}
 	}
-	oom, _ := l.group.OOMKills()
-	started := d.clock.Now()
-	pid, err := d.spawn(ctx, run, l)
 	if err != nil {
 		return errors.Join(err, d.wipe(context.WithoutCancel(ctx), run, l.group))
 	}
-	r := record{
-		Pid: pid, Boot: d.boot, Generation: run.Generation, Epoch: run.Epoch,
-		Started: started, OOMBefore: oom,
-	}
-	p, err := cgroup.Look(pid)
+	p, err := cgroup.Look(r.Pid)
 	if err == nil {
 		r.Ticks = p.Start
 		err = saveRecord(run, r)
@@ -166,7 +175,7 @@ func (d *Driver) launch(ctx context.Context, run instance.Run, l launch) error {
 	}
 	d.remember(run, r)
 	d.log.InfoContext(ctx, "program started", logkey.Service, run.Service, logkey.Part, run.Part.Name,
-		logkey.Pid, pid, logkey.Epoch, run.Epoch)
+		logkey.Pid, r.Pid, logkey.Epoch, run.Epoch)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/base/thread"
+	"github.com/keelson/keelson/internal/driver/cgroup"
 	"github.com/keelson/keelson/internal/model/instance"
 )
 
@@ -41,8 +42,10 @@ func (d *Driver) spawn(ctx context.Context, run instance.Run, l launch) (int, er
 	attr := &syscall.ProcAttr{Dir: l.dir, Env: l.env, Files: []uintptr{null.Fd(), out.Fd(), out.Fd()}, Sys: sys}
 
 	// All that could take long is over. Nothing starts for a caller who has given
-	// up meanwhile: its lease may have ended.
-	if err := ctx.Err(); err != nil {
+	// up meanwhile, or whose lease has ended. If this process stands still right
+	// after it was told that it may, the guard removes the group that was entered
+	// above, and the program is not born.
+	if err := errors.Join(ctx.Err(), run.Allowed()); err != nil {
 		return 0, fmt.Errorf("start %s: %w", run.Key(), err)
 	}
 	if b := l.bounds(); b.set != nil {
@@ -194,6 +197,9 @@ func (l launch) refused(run instance.Run, err error) error {
 	p := &Error{Reason: NotStarted, Err: err}
 	path, key := l.command[0], run.Key()
 	switch {
+	case l.group.Removed():
+		p.Err = errors.Join(cgroup.ErrRemoved, err)
+		p.Sentence = fmt.Sprintf("%s was not started: the guard cut it off meanwhile.", key)
 	case errors.Is(err, unix.ENOENT):
 		p.Reason = NoProgram
 		p.Sentence = fmt.Sprintf("%s, the program of %s, is there, but its interpreter or loader is not. Install that.", path, key)
