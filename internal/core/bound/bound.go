@@ -36,6 +36,10 @@ type Host struct {
 	Gone bool
 }
 
+// Enough is how long a guard must have measured its host's stalls until they
+// count.
+const Enough = 20 * time.Second
+
 // Limits of a lease's length that is chosen by itself.
 const (
 	// Unmeasured stands for the stalls of a node that is not known: about the worst
@@ -85,30 +89,32 @@ func Auto(hosts []Host) Lease {
 func worst(hosts []Host) (spec.NodeName, time.Duration) {
 	var by spec.NodeName
 	var stall time.Duration
-	var voters []Host
+	voters, votes := rank(hosts)
 	for _, h := range hosts {
-		if h.Votes {
-			voters = append(voters, h)
-		}
 		if s := h.stall(); h.Runs && !h.Gone && s > stall {
 			by, stall = h.Name, s
 		}
 	}
-	slices.SortStableFunc(voters, func(a, b Host) int {
-		if a.Gone != b.Gone {
-			if a.Gone {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Compare(a.stall(), b.stall())
-	})
-	if n := len(voters); n > 0 {
-		if last := voters[n/2]; !last.Gone && last.stall() > stall {
-			by, stall = last.Name, last.stall()
-		}
+	if need := votes/2 + 1; need <= len(voters) && voters[need-1].stall() > stall {
+		by, stall = voters[need-1].Name, voters[need-1].stall()
 	}
 	return by, stall
+}
+
+// rank returns the voters that are there, those that stall least first, and how
+// many votes there are.
+func rank(hosts []Host) (voters []Host, votes int) {
+	for _, h := range hosts {
+		if !h.Votes {
+			continue
+		}
+		votes++
+		if !h.Gone {
+			voters = append(voters, h)
+		}
+	}
+	slices.SortStableFunc(voters, func(a, b Host) int { return cmp.Compare(a.stall(), b.stall()) })
+	return voters, votes
 }
 
 func (h Host) stall() time.Duration {
@@ -125,34 +131,101 @@ type Failover struct {
 	// lost where that is enough. Claim is winning the lease. Start is what the
 	// parts took at their last start, 0 if it was never seen.
 	Lease, Claim, Start time.Duration
+	// By is the node whose stall is the longest part of Claim, and Stall how long
+	// that is; both are zero if it is less than [Named].
+	By    spec.NodeName
+	Stall time.Duration
 }
 
-// claimTime is what winning a lease that has ended takes: one timer and two
-// round trips, and a retry for a packet that is lost.
-const claimTime = lease.Resend + 10*time.Millisecond
+const (
+	// claimTime is what winning a lease that has ended takes: one timer and two
+	// round trips, and a retry for a packet that is lost.
+	claimTime = lease.Resend + 10*time.Millisecond
+	// Named is how long a stall must be for its host to be named.
+	Named = 20 * time.Millisecond
+)
 
-// Exclusive is the bound of a service that runs under its lease. The voters count
-// from the arrival of the last renewal, by a clock that may be slow; the
-// successor finds the free lease after its own stall.
-func Exclusive(ttl time.Duration, nodes int, successorStall, start time.Duration) Failover {
-	return sum(Failover{Lease: end(ttl, nodes), Claim: claimTime + successorStall, Start: start})
+// Exclusive is the bound of a service that runs under its lease, whichever of the
+// hosts that may run it holds it. The voters count from the arrival of the last
+// renewal, by a clock that may be slow. The successor finds the free lease after
+// its own stall, and the majority that answers has one that comes last: it reads
+// the renewal late or the claim, after its stall. start is as in [Failover].
+//
+// It is false if no other host may run it, or the voters that are left are no
+// majority: then the service stays away until the node is back.
+func Exclusive(ttl time.Duration, hosts []Host, start time.Duration) (Failover, bool) {
+	return after(end(ttl, len(hosts)), hosts, start)
 }
 
 // Shared is the bound of a service that may be taken over at the verdict: after
-// the timeout of those who watch, one heartbeat each way, or the end of the
-// lease, whichever is first.
-func Shared(ttl, timeout time.Duration, nodes int, successorStall, start time.Duration) Failover {
-	verdict := timeout + 2*plane.Interval(nodes)
-	return sum(Failover{Lease: min(verdict, end(ttl, nodes)), Claim: claimTime + successorStall, Start: start})
+// timeout, that of those who watch, and one heartbeat each way, or at the end of
+// the lease, whichever is first. The rest is as in [Exclusive].
+func Shared(ttl, timeout time.Duration, hosts []Host, start time.Duration) (Failover, bool) {
+	verdict := timeout + 2*plane.Interval(len(hosts))
+	return after(min(verdict, end(ttl, len(hosts))), hosts, start)
+}
+
+// after is the bound of a service whose lease can be won after a time.
+func after(free time.Duration, hosts []Host, start time.Duration) (Failover, bool) {
+	worst := Failover{Lease: free, Claim: claimTime, Start: start}
+	voters, votes := rank(hosts)
+	pairs := 0
+	for i := range hosts {
+		for j := range hosts {
+			holder, next := &hosts[i], &hosts[j]
+			if i == j || !holder.Runs || holder.Gone || !next.Runs || next.Gone {
+				continue
+			}
+			last, ok := answers(voters, votes/2+1, holder.Name, next.Name)
+			if !ok {
+				return Failover{}, false
+			}
+			pairs++
+			stall := Host{Known: true}
+			if last >= 0 {
+				stall = voters[last]
+			}
+			claim := claimTime + next.stall() + stall.stall()
+			if claim <= worst.Claim {
+				continue
+			}
+			worst.Claim, worst.By, worst.Stall = claim, next.Name, next.stall()
+			if s := stall.stall(); s > worst.Stall {
+				worst.By, worst.Stall = stall.Name, s
+			}
+		}
+	}
+	if pairs == 0 {
+		return Failover{}, false
+	}
+	if worst.Stall < Named {
+		worst.By, worst.Stall = "", 0
+	}
+	worst.Total = worst.Lease + worst.Claim + worst.Start
+	return worst, true
+}
+
+// answers returns the place of the voter that completes the best majority without
+// the holder, for the node that is next; that one's own vote comes with its claim.
+// It is negative if nobody else is needed, and false if there is no majority.
+func answers(voters []Host, need int, holder, next spec.NodeName) (int, bool) {
+	last := -1
+	for i := range voters {
+		if voters[i].Name == next {
+			need--
+		}
+	}
+	for i := range voters {
+		if name := voters[i].Name; need > 0 && name != holder && name != next {
+			last = i
+			need--
+		}
+	}
+	return last, need <= 0
 }
 
 // end is when a lease has ended at the voters. A calm voter reads a renewal only at
 // its own next heartbeat, and counts from then.
 func end(ttl time.Duration, nodes int) time.Duration {
 	return ttl + ttl/lease.DriftBound + plane.Interval(nodes)
-}
-
-func sum(f Failover) Failover {
-	f.Total = f.Lease + f.Claim + f.Start
-	return f
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keelson/keelson/internal/core/bound"
+	"github.com/keelson/keelson/internal/core/lease"
+	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -31,7 +33,7 @@ func TestAuto(t *testing.T) {
 		want  bound.Lease
 	}{
 		{"nothing stalls", []bound.Host{host("a", ms), host("b", ms), host("c", ms)}, bound.Lease{TTL: 300 * ms}},
-		{"a stall that the shortest covers", []bound.Host{host("a", ms), host("b", 109*ms), host("c", ms)}, bound.Lease{TTL: 300 * ms}},
+		{"a stall that the shortest covers", []bound.Host{host("a", ms), host("b", 107*ms), host("c", ms)}, bound.Lease{TTL: 300 * ms}},
 		{"one that it does not", []bound.Host{host("a", ms), host("b", 130*ms), host("c", ms)}, bound.Lease{TTL: 350 * ms, By: "b", Stall: 130 * ms}},
 		{"a node that was not measured", []bound.Host{host("a", ms), host("b", ms), unknown}, bound.Lease{TTL: 300 * ms}},
 		{"a witness that is slow alone", []bound.Host{host("a", ms), host("b", ms), witness}, bound.Lease{TTL: 300 * ms}},
@@ -51,16 +53,55 @@ func TestAuto(t *testing.T) {
 }
 
 func TestFailover(t *testing.T) {
-	got := bound.Exclusive(300*ms, 3, 20*ms, 100*ms)
-	want := bound.Failover{Total: 513 * ms, Lease: 343 * ms, Claim: 70 * ms, Start: 100 * ms}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("exclusive (-want +got):\n%s", diff)
+	const long = time.Second
+	witness := func(h bound.Host) bound.Host { h.Runs = false; return h }
+	outside := func(h bound.Host) bound.Host { h.Votes = false; return h }
+	gone := func(h bound.Host) bound.Host { h.Gone = true; return h }
+	unknown := func(h bound.Host) bound.Host { h.Known = false; return h }
+	tests := []struct {
+		name  string
+		hosts []bound.Host
+		claim time.Duration // 0: there is no bound
+		by    spec.NodeName
+		stall time.Duration
+	}{
+		{"nothing stalls", []bound.Host{host("a", 0), host("b", 0), host("c", 0)}, 50 * ms, "", 0},
+		{"stalls too short to name anyone", []bound.Host{host("a", 5*ms), host("b", 6*ms), host("c", 7*ms)}, 63 * ms, "", 0},
+		{"the successor stalls", []bound.Host{host("a", 0), host("b", 200*ms), witness(host("c", 0))}, 250 * ms, "b", 200 * ms},
+		{"a voter that is needed stalls", []bound.Host{host("a", 0), host("b", 30*ms), witness(host("c", 200*ms))}, 280 * ms, "c", 200 * ms},
+		{"and is as well the successor", []bound.Host{host("a", 0), host("b", 0), host("c", 200*ms)}, 250 * ms, "c", 200 * ms},
+		{"two stall, and one of five voters is needed", []bound.Host{host("a", 0), host("b", 0), witness(host("c", 0)), witness(host("d", 300*ms)), witness(host("e", 100*ms))}, 150 * ms, "e", 100 * ms},
+		{"a voter that stalls is not needed, for the holder does not vote", []bound.Host{outside(host("a", 0)), outside(host("b", 0)), witness(host("c", 0)), witness(host("d", 0)), witness(host("e", 300*ms))}, 50 * ms, "", 0},
+		{"it is once another is lost", []bound.Host{outside(host("a", 0)), outside(host("b", 0)), witness(host("c", 0)), gone(witness(host("d", 0))), witness(host("e", 300*ms))}, 350 * ms, "e", 300 * ms},
+		{"a voter that was not measured", []bound.Host{host("a", 0), host("b", 0), witness(unknown(host("c", 0)))}, 150 * ms, "c", bound.Unmeasured},
+		{"the store's one voter may be the holder", []bound.Host{host("a", 0), outside(host("b", 0))}, 0, "", 0},
+		{"two voters are no majority without one", []bound.Host{host("a", 0), host("b", 0)}, 0, "", 0},
+		{"a witness makes it three", []bound.Host{host("a", 0), host("b", 0), witness(host("c", 0))}, 50 * ms, "", 0},
+		{"nobody else may run it", []bound.Host{host("a", 0), witness(host("b", 0)), witness(host("c", 0))}, 0, "", 0},
+		{"who else may is lost", []bound.Host{host("a", 0), gone(host("b", 0)), witness(host("c", 0))}, 0, "", 0},
 	}
-	// The verdict comes before the end of a long lease, and after that of a short.
-	if got := bound.Shared(time.Second, 150*ms, 3, 0, 0); got.Lease != 230*ms {
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			end := long + long/lease.DriftBound + plane.Interval(len(test.hosts))
+			want := bound.Failover{}
+			if test.claim > 0 {
+				want = bound.Failover{Total: end + test.claim + 70*ms, Lease: end, Claim: test.claim, Start: 70 * ms, By: test.by, Stall: test.stall}
+			}
+			got, ok := bound.Exclusive(long, test.hosts, 70*ms)
+			if diff := cmp.Diff(want, got); diff != "" || ok != (test.claim > 0) {
+				t.Errorf("exclusive, %v (-want +got):\n%s", ok, diff)
+			}
+		})
+	}
+}
+
+func TestWhatMayBeSharedWaitsForTheVerdictOrTheEndOfTheLease(t *testing.T) {
+	hosts := []bound.Host{host("a", 0), host("b", 0), host("c", 0)}
+	if got, ok := bound.Shared(time.Second, 150*ms, hosts, 0); got.Lease != 230*ms || !ok {
 		t.Errorf("a long lease that may be shared is waited for %s", got.Lease)
 	}
-	if got := bound.Shared(300*ms, time.Second, 3, 0, 0); got.Lease != 343*ms {
+	end := 300*ms + 300*ms/lease.DriftBound + plane.Interval(3)
+	if got, ok := bound.Shared(300*ms, time.Second, hosts, 0); got.Lease != end || !ok {
 		t.Errorf("a short lease that may be shared is waited for %s", got.Lease)
 	}
 }

@@ -64,3 +64,35 @@ func TestClockWithinTheBoundIsNeverFoundOff(t *testing.T) {
 		}
 	}
 }
+
+// TestClockThatLeasesDoNotCoverIsFound plays clocks of all rates on a path whose
+// least delay goes up and down by what can be expected, as badly as it can.
+func TestClockThatLeasesDoNotCoverIsFound(t *testing.T) {
+	const step, noise = 40 * time.Millisecond, 40 * time.Millisecond
+	paths := map[string]func(now Boot) time.Duration{
+		"a quick path":           func(Boot) time.Duration { return 0 },
+		"a slow path":            func(now Boot) time.Duration { return noise - now%(7*time.Millisecond) },
+		"slow every other time":  func(now Boot) time.Duration { return noise * (now / rateWindow % 2) },
+		"quick every other time": func(now Boot) time.Duration { return noise * (1 - now/rateWindow%2) },
+		"ever slower":            func(now Boot) time.Duration { return noise * min(now, 2*time.Minute) / (2 * time.Minute) },
+		"ever quicker":           func(now Boot) time.Duration { return noise - noise*min(now, 2*time.Minute)/(2*time.Minute) },
+	}
+	for name, delay := range paths {
+		for tenths := -50; tenths <= 50; tenths++ {
+			drift := float64(tenths) / 1000
+			var r rate
+			found := time.Duration(0)
+			for now := step; now < 2*time.Minute && found == 0; now += step {
+				if r.add(now, time.Duration(float64(now-delay(now))*(1+drift))); r.off {
+					found = now
+				}
+			}
+			switch size := max(drift, -drift); {
+			case size <= 0.01 && found > 0:
+				t.Errorf("%s: a clock that differs by %.1f %% was found off after %s", name, 100*drift, found)
+			case size >= 0.015 && (found == 0 || found > 80*time.Second):
+				t.Errorf("%s: a clock that differs by %.1f %% was found off after %s (0: never)", name, 100*drift, found)
+			}
+		}
+	}
+}

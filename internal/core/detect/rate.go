@@ -12,9 +12,12 @@ const (
 	// heartbeat, and its waiting for the receiver's tick, is up to 40 ms or so;
 	// over a window that is a fifth of what counts as too much.
 	rateWindow = 20 * time.Second
-	// rateBound is the difference that the leases allow, as a divisor.
+	// rateBound is a difference that is never found, as a divisor: good clocks
+	// differ by far less. rateNoise is how much delays may make of it. So all
+	// differences from 1.25 % on are found on a path without noise, and from 1.5 %
+	// on with as much as that; leases cover 2 % (lease.DriftBound), so that
+	// nothing lies between what is covered and what is found.
 	rateBound = 100
-	// rateNoise is how much of a difference delays may make.
 	rateNoise = 50 * time.Millisecond
 	// rateProof is how many windows in a row it takes to change the verdict. To
 	// find a clock off, they must agree on the direction: a path that is slow for

@@ -15,7 +15,7 @@ var three = quorum.Config{Version: 1, Voters: 7}
 func voterAt(at Boot) *Node {
 	n := New(0, 100)
 	n.Configure(three)
-	n.Admit(at-1010*time.Millisecond-time.Millisecond, 50, 1000, time.Second)
+	n.Admit(at-sec-sec/DriftBound-time.Millisecond, 50, 1000, time.Second)
 	return n
 }
 
@@ -156,7 +156,7 @@ func TestHolderCountsFromTheMomentOfSending(t *testing.T) {
 	n := alone(t)
 	n.Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
 	settle(n, 2*sec)
-	want := []Hold{{ID: 1, Number: 51, Until: 2*sec + 990*time.Millisecond}}
+	want := []Hold{{ID: 1, Number: 51, Until: 3*sec - sec/DriftBound}}
 	if diff := cmp.Diff(want, n.Holds(2*sec, nil)); diff != "" {
 		t.Fatalf("after the claim: %s", diff)
 	}
@@ -167,7 +167,7 @@ func TestHolderCountsFromTheMomentOfSending(t *testing.T) {
 		n.Receive(2800*time.Millisecond, 0, 100, &out[i].Message)
 	}
 	settle(n, 2800*time.Millisecond)
-	if got, want := n.Holds(2800*time.Millisecond, nil)[0].Until, 3490*time.Millisecond; got != want {
+	if got, want := n.Holds(2800*time.Millisecond, nil)[0].Until, 3500*time.Millisecond-sec/DriftBound; got != want {
 		t.Errorf("count-from-send: the lease lasts until %s, want %s", got, want)
 	}
 }

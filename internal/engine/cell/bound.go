@@ -2,11 +2,13 @@ package cell
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/bound"
 	"github.com/keelson/keelson/internal/core/detect"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
@@ -21,19 +23,21 @@ func (a *assembly) bound(r record.Service, s status.Service, at *found) status.B
 	if s.Node == "" || len(s.Successors) == 0 {
 		return status.Bound{Why: "no other node may take over, so the loss of its node lasts until that node is back"}
 	}
-	var start, stall, timeout time.Duration
+	var start, timeout time.Duration
 	if at != nil {
 		start = at.Took
 	}
-	for _, n := range s.Successors {
-		stall = max(stall, time.Duration(a.Records.Reports[n].Late))
-	}
-	for _, n := range append([]spec.NodeName{s.Node}, s.Successors...) {
+	runs := append([]spec.NodeName{s.Node}, s.Successors...)
+	for _, n := range runs {
 		timeout = max(timeout, detect.Patience(time.Duration(a.Records.Reports[n].Late)))
 	}
-	f := bound.Exclusive(s.TTL, len(a.Records.Nodes), stall, start)
+	hosts := a.hosts(runs)
+	f, ok := bound.Exclusive(s.TTL, hosts, start)
 	if !s.Exclusive {
-		f = bound.Shared(s.TTL, timeout, len(a.Records.Nodes), stall, start)
+		f, ok = bound.Shared(s.TTL, timeout, hosts, start)
+	}
+	if !ok {
+		return status.Bound{Why: "without one of the nodes that may run it too few voters are left to let another take over, so its loss may last until that node is back"}
 	}
 	out := status.Bound{Total: f.Total, Lease: f.Lease, Claim: f.Claim, Start: f.Start}
 	var why strings.Builder
@@ -49,12 +53,41 @@ func (a *assembly) bound(r record.Service, s status.Service, at *found) status.B
 		why.WriteString("; how long the start takes was not seen yet")
 	}
 	p := a.Records.Placements[r.Spec.Name]
+	if f.By != "" {
+		out.By = f.By
+		fmt.Fprintf(&why, "; %s", waitSentence(f))
+	}
 	if r.Spec.Failover.TTL == 0 && p.TTLBy != "" {
-		out.By = p.TTLBy
+		if f.Stall <= time.Duration(p.TTLStall) {
+			out.By = p.TTLBy
+		}
 		fmt.Fprintf(&why, "; %s", stallSentence(p))
 	}
 	out.Why = why.String()
 	return out
+}
+
+// hosts are the members of the cell as far as they were measured; runs are those
+// that may run the service.
+func (a *assembly) hosts(runs []spec.NodeName) []bound.Host {
+	var hosts []bound.Host
+	for _, name := range sortedKeys(a.Records.Nodes) {
+		r := a.Records.Reports[name]
+		hosts = append(hosts, bound.Host{
+			Name: name, Stall: time.Duration(r.Late), Known: time.Duration(r.Measured) >= bound.Enough,
+			Votes: counts(a.Records.Lease, a.Records.Nodes[name].Slot),
+			Runs:  slices.Contains(runs, name), Gone: a.liveness[name] == fact.Lost,
+		})
+	}
+	return hosts
+}
+
+// waitSentence says whose stall a takeover may have to wait for.
+func waitSentence(f bound.Failover) string {
+	if f.Stall == bound.Unmeasured {
+		return fmt.Sprintf("the stalls of %s are not known yet and are taken for %s", f.By, f.Stall)
+	}
+	return fmt.Sprintf("%s may stall for %s meanwhile", f.By, f.Stall.Round(time.Millisecond))
 }
 
 func stallSentence(p record.Placement) string {

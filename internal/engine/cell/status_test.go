@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/bound"
 	"github.com/keelson/keelson/internal/engine/cell"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -34,7 +35,7 @@ func healthy() cell.View {
 	}
 	for slot, name := range []spec.NodeName{"a", "b", "c"} {
 		v.Records.Nodes[name] = record.Node{Name: name, Slot: uint8(slot)}
-		v.Records.Reports[name] = record.Report{Node: name, At: noon(), GuardUp: true}
+		v.Records.Reports[name] = record.Report{Node: name, At: noon(), GuardUp: true, Measured: spec.Duration(bound.Enough)}
 	}
 	setInstance(&v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running, Ready: true, Epoch: 7, Since: noon().Add(-time.Hour)})
 	return v
@@ -59,14 +60,65 @@ func TestAHealthyCellHasNoProblems(t *testing.T) {
 		Exclusive: true, Generation: 1, Successors: []spec.NodeName{"b", "c"},
 		Reasons: []string{"a has the fewest instances"}, TTL: time.Second,
 		Bound: status.Bound{
-			Total: 1100 * time.Millisecond, Lease: 1050 * time.Millisecond, Claim: 50 * time.Millisecond,
-			Why: "1.05s until the lease ends, 50ms to claim it; how long the start takes was not seen yet",
+			Total: 1110 * time.Millisecond, Lease: 1060 * time.Millisecond, Claim: 50 * time.Millisecond,
+			Why: "1.06s until the lease ends, 50ms to claim it; how long the start takes was not seen yet",
 		},
 	}
 	equal(t, "service", got.Services, []status.Service{want})
 	equal(t, "problems", got.Problems, nil)
 	equal(t, "a runs shop", got.Nodes[0].Services, []spec.ServiceName{"shop"})
 	equal(t, "cell", []any{got.Name, got.Quorate, string(got.Controller), got.At}, []any{"prod", true, "a", noon()})
+}
+
+func TestFailoverBoundNamesTheHostThatSetsIt(t *testing.T) {
+	late := func(v *cell.View, node spec.NodeName, by time.Duration) {
+		r := v.Records.Reports[node]
+		r.Late = spec.Duration(by)
+		v.Records.Reports[node] = r
+	}
+	tests := []struct {
+		name   string
+		change func(*cell.View)
+		want   status.Bound
+	}{
+		{
+			name: "a voter that runs no services, and is needed",
+			change: func(v *cell.View) {
+				p := v.Records.Placements["shop"]
+				p.Order = []spec.NodeName{"a", "b"}
+				v.Records.Placements["shop"] = p
+				late(v, "c", 300*time.Millisecond)
+			},
+			want: status.Bound{
+				Total: 1410 * time.Millisecond, Lease: 1060 * time.Millisecond, Claim: 350 * time.Millisecond, By: "c",
+				Why: "1.06s until the lease ends, 350ms to claim it; how long the start takes was not seen yet; c may stall for 300ms meanwhile",
+			},
+		},
+		{
+			name: "a node that was not measured",
+			change: func(v *cell.View) {
+				r := v.Records.Reports["b"]
+				r.Measured = 0
+				v.Records.Reports["b"] = r
+			},
+			want: status.Bound{
+				Total: 1210 * time.Millisecond, Lease: 1060 * time.Millisecond, Claim: 150 * time.Millisecond, By: "b",
+				Why: "1.06s until the lease ends, 150ms to claim it; how long the start takes was not seen yet; the stalls of b are not known yet and are taken for 100ms",
+			},
+		},
+		{
+			name:   "too few voters",
+			change: func(v *cell.View) { v.Records.Lease.Voters = 0b011 },
+			want:   status.Bound{Why: "without one of the nodes that may run it too few voters are left to let another take over, so its loss may last until that node is back"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := healthy()
+			tt.change(&v)
+			equal(t, "bound", cell.Assemble(v).Services[0].Bound, tt.want)
+		})
+	}
 }
 
 func TestServiceStates(t *testing.T) {

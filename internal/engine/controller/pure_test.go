@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/core/bound"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -115,7 +116,7 @@ func TestOnlyWhatDiffersIsChanged(t *testing.T) {
 		"nodes/a":         record.Node{Name: "a"},
 		"services/shop":   record.Service{Spec: spec.Service{Name: "shop"}, ID: 6, Generation: 3},
 		"placements/shop": record.Placement{Service: "shop", Generation: 3, Order: []spec.NodeName{"a"}, At: noon, TTL: spec.Duration(spec.MinTTL)},
-		"reports/a":       record.Report{Node: "a", Measured: spec.Duration(measuredEnough)},
+		"reports/a":       record.Report{Node: "a", Measured: spec.Duration(bound.Enough)},
 	})
 	service, placement := m.services["shop"].revision, m.placements["shop"].revision
 	guards := []store.Guard{{Key: "services/shop", Revision: service}, {Key: "placements/shop", Revision: placement}}

@@ -11,9 +11,6 @@ import (
 )
 
 const (
-	// measuredEnough is how long a guard must have measured its host's stalls until
-	// they count.
-	measuredEnough = 20 * time.Second
 	// A lease that could be shorter stays as it is for shortenAfter, and for good
 	// if it is about less than shortenStep. A longer one counts at once.
 	shortenAfter = time.Minute
@@ -45,7 +42,7 @@ func (m *mirror) hosts(order []spec.NodeName) []bound.Host {
 	for name, n := range m.nodes {
 		r := m.reports[name].value
 		hosts = append(hosts, bound.Host{
-			Name: name, Stall: time.Duration(r.Late), Known: time.Duration(r.Measured) >= measuredEnough,
+			Name: name, Stall: time.Duration(r.Late), Known: time.Duration(r.Measured) >= bound.Enough,
 			Votes: m.lease.value.Voters>>n.value.Slot&1 == 1,
 			Runs:  slices.Contains(order, name), Gone: m.lost>>n.value.Slot&1 == 1,
 		})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/core/bound"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -33,8 +34,8 @@ func TestTheLeaseFollowsTheStalls(t *testing.T) {
 			m := filled(t, map[string]any{
 				"nodes/a":   record.Node{Name: "a", Slot: 0},
 				"nodes/b":   record.Node{Name: "b", Slot: 1},
-				"reports/a": record.Report{Node: "a", Measured: spec.Duration(measuredEnough), Late: tt.stall},
-				"reports/b": record.Report{Node: "b", Measured: spec.Duration(measuredEnough), Late: 5 * ms},
+				"reports/a": record.Report{Node: "a", Measured: spec.Duration(bound.Enough), Late: tt.stall},
+				"reports/b": record.Report{Node: "b", Measured: spec.Duration(bound.Enough), Late: 5 * ms},
 			})
 			fresh := record.Placement{At: noon.Add(tt.age)}
 			tt.old.At, tt.want.At = noon, fresh.At
