@@ -64,6 +64,9 @@ func valid(ttl time.Duration) time.Duration {
 	if planted(noDriftBound) {
 		return ttl
 	}
+	if planted(narrowDriftBound) {
+		return ttl - ttl/100
+	}
 	return ttl - ttl/DriftBound
 }
 

@@ -67,7 +67,7 @@ func (k *keeper) remove(id ID, number uint64) bool {
 
 // taken ends what is kept and is known to be held by the node in slot.
 func (k *keeper) taken(n *Node, now Boot, id ID, slot uint8) {
-	if slot == NoSlot || slot == n.self {
+	if slot == NoSlot || slot == n.self || planted(keepForEver) {
 		return
 	}
 	if i, ok := k.find(id); ok {
@@ -100,6 +100,9 @@ func (k *keeper) over(n *Node, now Boot, e *keptEntry) bool {
 	if !ok || !n.claimant.claims[i].keeps() {
 		return true
 	}
+	if planted(keepForEver) {
+		return false
+	}
 	if holder := n.voter.holderOf(now, e.ID); holder != NoSlot && holder != n.self {
 		return true
 	}
@@ -119,7 +122,7 @@ func (k *keeper) next() Boot {
 
 // keeps reports whether what is sought may go on when its lease lapses. Whatever
 // is not soft never may.
-func (s *Seek) keeps() bool { return s.Keep && s.Soft }
+func (s *Seek) keeps() bool { return s.Keep && s.Soft || planted(keepExclusive) }
 
 // KeeperState is what a node goes on with without a lease.
 type KeeperState struct {

@@ -54,8 +54,8 @@ func TestVoter(t *testing.T) {
 			{900 * time.Millisecond, 1, prepare(60), nil},
 			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
 		}},
-		{"one-number: numbers up to the floor are refused", steps{
-			{2 * sec, 1, prepare(50), []Kind{KindNack}},
+		{"one-number: numbers up to the floor are refused, and the ceiling is told", steps{
+			{2 * sec, 1, prepare(50), []Kind{KindConfig, KindNack}},
 			{2 * sec, 1, prepare(51), []Kind{KindPromise}},
 		}},
 		{"one-number: a number is promised to one node only", steps{

@@ -24,4 +24,8 @@ const (
 	anyRelease                  // a release ends whatever lease its sender has now
 	shorterAtOnce               // a shorter TTL shortens what was promised
 	lateDoubleShortens          // a late double of a proposal replaces what the set says
+	narrowDriftBound            // a holder allows for clocks that differ by 1 % only
+	noCeilingTold               // a claimant without numbers is not told of the ceiling
+	keepExclusive               // what is exclusive goes on without its lease
+	keepForEver                 // what goes on without its lease does not end for another
 )

@@ -11,6 +11,8 @@ var mutationNames = []string{
 	noNewestConfig: "no-newest-config", noJointMajority: "no-joint-majority", noRefusals: "no-refusals",
 	noFloor: "no-floor", queueFirst: "queue-first", promiseBroken: "promise-broken", anyRelease: "any-release",
 	shorterAtOnce: "shorter-at-once", lateDoubleShortens: "late-double-shortens",
+	narrowDriftBound: "narrow-drift-bound", noCeilingTold: "no-ceiling-told",
+	keepExclusive: "keep-exclusive", keepForEver: "keep-for-ever",
 }
 
 var active mutation

@@ -183,3 +183,35 @@ func TestNewVoterLearnsOfItsVoteFromTheHolder(t *testing.T) {
 		t.Errorf("node 0 holds %v; it held number 1 when node 1 got a vote", held)
 	}
 }
+
+// A node that cannot reach the store had no number left once another's guard had
+// started anew: that one promises only above the ceiling it found.
+func TestClaimantLearnsOfTheCeilingFromAVoterThatStartedAnew(t *testing.T) {
+	nodes := [2]*Node{New(0, 100), New(1, 101)}
+	for i, n := range nodes {
+		n.Configure(quorum.Config{Version: 1, Voters: quorum.Of(0, 1)})
+		n.Admit(0, uint64(i)*1000, uint64(i+1)*1000, sec)
+	}
+	nodes[0].Seek(2*sec, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	for now := 2 * sec; now < 3*sec; now += Resend {
+		for _, n := range nodes {
+			n.Tick(now)
+			n.Beat(now)
+		}
+		for range 10 {
+			for from := range nodes {
+				for _, e := range append([]Envelope(nil), nodes[from].Outbox()...) {
+					nodes[e.To].Receive(now, uint8(from), uint64(100+from), &e.Message)
+				}
+			}
+		}
+	}
+	for _, note := range nodes[0].Notes() {
+		if note.Kind == Exhausted {
+			t.Error("it has no number left")
+		}
+	}
+	if held := nodes[0].Holds(3*sec-Resend, nil); len(held) != 1 || held[0].Number <= 1000 || held[0].Number > 2000 {
+		t.Errorf("node 0 holds %v", held)
+	}
+}
