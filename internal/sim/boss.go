@@ -24,6 +24,8 @@ type boss struct {
 	placed   []placement
 	seeks    []plane.Seek // of revision built
 	built    uint64
+	longest  time.Duration // the longest TTL that may be used, and for which voters that start are silent
+	unused   time.Duration // since when nobody uses more than a shorter one that would do; -1: somebody does
 }
 
 // placement is what the controller wants of one service.
@@ -43,7 +45,7 @@ const (
 )
 
 func (b *boss) begin(w *world) {
-	*b = boss{config: quorum.Config{Version: 1, Voters: w.plan.voters}, ceiling: firstNumber, revision: 1, adopted: -1}
+	*b = boss{config: quorum.Config{Version: 1, Voters: w.plan.voters}, ceiling: firstNumber, revision: 1, adopted: -1, unused: -1}
 	for i := range w.plan.services {
 		p := placement{ttl: w.plan.services[i].ttl, odd: -1}
 		for j := range w.hosts {
@@ -54,6 +56,7 @@ func (b *boss) begin(w *world) {
 			p.order = append(p.order, uint8((turn+j)%len(w.hosts)))
 		}
 		b.placed = append(b.placed, p)
+		b.longest = max(b.longest, p.ttl)
 	}
 }
 
@@ -76,6 +79,16 @@ func (w *world) linked(h *host) quorum.Set {
 	return s
 }
 
+// deaf reports whether h is cut off from all that others say.
+func (w *world) deaf(h *host) bool {
+	for _, o := range w.hosts {
+		if o != h && o.up && o.asleep == 0 && w.net.cut[o.slot][h.slot] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // step is one turn of the controller, if there is one.
 func (b *boss) step(w *world) {
 	var can quorum.Set
@@ -88,6 +101,7 @@ func (b *boss) step(w *world) {
 		return
 	}
 	b.revise(w, can)
+	b.limit(w)
 	for s := range b.placed {
 		b.replan(w, s, can)
 	}
@@ -117,7 +131,7 @@ func (b *boss) revise(w *world, can quorum.Set) {
 	switch {
 	case b.adopted < 0 && b.config.Reached(b.users):
 		b.adopted = w.now
-	case b.adopted < 0 || w.now-b.adopted < time.Duration(float64(w.plan.longest)/fastest):
+	case b.adopted < 0 || w.now-b.adopted < time.Duration(float64(b.longest)/(1+mostOff/2)):
 		return // the wait is measured by a clock that may be a fast one
 	case b.config.Prior != 0:
 		b.change(w, b.config.Voters, 0)
@@ -129,6 +143,40 @@ func (b *boss) revise(w *world, can quorum.Set) {
 		b.change(w, next, b.config.Voters)
 	default:
 		b.wanted = 0
+	}
+}
+
+// limit keeps the longest TTL in use. A longer one counts at once, a shorter one
+// when nobody has used the old one for twice its length. The product cannot see
+// everybody; it waits for another ten minutes, in which each node is taken to hear
+// of the change.
+func (b *boss) limit(w *world) {
+	wanted := time.Duration(0)
+	for i := range b.placed {
+		wanted = max(wanted, b.placed[i].ttl)
+	}
+	used := false
+	for _, h := range w.hosts {
+		for i := range h.duty.Seeks {
+			used = used || h.duty.Seeks[i].TTL > wanted || h.untold
+		}
+	}
+	switch {
+	case wanted >= b.longest:
+		b.unused = -1
+	case used && !planted(limitAtOnce):
+		b.unused = -1
+		return
+	case b.unused < 0:
+		b.unused = w.now
+		return
+	case w.now-b.unused < time.Duration(float64(2*b.longest)/(1+mostOff/2)) && !planted(limitAtOnce):
+		return
+	}
+	if wanted != b.longest {
+		w.trace("the longest TTL is to be %s, before %s", wanted, b.longest)
+		b.longest, b.unused = wanted, -1
+		b.revision++
 	}
 }
 
@@ -214,6 +262,7 @@ func (b *boss) changeTTL(w *world, s int, ttl time.Duration) {
 	}
 	b.placed[s].ttl = ttl
 	b.revision++
+	b.limit(w)
 	if holder := w.holder(s); holder >= 0 && w.reach(w.hosts[holder]) && w.hosts[holder].joined {
 		b.hand(w, w.hosts[holder])
 	}
@@ -225,10 +274,10 @@ func (b *boss) duty(w *world) plane.Duty {
 		b.built, b.seeks = b.revision, make([]plane.Seek, len(b.placed))
 		for i := range b.placed {
 			s := &w.plan.services[i]
-			b.seeks[i] = plane.Seek{ID: s.id, TTL: b.placed[i].ttl, Soft: s.soft, Order: b.placed[i].order, Claim: true}
+			b.seeks[i] = plane.Seek{ID: s.id, TTL: min(b.placed[i].ttl, b.longest), Soft: s.soft, Keep: s.keep, Order: b.placed[i].order, Claim: true}
 		}
 	}
-	return plane.Duty{Members: w.members(), Config: b.config, Ceiling: b.ceiling, Longest: w.plan.longest, Seeks: b.seeks}
+	return plane.Duty{Members: w.members(), Config: b.config, Ceiling: b.ceiling, Longest: b.longest, Seeks: b.seeks}
 }
 
 // hand gives h the newest duty.

@@ -15,35 +15,37 @@ type kind uint8
 
 // What can happen to a cell. All but the moments end by themselves.
 const (
-	crash     kind = iota // a host dies and comes back
-	restart               // a guard dies and another begins without memory (a moment)
-	upgrade               // a guard hands its state to another (a moment)
-	stopGuard             // a guard stands still; the host goes on
-	stopAgent             // an agent stands still; the guard goes on
-	suspend               // a host sleeps; its clock jumps when it wakes
-	split                 // nothing passes between two sets of nodes
-	cut                   // nothing passes from one set of nodes to another
-	slow                  // packets from one set to another take longer
-	burst                 // for a moment nothing gets out of some nodes
-	loss                  // packets are lost
-	double                // packets arrive twice
-	reorder               // packets overtake each other
-	late                  // packets arrive a second time, seconds later
-	large                 // long packets do not get out of some nodes
-	drift                 // clocks go apart: some fast, the others slow
-	storeAway             // the store answers nobody
-	storeCut              // the store answers some nodes no more
-	voters                // other nodes vote (a moment)
-	ttl                   // another TTL (a moment)
-	move                  // the plan wants a service elsewhere (a moment)
-	giveBack              // a service is stopped and its lease given back (a moment)
-	kinds
+	crash     kind        = iota // a host dies and comes back
+	restart                      // a guard dies and another begins without memory (a moment)
+	upgrade                      // a guard hands its state to another (a moment)
+	stopGuard                    // a guard stands still; the host goes on
+	stopAgent                    // an agent stands still; the guard goes on
+	suspend                      // a host sleeps; its clock jumps when it wakes
+	split                        // nothing passes between two sets of nodes
+	cut                          // nothing passes from one set of nodes to another
+	slow                         // packets from one set to another take longer
+	burst                        // for a moment nothing gets out of some nodes
+	loss                         // packets are lost
+	double                       // packets arrive twice
+	reorder                      // packets overtake each other
+	late                         // packets arrive a second time, seconds later
+	large                        // long packets do not get out of some nodes
+	drift                        // clocks go apart: some fast, the others slow
+	storeAway                    // the store answers nobody
+	storeCut                     // the store answers some nodes no more
+	voters                       // other nodes vote (a moment)
+	ttl                          // another TTL (a moment)
+	move                         // the plan wants a service elsewhere (a moment)
+	giveBack                     // a service is stopped and its lease given back (a moment)
+	scattered                    // those above fall anywhere, those below in scenes only
+	driftFar  = scattered        // clocks go further apart than good ones do
+	kinds     = scattered + 1
 )
 
 var kindNames = [kinds]string{
 	"crash", "restart", "upgrade", "guard stopped", "agent stopped", "suspend", "partition", "one-way", "delay", "burst", "loss",
 	"duplication", "reordering", "late packets", "large packets lost", "drift", "store away", "store cut off", "voters changed",
-	"TTL changed", "move", "lease given back",
+	"TTL changed", "move", "lease given back", "clock of another rate",
 }
 
 // String returns the fault's name.
@@ -179,7 +181,15 @@ func (w *world) happen(f *fault) {
 	case crash, restart, upgrade, stopGuard, stopAgent, suspend:
 		w.each(from, func(h *host) { w.hit(h, f.kind, d) })
 	case drift:
-		w.driftApart(from, d)
+		w.driftApart(from, d, slowest, fastest)
+	case driftFar:
+		w.driftApart(from, d, 1-f.share/2, 1+f.share/2)
+		w.watch.noise++
+		w.watch.disturbed(w)
+		w.after(d+foundFor, func() {
+			w.watch.noise--
+			w.watch.disturbed(w)
+		})
 	case storeAway:
 		w.boss.away++
 		w.after(d, func() { w.boss.away-- })
@@ -289,6 +299,8 @@ func (w *world) describe(f *fault, d time.Duration, from, to quorum.Set) string 
 		fmt.Fprintf(&b, "%s to %s", about, names(from&-from))
 	case loss, double:
 		fmt.Fprintf(&b, " of %.0f %%", 100*f.share)
+	case driftFar:
+		fmt.Fprintf(&b, ", fast by %.2f %%: %s", 100*f.share, names(from))
 	case storeAway, reorder:
 	default:
 		fmt.Fprintf(&b, ", %s", names(from))

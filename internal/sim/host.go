@@ -21,7 +21,8 @@ const (
 	renewAfter = 2                     // part of a lease after which the kernel hears of a renewal, as a divisor
 	killTime   = 20 * time.Millisecond // how long a cut takes, at most
 	agentLook  = 250 * time.Millisecond
-	agentDelay = 5 * time.Millisecond // how late the agent hears of its guard, at most
+	agentDelay = 5 * time.Millisecond  // how late the agent hears of its guard, at most
+	stopAhead  = 50 * time.Millisecond // how long before a lease's end the agent starts nothing any more
 	// thawGap is how late the guard runs after its host slept, at most. For so
 	// long a program may answer that should not: nothing on the host can help.
 	thawGap = 5 * time.Millisecond
@@ -66,6 +67,7 @@ type host struct {
 	joined     bool          // the guard has had a duty
 	untold     bool          // the agent has one for it
 	thawing    bool          // the host has slept and the guard has not run since
+	alone      time.Duration // since when it hears nobody; 0: it does
 	calm       bool          // the guard leaves what arrives to its next tick
 	duty       plane.Duty
 	revision   uint64 // of the plan that duty is of
@@ -91,7 +93,11 @@ type stake struct {
 	passing  bool          // the guard has told the kernel so
 	away     bool          // it is to stop here and run elsewhere
 	forsaken bool          // the guard gives it up because the agent is away
+	proof    Boot          // from when on it is proven off then
 	dropped  bool          // and has given its lease back
+	told     Boot          // until when the agent was told that it may run
+	midway   bool          // the agent stands still right before it starts it
+	kept     bool          // it goes on without its lease
 }
 
 // state is that of an instance.
@@ -153,11 +159,16 @@ func (w *world) hit(h *host, k kind, d time.Duration) {
 	case stopAgent:
 		if h.agentStopped++; h.agentStopped == 1 {
 			h.heard, h.look = h.clock.local(w.now), never
+			w.stopMidway(h)
 		}
 		w.after(d, func() {
 			if h.agentStopped--; h.agentStopped == 0 && h.up {
-				h.look = w.now
-				w.tell(h)
+				h.look = w.now // it goes on with what it knew
+				w.after(w.random(agentDelay), func() {
+					if h.agentStopped == 0 && h.up {
+						w.tell(h)
+					}
+				})
 			}
 			w.watch.disturbed(w)
 		})
@@ -223,7 +234,7 @@ func (w *world) upgrade(h *host) {
 
 // driftApart makes the clocks of fast go as fast as they may, and all others as
 // slowly, for a while.
-func (w *world) driftApart(fast quorum.Set, d time.Duration) {
+func (w *world) driftApart(fast quorum.Set, d time.Duration, low, high float64) {
 	set := func(h *host, rate float64) {
 		h.clock.setRate(w.now, rate)
 		if h.wake != never {
@@ -232,9 +243,9 @@ func (w *world) driftApart(fast quorum.Set, d time.Duration) {
 	}
 	for _, h := range w.hosts {
 		if fast.Has(h.slot) {
-			set(h, fastest)
+			set(h, high)
 		} else {
-			set(h, slowest)
+			set(h, low)
 		}
 	}
 	w.after(d, func() {
@@ -302,44 +313,73 @@ func (w *world) enforce(h *host, local Boot) Boot {
 	held := h.node.Holds(local, w.watch.held[:0])
 	w.watch.held = held
 	for i := range held {
-		if held[i].Until > local {
-			w.watch.holds(w, h, w.index(held[i].ID), &held[i])
+		if s := w.index(held[i].ID); held[i].Until > local {
+			w.watch.holds(w, h, s, &held[i])
+		} else {
+			w.watch.keeps(w, h, s)
 		}
 	}
 	for s := range h.stakes {
 		x := &h.stakes[s]
-		if x.held && x.stamp != w.watch.stamp {
-			x.held = false
+		if x.stamp != w.watch.stamp {
+			x.held, x.kept = false, false
 		}
-		if end := x.until - cutMargin; x.held && !x.forsaken && local < end {
+		until := x.until
+		if x.kept {
+			until = local + x.wanted // a lease at a time
+		}
+		if end := until - cutMargin; (x.held || x.kept) && !x.forsaken && local < end {
+			if h.agentStopped == 0 {
+				x.told = until
+			}
 			again = min(again, end)
-			passes := x.until - cutMargin/2
+			passes := until - cutMargin/2
 			if !x.passing || passes > x.pass && x.pass-local < (passes-local)*(renewAfter-1)/renewAfter {
 				x.pass, x.passing = passes, true
 				w.watch.served(w, h, s)
 			}
 			continue
 		}
+		if h.agentStopped == 0 {
+			x.told = min(x.told, local)
+		}
 		if x.passing {
 			x.pass, x.passing = 0, false
 		}
-		if x.state != gone && h.joined {
+		if h.joined {
 			w.kill(h, x)
 		}
 	}
 	return again
 }
 
-// kill is the guard's cut. A start that a stopped agent has begun comes after it.
+// kill is the guard's cut. A start that a stopped agent has begun finds no control
+// group any more when it goes on.
 func (w *world) kill(h *host, x *stake) {
+	if !planted(cutMissesStart) {
+		x.midway = false
+	}
 	switch x.state {
 	case running:
 		x.state, x.due = stopping, w.now+w.random(killTime)
 	case starting:
 		if h.agentStopped == 0 {
 			x.state = gone
+			return
 		}
+		x.state, x.due = stopping, w.now+w.random(killTime)
 	case gone, stopping:
+	}
+}
+
+// stopMidway lets an agent stand still in the middle of some of its starts: it has
+// found that it may, and goes on from there.
+func (w *world) stopMidway(h *host) {
+	for s := range h.stakes {
+		if x := &h.stakes[s]; x.state == starting && w.chance(0.5) {
+			x.state, x.midway = gone, true
+			w.trace("node %d: its agent stands still right before it starts service %d", h.slot, w.plan.services[s].id)
+		}
 	}
 }
 
@@ -348,19 +388,19 @@ func (w *world) kill(h *host, x *stake) {
 func (w *world) agentLoss(h *host, local Boot) {
 	for s := range h.stakes {
 		x := &h.stakes[s]
-		if !x.held || local-h.heard <= w.plan.services[s].agentLoss {
+		if !x.held && !x.kept || local-h.heard <= w.plan.services[s].agentLoss {
 			continue
 		}
 		w.watch.caused(w, s)
 		if !x.forsaken {
-			x.forsaken = true
+			x.forsaken, x.proof = true, max(x.until, x.told)
 			h.wake = w.now + killTime
 			w.trace("node %d: the guard gives up service %d, its agent is away", h.slot, w.plan.services[s].id)
 		}
-		if x.state == stopping && w.now >= x.due || x.state == starting {
+		if x.state == stopping && w.now >= x.due {
 			x.state = gone
 		}
-		if x.state != gone {
+		if x.state != gone || local < x.proof && !planted(releaseBeforeProof) {
 			continue
 		}
 		id := w.plan.services[s].id
@@ -386,6 +426,10 @@ func (w *world) agent(h *host) {
 	}
 	for s := range h.stakes {
 		x := &h.stakes[s]
+		if x.midway {
+			x.midway = false
+			w.start(h, s)
+		}
 		if x.state == starting && w.now >= x.due {
 			x.state = running
 			w.watch.served(w, h, s)
@@ -393,18 +437,22 @@ func (w *world) agent(h *host) {
 		if x.state == stopping && w.now >= x.due {
 			x.state = gone
 		}
-		if x.held && !x.forsaken && h.stopped == 0 {
-			switch {
-			case x.away && w.firstAlive(h, s):
-				w.giveWay(h, s)
-			case x.state == gone:
-				x.state, x.due = starting, w.now+w.plan.services[s].start
-			}
+		switch {
+		case x.away && x.held && !x.forsaken && h.stopped == 0 && w.firstAlive(h, s):
+			w.giveWay(h, s)
+		case x.state == gone && !x.kept && x.told-stopAhead > h.clock.local(w.now):
+			w.start(h, s)
 		}
 		if x.state == starting || x.state == stopping {
 			h.look = min(h.look, max(x.due, w.now+time.Millisecond))
 		}
 	}
+}
+
+// start begins a program.
+func (w *world) start(h *host, s int) {
+	h.stakes[s].state, h.stakes[s].due = starting, w.now+w.plan.services[s].start
+	w.watch.started(w, h, s)
 }
 
 // firstAlive reports whether h hears the node that is to run service s.
@@ -441,7 +489,7 @@ func (w *world) giveBack(s int) {
 	}
 	w.watch.caused(w, s)
 	x := &h.stakes[s]
-	x.state = gone
+	x.state, x.told = gone, 0
 	local := h.clock.local(w.now)
 	h.node.Release(local, w.plan.services[s].id, x.number)
 	w.settle(h, local)

@@ -33,6 +33,7 @@ var scripts = []func(*scene){
 	(*scene).forgetful, (*scene).slowAnswers, (*scene).fastVoters, (*scene).stalledProposal, (*scene).halfKnown,
 	(*scene).returning, (*scene).oldWorld, (*scene).tornChange, (*scene).overtaken, (*scene).impatient, (*scene).staleRelease,
 	(*scene).shorter, (*scene).lateDouble, (*scene).lonelyAgent, (*scene).sleeper, (*scene).blackout,
+	(*scene).otherRate, (*scene).limited, (*scene).midStart, (*scene).hermit, (*scene).unheard,
 }
 
 // scenes adds n scenes to a plan, one after the other.
@@ -230,4 +231,69 @@ func (s *scene) blackout() {
 		s.add(kind, s.between(0, 400*ms), s.between(0, 2*time.Second), 1<<role, 0)
 	}
 	s.add(split, s.between(0, time.Second), s.between(0, 4*time.Second), holder, others)
+}
+
+// otherRate: a clock, or some, runs at another rate than the holder's, by more
+// than good ones do and by less than leases bear, and the holder is cut off while a
+// claim waits (count-from-send, known-rates).
+func (s *scene) otherRate() {
+	fast := []quorum.Set{others, second, second | third, ^second}[s.IntN(4)]
+	s.add(driftFar, 0, s.between(15*time.Second, 50*time.Second), fast, 0).share = leastOff + (mostOff-leastOff)*s.Float64()
+	for at := s.between(0, 2*time.Second); at < 25*time.Second; at += s.between(8*time.Second, 14*time.Second) {
+		s.depose(at, 6*time.Second)
+		s.add(split, at+s.between(time.Second, 3*time.Second), s.between(2*time.Second, 4*time.Second), holder, others)
+	}
+}
+
+// limited: all leases become short, of which the holder does not hear, and the
+// others start anew with that (silent-restart).
+func (s *scene) limited() {
+	s.p.longest = max(s.p.longest, 2*time.Second)
+	s.p.services[s.service].ttl = s.p.longest
+	s.add(storeCut, 0, s.between(4*time.Second, 14*time.Second), holder, 0)
+	for i := range s.p.services {
+		f := s.add(ttl, 100*ms, 0, 0, 0)
+		f.service, f.by = i, minTTL
+	}
+	at := s.between(time.Second, 3*time.Second)
+	s.add(split, at, s.between(2*time.Second, 5*time.Second), holder, others)
+	for role := range s.p.nodes - 1 {
+		s.add(restart, at+s.between(0, 60*ms), 0, 2<<role, 0)
+	}
+}
+
+// midStart: an agent stands still while it starts what its node has just won, for
+// about as long as its guard waits for it (no-late-start).
+func (s *scene) midStart() {
+	x := &s.p.services[s.service]
+	x.agentLoss, x.start = 2*time.Second, 200*ms
+	s.add(move, 0, 0, second, 0)
+	f := s.add(stopAgent, 0, x.agentLoss+s.between(0, x.ttl+200*ms), second, 0)
+	f.on, f.sayers, f.delay = lease.Won, second, s.between(2*ms, 150*ms)
+}
+
+// hermit: a node is alone for long with what may go on without its lease
+// (never-kept, kept-goes-on, kept-ends).
+func (s *scene) hermit() {
+	for i := range s.p.services {
+		s.p.services[i].keep = s.p.services[i].soft
+	}
+	s.add(split, 0, s.between(s.ttl(), 15*time.Second), holder, others)
+	if s.IntN(2) == 0 {
+		s.add(storeCut, 0, s.between(time.Second, 20*time.Second), others, 0)
+	}
+	if s.IntN(3) == 0 {
+		s.add(stopAgent, s.between(0, 5*time.Second), s.between(time.Second, 20*time.Second), holder, 0)
+	}
+}
+
+// unheard: a guard starts anew while the others do not reach the store, and then
+// the holder dies: those must take over with numbers that they have not read of
+// (one-number).
+func (s *scene) unheard() {
+	s.add(storeCut, 0, 20*time.Second, ^third, 0)
+	for range 1 + s.IntN(2) {
+		s.add(restart, s.between(200*ms, 2*time.Second), 0, third, 0)
+	}
+	s.add(crash, 3*time.Second+s.p.longest, s.between(time.Second, 8*time.Second), holder, 0)
 }

@@ -5,7 +5,8 @@
 // overlap: clocks that drift apart as far as they may, hosts that sleep, packets
 // that are lost, doubled, held back and reordered, partitions of every shape,
 // crashes, restarts, a guard or an agent that stands still, changes of the
-// voters, of leases and of the plan, a store that does not answer. Some faults
+// voters, of leases and of the plan, a store that does not answer, clocks of
+// another rate than the detectors allow for and leases still bear. Some faults
 // fall anywhere; others follow a script that aims at one promise of the protocol
 // (see scenes.go). The invariants are checked at every step, from outside, by
 // someone who sees all clocks at once. A seed that fails, fails again the same
@@ -15,7 +16,8 @@
 // what the guard and the agent do with a lease: programs that take time to start
 // and to stop, the cut before the lease's end, the kernel's own timeout for
 // addresses (host.go). The controller is a model too (boss.go). Nothing here
-// decides what the product decides.
+// decides what the product decides. The models have planted faults of their own
+// (mutation.go).
 //
 // The invariants, by name:
 //
@@ -26,6 +28,11 @@
 //	epochs-grow      every lease has a number above all before it; no number of a
 //	                 service that is not exclusive is won twice
 //	no-second-life   a lease that lapsed is not valid again
+//	no-late-start    an exclusive service is not started on a node whose guard
+//	                 works while another node holds it
+//	never-kept       nothing but what may goes on without its lease
+//	kept-goes-on     that goes on while its node is alone
+//	kept-ends        and no longer, once it is in touch for a while
 //	majority-serves  while a majority is in touch and nothing touches it, it
 //	                 serves every service, all the time, from serveBound on
 //	no-flapping      and no lease ends or changes hands without a cause

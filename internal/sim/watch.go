@@ -60,6 +60,11 @@ func (c *watch) noted(w *world, h *host, note *lease.Note) {
 		w.result.Wins++
 		c.grow(w, h, s, note.Number)
 	case lease.Ended, lease.Released:
+	case lease.Unkept:
+		if h.alone > 0 && w.deaf(h) && w.now-h.alone > 2*w.plan.longest+time.Second && w.now-c.cause[s] > moveBound {
+			w.violate("kept-goes-on", "service %d goes on no more at node %d, which was alone for %s", note.ID, h.slot, w.now-h.alone)
+		}
+		return
 	default:
 		return
 	}
@@ -87,7 +92,7 @@ func (c *watch) grow(w *world, h *host, s int, number uint64) {
 // holds looks at a lease that h holds now.
 func (c *watch) holds(w *world, h *host, s int, hold *lease.Hold) {
 	x := &h.stakes[s]
-	x.stamp = c.stamp
+	x.stamp, x.kept = c.stamp, false
 	same := x.number == hold.Number
 	if same && (!x.held || x.until <= h.clock.local(w.now)) {
 		w.violate("no-second-life", "the lease of service %d with number %d, which lapsed on node %d, is valid again", hold.ID, hold.Number, h.slot)
@@ -99,6 +104,28 @@ func (c *watch) holds(w *world, h *host, s int, hold *lease.Hold) {
 	for _, o := range w.hosts {
 		if o != h && o.holds(w.now, s) {
 			c.two(w, s, h, o)
+		}
+	}
+}
+
+// keeps looks at what goes on at h without its lease.
+func (c *watch) keeps(w *world, h *host, s int) {
+	x := &h.stakes[s]
+	x.stamp, x.held, x.kept = c.stamp, false, true
+	if !w.plan.services[s].keep {
+		w.violate("never-kept", "service %d goes on at node %d without its lease", w.plan.services[s].id, h.slot)
+	}
+}
+
+// started checks no-late-start when h begins to start service s. Whose guard
+// cannot act has nobody to stop it.
+func (c *watch) started(w *world, h *host, s int) {
+	if w.plan.services[s].soft || h.holds(w.now, s) || h.stopped > 0 || h.thawing || !h.joined {
+		return
+	}
+	for _, o := range w.hosts {
+		if o != h && o.holds(w.now, s) {
+			w.violate("no-late-start", "node %d starts service %d, and node %d holds it (number %d)", h.slot, w.plan.services[s].id, o.slot, o.stakes[s].number)
 		}
 	}
 }
@@ -138,6 +165,14 @@ func (c *watch) served(w *world, h *host, s int) {
 // look is taken often. It finds who is calm, and checks majority-serves and
 // right-opinion.
 func (c *watch) look(w *world) {
+	for _, h := range w.hosts {
+		switch {
+		case !h.up || !w.deaf(h):
+			h.alone = 0
+		case h.alone == 0:
+			h.alone = w.now
+		}
+	}
 	calm := c.quiet(w)
 	if calm != c.calm {
 		c.calm, c.since = calm, w.now
@@ -163,6 +198,11 @@ func (c *watch) look(w *world) {
 	for _, h := range w.hosts {
 		if !calm.Has(h.slot) {
 			continue
+		}
+		for s := range h.stakes {
+			if h.stakes[s].kept && w.now-c.since > serveBound(w.plan.longest)+lease.KeepPatience {
+				w.violate("kept-ends", "service %d goes on at node %d without a lease, though %s were in touch for %s", w.plan.services[s].id, h.slot, names(calm), w.now-c.since)
+			}
 		}
 		if v := h.node.View(h.clock.local(w.now)); v.Alive != calm || v.Lost != w.members()&^calm || !v.Quorate {
 			w.violate("right-opinion", "node %d holds %b for alive and %b for lost (quorate: %v), though %s were in touch for %s",
@@ -228,25 +268,15 @@ func (c *watch) apart(w *world, set quorum.Set) bool {
 }
 
 // able reports whether the nodes of a set may do what they have to: they go by
-// the same plan and have ballot numbers left. Without the store that can be
-// otherwise for long, and nobody is to blame.
+// the same plan. Without the store that can be otherwise for long, and nobody is
+// to blame.
 func (c *watch) able(w *world, set quorum.Set) bool {
-	used, behind := uint64(0), false
 	for _, h := range w.hosts {
-		if set.Has(h.slot) {
-			used = max(used, h.duty.Floor, h.node.View(h.clock.local(w.now)).Highest)
-			behind = behind || h.revision != w.boss.revision && !w.reach(h)
+		if set.Has(h.slot) && h.revision != w.boss.revision && !w.reach(h) {
+			return w.boss.agreed(w, set)
 		}
 	}
-	if !behind {
-		return true
-	}
-	for _, h := range w.hosts {
-		if set.Has(h.slot) && h.duty.Ceiling <= used {
-			return false
-		}
-	}
-	return w.boss.agreed(w, set)
+	return true
 }
 
 // checkWell demands that all nodes are in touch and serve when no fault has been

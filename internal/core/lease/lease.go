@@ -302,6 +302,9 @@ func (n *Node) Receive(now Boot, from uint8, inc uint64, m *Message) {
 			n.sendConfig(from)
 			return
 		}
+		if m.Version == n.config.Version && m.Highest < n.claimant.ceiling {
+			n.sendCeiling(from)
+		}
 		n.Configure(quorum.Config{Version: m.Version, Voters: m.Voters, Prior: m.Prior})
 		n.raise(now, m.Number, m.Highest)
 	case KindBeat, KindSet, KindPrepare, KindPropose, KindRelease:
@@ -335,6 +338,16 @@ func (n *Node) sendConfig(to uint8) {
 	n.send(to, Message{
 		Kind: KindConfig, Voters: n.config.Voters, Prior: n.config.Prior, Number: n.voter.floor, Highest: n.claimant.ceiling,
 	})
+}
+
+// sendCeiling tells another node the ceiling of ballot numbers that this one knows.
+// It was in the store before, so anybody may use it. A node that cannot reach the
+// store would else run out of numbers once others use higher ones.
+func (n *Node) sendCeiling(to uint8) {
+	if planted(noCeilingTold) {
+		return
+	}
+	n.send(to, Message{Kind: KindConfig, Voters: n.config.Voters, Prior: n.config.Prior, Highest: n.claimant.ceiling})
 }
 
 // Holds appends the leases held at now to buf, and those that have lapsed and

@@ -60,7 +60,7 @@ func TestVoter(t *testing.T) {
 		}},
 		{"one-number: a number is promised to one node only", steps{
 			{2 * sec, 1, prepare(60), []Kind{KindPromise}},
-			{2 * sec, 2, prepare(60), []Kind{KindNack}},
+			{2 * sec, 2, prepare(60), []Kind{KindConfig, KindNack}},
 		}},
 		{"exact-promise: a proposal without a promise is refused", steps{
 			{2 * sec, 1, propose(60), []Kind{KindNack}},

@@ -40,7 +40,7 @@ func TestNumberOfALeaseThatEndedIsDead(t *testing.T) {
 	answers(n, 2*sec, 1, propose)
 	answers(n, 2*sec, 1, Message{Kind: KindRelease, ID: 1, Number: 60})
 	later := 2*sec + 100*time.Millisecond
-	if diff := cmp.Diff([]Kind{KindNack}, kinds(answers(n, later, 1, prepare))); diff != "" {
+	if diff := cmp.Diff([]Kind{KindConfig, KindNack}, kinds(answers(n, later, 1, prepare))); diff != "" {
 		t.Errorf("one-number: a prepare with the number of a lease that was given back: %s", diff)
 	}
 	if diff := cmp.Diff([]Kind{KindNack}, kinds(answers(n, later, 1, propose))); diff != "" {
@@ -213,5 +213,29 @@ func TestClaimantLearnsOfTheCeilingFromAVoterThatStartedAnew(t *testing.T) {
 	}
 	if held := nodes[0].Holds(3*sec-Resend, nil); len(held) != 1 || held[0].Number <= 1000 || held[0].Number > 2000 {
 		t.Errorf("node 0 holds %v", held)
+	}
+}
+
+// A voter that was cut off from the store, and saw others use numbers above the
+// ceiling it knows, could not tell it to those who have none left.
+func TestVoterThatSeesHigherNumbersLearnsTheirCeiling(t *testing.T) {
+	n := voterAt(2 * sec) // its ceiling is 1000
+	answers(n, 2*sec, 1, Message{Kind: KindPrepare, ID: 1, Number: 5000})
+	asks := answers(n, 2*sec, 1, Message{Kind: KindBeat, Sent: 1})
+	if len(asks) != 2 || asks[0].Kind != KindConfig || asks[0].Highest != 1000 {
+		t.Fatalf("it says %+v", asks)
+	}
+	holder := New(1, 7)
+	holder.Configure(three)
+	holder.Admit(0, 0, 6000, sec)
+	says := answers(holder, 2*sec, 0, asks[0].Message)
+	if len(says) != 1 || says[0].Kind != KindConfig || says[0].Highest != 6000 || says[0].Number != 0 {
+		t.Fatalf("the other says %+v", says)
+	}
+	if again := answers(n, 2*sec, 1, says[0].Message); len(again) != 0 {
+		t.Errorf("it says more: %+v", again)
+	}
+	if out := answers(n, 2*sec, 1, Message{Kind: KindBeat, Sent: 2}); len(out) != 1 || out[0].Kind != KindAck {
+		t.Errorf("then it says %+v", out)
 	}
 }

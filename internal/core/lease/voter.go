@@ -204,6 +204,9 @@ func (v *voter) beat(n *Node, now Boot, from peer, m *Message) {
 	if !n.Voting(now) {
 		return
 	}
+	if n.claimant.highestSeen > n.claimant.ceiling {
+		n.sendCeiling(from.slot) // it may know one above the numbers in use, and says so
+	}
 	if len(h.refused) > 0 {
 		v.takeBack(now, from, h)
 	}
@@ -347,12 +350,9 @@ func (v *voter) prepare(n *Node, now Boot, from peer, m *Message) {
 	// one exception is a promise that its claimant has not heard of.
 	if bar := max(r.promised, r.number, v.floor); m.Number <= bar && !again {
 		v.unqueue(r, from)
-		if m.Number <= v.floor && !planted(noCeilingTold) {
-			// Who claims with such a number has not heard of the ceiling that was raised
-			// with the floor, and may have no number left. It was in the store before
-			// this node had it, so anybody may use it.
-			n.sendConfig(from.slot)
-		}
+		// Who claims with such a number may not have heard of the ceiling that others
+		// use, and have no number left.
+		n.sendCeiling(from.slot)
 		n.send(from.slot, Message{Kind: KindNack, ID: m.ID, Number: m.Number, Inc: from.inc, Highest: bar, Holder: NoSlot})
 		return
 	}
