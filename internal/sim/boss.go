@@ -62,7 +62,7 @@ func (b *boss) begin(w *world) {
 
 // reach reports whether h's agent can read and write the store.
 func (w *world) reach(h *host) bool {
-	if !h.up || h.asleep > 0 || h.agentStopped > 0 || w.boss.away > 0 || h.cutOff > 0 {
+	if !h.up || h.asleep > 0 || h.silent() || w.boss.away > 0 || h.cutOff > 0 {
 		return false
 	}
 	return w.plan.external || w.boss.config.Reached(w.linked(h))

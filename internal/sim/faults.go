@@ -20,6 +20,7 @@ const (
 	upgrade                      // a guard hands its state to another (a moment)
 	stopGuard                    // a guard stands still; the host goes on
 	stopAgent                    // an agent stands still; the guard goes on
+	hangAgent                    // an agent says nothing any more, and goes on by what it last heard
 	suspend                      // a host sleeps; its clock jumps when it wakes
 	split                        // nothing passes between two sets of nodes
 	cut                          // nothing passes from one set of nodes to another
@@ -43,7 +44,7 @@ const (
 )
 
 var kindNames = [kinds]string{
-	"crash", "restart", "upgrade", "guard stopped", "agent stopped", "suspend", "partition", "one-way", "delay", "burst", "loss",
+	"crash", "restart", "upgrade", "guard stopped", "agent stopped", "agent hangs", "suspend", "partition", "one-way", "delay", "burst", "loss",
 	"duplication", "reordering", "late packets", "large packets lost", "drift", "store away", "store cut off", "voters changed",
 	"TTL changed", "move", "lease given back", "clock of another rate",
 }
@@ -178,7 +179,7 @@ func (w *world) happen(f *fault) {
 		w.trace("fault: %s", text)
 	}
 	switch f.kind {
-	case crash, restart, upgrade, stopGuard, stopAgent, suspend:
+	case crash, restart, upgrade, stopGuard, stopAgent, hangAgent, suspend:
 		w.each(from, func(h *host) { w.hit(h, f.kind, d) })
 	case drift:
 		w.driftApart(from, d, slowest, fastest)

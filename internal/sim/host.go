@@ -60,9 +60,7 @@ type host struct {
 	clock clock
 	inbox []int32 // packets that wait for a guard that does not read
 
-	// How many faults keep it from acting.
-	stopped, agentStopped, asleep, cutOff int
-
+	plight
 	wake, look time.Duration // true times at which the guard and the agent act next
 	joined     bool          // the guard has had a duty
 	untold     bool          // the agent has one for it
@@ -74,6 +72,9 @@ type host struct {
 	heard      Boot   // when the guard last heard its agent, if that stands still
 	stakes     []stake
 }
+
+// plight is how many faults keep a host from acting.
+type plight struct{ stopped, agentStopped, agentHangs, asleep, cutOff int }
 
 // stake is what one host has to do with one service.
 type stake struct {
@@ -157,25 +158,40 @@ func (w *world) hit(h *host, k kind, d time.Duration) {
 	case stopGuard:
 		w.stop(h, d)
 	case stopAgent:
-		if h.agentStopped++; h.agentStopped == 1 {
-			h.heard, h.look = h.clock.local(w.now), never
-			w.stopMidway(h)
-		}
-		w.after(d, func() {
-			if h.agentStopped--; h.agentStopped == 0 && h.up {
-				h.look = w.now // it goes on with what it knew
-				w.after(w.random(agentDelay), func() {
-					if h.agentStopped == 0 && h.up {
-						w.tell(h)
-					}
-				})
-			}
-			w.watch.disturbed(w)
-		})
+		w.silence(h, &h.agentStopped, d)
+		h.look = never
+		w.stopMidway(h)
+	case hangAgent:
+		w.silence(h, &h.agentHangs, d)
 	case suspend:
 		w.suspend(h, d)
 	default:
 	}
+}
+
+// silent reports whether the guard hears nothing of its agent.
+func (h *host) silent() bool { return h.agentStopped > 0 || h.agentHangs > 0 }
+
+// silence keeps the agent from saying anything for a while; count is how many
+// faults of that kind do.
+func (w *world) silence(h *host, count *int, d time.Duration) {
+	if !h.silent() {
+		h.heard = h.clock.local(w.now)
+	}
+	*count++
+	w.after(d, func() {
+		*count--
+		w.watch.disturbed(w)
+		if h.agentStopped > 0 || !h.up {
+			return
+		}
+		h.look = w.now // it goes on with what it knew
+		w.after(w.random(agentDelay), func() {
+			if !h.silent() && h.up {
+				w.tell(h)
+			}
+		})
+	})
 }
 
 // stop lets the guard stand still for a while.
@@ -300,7 +316,7 @@ func (w *world) settle(h *host, local Boot) {
 	if h.calm = h.node.Calm(local); !h.calm && len(h.inbox) > 0 {
 		h.wake = w.now
 	}
-	if h.agentStopped > 0 {
+	if h.silent() {
 		w.agentLoss(h, local)
 	}
 }
@@ -340,7 +356,7 @@ func (w *world) enforce(h *host, local Boot) Boot {
 			}
 			continue
 		}
-		if h.agentStopped == 0 {
+		if !h.silent() { // one that hangs may not have read the last word
 			x.told = min(x.told, local)
 		}
 		if x.passing {
@@ -376,7 +392,7 @@ func (w *world) kill(h *host, x *stake) {
 // found that it may, and goes on from there.
 func (w *world) stopMidway(h *host) {
 	for s := range h.stakes {
-		if x := &h.stakes[s]; x.state == starting && w.chance(0.5) {
+		if x := &h.stakes[s]; x.state == starting && w.chance(0.75) {
 			x.state, x.midway = gone, true
 			w.trace("node %d: its agent stands still right before it starts service %d", h.slot, w.plan.services[s].id)
 		}
@@ -421,7 +437,7 @@ func (w *world) agent(h *host) {
 		return
 	}
 	h.look = w.now + agentLook
-	if h.untold {
+	if h.untold && h.agentHangs == 0 {
 		w.tell(h)
 	}
 	for s := range h.stakes {
@@ -438,7 +454,7 @@ func (w *world) agent(h *host) {
 			x.state = gone
 		}
 		switch {
-		case x.away && x.held && !x.forsaken && h.stopped == 0 && w.firstAlive(h, s):
+		case x.away && x.held && !x.forsaken && h.stopped == 0 && h.agentHangs == 0 && w.firstAlive(h, s):
 			w.giveWay(h, s)
 		case x.state == gone && !x.kept && x.told-stopAhead > h.clock.local(w.now):
 			w.start(h, s)
@@ -484,7 +500,7 @@ func (w *world) giveBack(s int) {
 		return
 	}
 	h := w.hosts[slot]
-	if h.stopped > 0 || h.agentStopped > 0 || h.asleep > 0 || !h.joined {
+	if h.stopped > 0 || h.silent() || h.asleep > 0 || !h.joined {
 		return
 	}
 	w.watch.caused(w, s)

@@ -168,7 +168,7 @@ func (d dice) scatter(p *plan, n int) {
 			f.by = d.between(minTTL, p.longest)
 		case burst:
 			f.length /= 8
-		case stopAgent:
+		case stopAgent, hangAgent:
 			f.length *= 3
 		case loss, double:
 			f.share = 0.05 + 0.45*d.Float64()

@@ -263,13 +263,17 @@ func (s *scene) limited() {
 }
 
 // midStart: an agent stands still while it starts what its node has just won, for
-// about as long as its guard waits for it (no-late-start).
+// about as long as its guard waits for it; or it hangs for longer, and starts again
+// what its guard cuts off (no-late-start).
 func (s *scene) midStart() {
 	x := &s.p.services[s.service]
 	x.agentLoss, x.start = 2*time.Second, 200*ms
 	s.add(move, 0, 0, second, 0)
 	f := s.add(stopAgent, 0, x.agentLoss+s.between(0, x.ttl+200*ms), second, 0)
 	f.on, f.sayers, f.delay = lease.Won, second, s.between(2*ms, 150*ms)
+	if s.IntN(2) == 0 {
+		f.kind, f.length = hangAgent, x.agentLoss+10*time.Second
+	}
 }
 
 // hermit: a node is alone for long with what may go on without its lease

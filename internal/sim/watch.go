@@ -238,7 +238,7 @@ func (c *watch) quiet(w *world) quorum.Set {
 // well reports whether all of a node works, and it is not one of the voters that
 // are silent since they began without memory.
 func (c *watch) well(w *world, h *host) bool {
-	if !h.up || !h.joined || h.asleep > 0 || h.thawing || h.stopped > 0 || h.agentStopped > 0 {
+	if !h.up || !h.joined || h.asleep > 0 || h.thawing || h.stopped > 0 || h.silent() {
 		return false
 	}
 	v := h.node.View(h.clock.local(w.now))
