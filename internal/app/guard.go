@@ -143,7 +143,7 @@ func (w *warden) openWatchdog(path string) {
 	if err != nil {
 		w.log.Error("watchdog not opened", logkey.Err, err)
 		w.warnings = append(w.warnings, fmt.Sprintf("The watchdog %s of this node's file cannot be used, so nothing restarts this host if the guard hangs: %v. "+
-			"Correct the file, or load the driver of the watchdog, and end the guard in a quiet moment; it is started again.", path, err))
+			"Correct the file, or load the driver of the watchdog, and end the guard in a quiet moment (`kill %d`); it is started again.", path, err, os.Getpid()))
 		return
 	}
 	w.dog = d

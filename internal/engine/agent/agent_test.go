@@ -744,3 +744,45 @@ type addressed struct{ Part }
 func (addressed) Handles(instance.Run) instance.Handles {
 	return instance.Handles{Addresses: []string{"10.0.0.9/24%eth0"}}
 }
+
+func TestReportNamesWhatMayGoOnWithoutALeaseUntilTheGuardWasTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		shared := false
+		kept := func(s *record.Service) {
+			s.Spec.Exclusive, s.Spec.Failover.OnQuorumLoss = &shared, spec.QuorumLossKeep
+		}
+		keeps := func(want ...spec.ServiceName) {
+			t.Helper()
+			w.pass(time.Second)
+			if r, _ := w.report(); !slices.Equal(r.Keeps, want) {
+				t.Errorf("it may keep %v, want %v", r.Keeps, want)
+			}
+		}
+		w.apply(1, kept)
+		w.place("a", "b")
+		w.guard.grant("shop", 5)
+		w.up()
+		keeps("shop")
+		w.down()
+		// The next agent knows nothing of the store yet; its guard goes by the duty
+		// of the one before.
+		w.apply(2, func(s *record.Service) { s.Spec.Exclusive = &shared })
+		w.up()
+		keeps()
+		if seek := w.guard.seek("shop"); seek == nil || seek.Keep {
+			t.Errorf("and the guard was told %+v", seek)
+		}
+	})
+}
+
+func TestAgentThatHasNotSentADutyTakesWhatIsHeldForKept(t *testing.T) {
+	shared := false
+	a := &Agent{view: newView("a")}
+	a.view.Services["wiki"] = &record.Service{Spec: spec.Service{Name: "wiki", Exclusive: &shared, Failover: spec.Failover{OnQuorumLoss: spec.QuorumLossKeep}}}
+	a.view.Services["mail"] = &record.Service{Spec: spec.Service{Name: "mail"}}
+	g := guardclient.View{State: guardwire.State{Holds: []guardwire.Hold{{Service: "shop"}}}}
+	if diff := cmp.Diff([]spec.ServiceName{"shop", "wiki"}, a.keeps(g)); diff != "" {
+		t.Error(diff)
+	}
+}

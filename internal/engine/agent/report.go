@@ -88,7 +88,32 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 		}
 	}
 	slices.SortFunc(r.Instances, func(a, b fact.Instance) int { return cmp.Compare(a.Service, b.Service) })
+	r.Keeps = a.keeps(g)
 	return r
+}
+
+// keeps are the services that the guard may go on with without a lease: those
+// that its duty says so of. Before this agent has sent one, the guard goes by
+// that of an agent before, so that it may be any that it holds.
+func (a *Agent) keeps(g guardclient.View) []spec.ServiceName {
+	var names []spec.ServiceName
+	for i := range a.duty.duty.Seeks {
+		if s := &a.duty.duty.Seeks[i]; s.Keep && !s.Exclusive {
+			names = append(names, s.Service)
+		}
+	}
+	if a.duty.at == 0 {
+		for _, h := range g.State.Holds {
+			names = append(names, h.Service)
+		}
+		for name, s := range a.view.Services {
+			if s.Spec.KeptOnQuorumLoss() {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // warnings are the sentences for the operator, sorted, at most maxWarnings.
@@ -120,5 +145,6 @@ func (a *Agent) warnings(g guardclient.View) []string {
 // and waits for the next report.
 func sameReport(a, b record.Report) bool {
 	return a.GuardUp == b.GuardUp && a.LeaseVersion == b.LeaseVersion && slices.Equal(a.Warnings, b.Warnings) &&
+		slices.Equal(a.Keeps, b.Keeps) &&
 		slices.EqualFunc(a.Instances, b.Instances, func(x, y fact.Instance) bool { return sameInstance(&x, &y) })
 }

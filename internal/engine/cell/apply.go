@@ -91,7 +91,8 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string) (*app
 	p := &applyPlan{
 		now: c.Clock.Now(), by: by,
 		records: map[spec.ServiceName]stored{}, owners: map[netip.Addr]spec.ServiceName{},
-		nodes: map[netip.Addr]spec.NodeName{}, counter: counter.Revision, next: 1,
+		nodes: map[netip.Addr]spec.NodeName{}, keepers: map[spec.ServiceName][]spec.NodeName{},
+		counter: counter.Revision, next: 1,
 	}
 	if found {
 		if err := json.Unmarshal(counter.Value, &p.next); err != nil {
@@ -124,8 +125,9 @@ type applyPlan struct {
 	now     time.Time
 	by      string
 	records map[spec.ServiceName]stored
-	owners  map[netip.Addr]spec.ServiceName // as the specs say
-	nodes   map[netip.Addr]spec.NodeName    // the nodes' own addresses
+	owners  map[netip.Addr]spec.ServiceName      // as the specs say
+	nodes   map[netip.Addr]spec.NodeName         // the nodes' own addresses
+	keepers map[spec.ServiceName][]spec.NodeName // who may go on with a service without its lease
 	counter int64
 	next    uint32
 
@@ -160,6 +162,19 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 			if ip, err := netip.ParseAddr(text); err == nil {
 				p.nodes[ip] = n.Name
 			}
+		}
+	}
+	reports, _, err := s.List(ctx, record.KeyReports)
+	if err != nil {
+		return err
+	}
+	for _, e := range reports {
+		var r record.Report
+		if err := json.Unmarshal(e.Value, &r); err != nil {
+			return fmt.Errorf("read %s: %w", e.Key, err)
+		}
+		for _, name := range r.Keeps {
+			p.keepers[name] = append(p.keepers[name], r.Node)
 		}
 	}
 	return nil
@@ -253,6 +268,10 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		return nil
 	}
 
+	if err := p.mayBeExclusive(s, old.Service, exists); err != nil {
+		return err
+	}
+
 	changed := old.Service
 	outcome := request.Changed
 	key := record.KeyServices + string(s.Name)
@@ -281,6 +300,31 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		if !slices.Contains(before, ip) && !slices.Contains(after[:i], ip) {
 			p.put(addressKey(ip), string(s.Name))
 		}
+	}
+	return nil
+}
+
+// mayBeExclusive refuses to make a service exclusive that some node may go on
+// with without a lease: that node need not be in touch, and would run it beside
+// the one that has the lease.
+func (p *applyPlan) mayBeExclusive(s spec.Service, old record.Service, exists bool) error {
+	if !s.IsExclusive() {
+		return nil
+	}
+	if exists && old.Spec.KeptOnQuorumLoss() {
+		return refused("kept-on-quorum-loss",
+			"nothing was changed; apply it with `on_quorum_loss: stop` and `exclusive: false` first, and make it exclusive a few seconds later",
+			"service %s may go on without a lease (on_quorum_loss: keep), so it cannot become exclusive in one step", s.Name)
+	}
+	if nodes := p.keepers[s.Name]; len(nodes) > 0 {
+		slices.Sort(nodes)
+		names := string(nodes[0])
+		if more := len(nodes) - 1; more > 0 {
+			names += fmt.Sprintf(" and %d more", more)
+		}
+		return refused("kept-on-quorum-loss",
+			"nothing was changed; apply it again when every node has heard of the change. A node that will not come back: switch it off and remove it (`keelson node remove`)",
+			"service %s may still go on without a lease on %s, which has not heard yet that it is to stop", s.Name, names)
 	}
 	return nil
 }

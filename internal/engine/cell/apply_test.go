@@ -120,6 +120,38 @@ func many(n int) []string {
 	return docs
 }
 
+func TestKeptServiceBecomesExclusiveOnlyOnceNobodyMayKeepIt(t *testing.T) {
+	w := newWorld(t)
+	kept := "kind: service\nname: shop\nexclusive: false\nfailover: {on_quorum_loss: keep}\nparts: [{exec: [/bin/true]}]\n"
+	stops := "kind: service\nname: shop\nexclusive: false\nparts: [{exec: [/bin/true]}]\n"
+	alone := "kind: service\nname: shop\nparts: [{exec: [/bin/true]}]\n"
+	says := func(node spec.NodeName, keeps ...spec.ServiceName) {
+		w.put(t, record.KeyReports+string(node), record.Report{Node: node, Keeps: keeps})
+	}
+	refuses := func(step string) {
+		t.Helper()
+		_, err := w.apply(t, alone)
+		equal(t, step, code(t, err), "kept-on-quorum-loss")
+	}
+	w.mustApply(t, kept)
+	says("a", "shop")
+	says("b", "shop")
+	refuses("in one step")
+	w.mustApply(t, stops)
+	refuses("before anybody heard of it")
+	says("a")
+	refuses("while one has not")
+	before := w.service(t, "shop")
+	equal(t, "nothing was changed", before.Generation, uint64(2))
+	says("b", "other")
+	w.mustApply(t, alone)
+	equal(t, "exclusive", w.service(t, "shop").Spec.IsExclusive(), true)
+
+	says("b", "mail") // deleted while b was cut off
+	_, err := w.apply(t, doc("mail", ""))
+	equal(t, "a new service of an old name", code(t, err), "kept-on-quorum-loss")
+}
+
 func TestApplyLetsTwoServicesSwapTheirAddresses(t *testing.T) {
 	w := newWorld(t)
 	w.mustApply(t, doc("shop", "10.0.0.100/24"), doc("mail", "10.0.0.101/24"))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -259,8 +260,8 @@ func (g *Guard) refuseUpgrade(why error) {
 	g.pace.dirty = true
 	g.opts.Log.Error("upgrade refused, the guard goes on as it is", logkey.Path, u.Path, "build", u.Build, logkey.Err, why)
 	g.troubles["upgrade"] = fmt.Sprintf("The guard goes on as version %s and could not be upgraded to %s: %v. "+
-		"To start the new one by hand in a quiet moment, end this one (`pkill -f 'keelson guard'`); its exclusive services pause for about one lease.",
-		g.opts.Build, u.Build, why)
+		"To start the new one by hand in a quiet moment, end this one (`kill %d`); its exclusive services pause for about one lease.",
+		g.opts.Build, u.Build, why, os.Getpid())
 }
 
 // replace makes this process the program that was asked for, if one was and the

@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -174,6 +176,9 @@ func TestUpgradeThatCannotBeIsRefusedWithASentence(t *testing.T) {
 				s := sites[0].last()
 				if len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "goes on as version v1 and could not be upgraded to v2: it does not") {
 					t.Errorf("it warns: %q", s.Warnings)
+				}
+				if !strings.Contains(s.Warnings[0], fmt.Sprintf("`kill %d`", os.Getpid())) {
+					t.Errorf("it does not name the process: %q", s.Warnings)
 				}
 				if len(s.Holds) != 1 || s.Holds[0].Epoch != epoch || s.Build != "v1" {
 					t.Errorf("it holds %v as %s", s.Holds, s.Build)

@@ -200,6 +200,9 @@ type Report struct {
 	// up to 1 s. Measured is for how long the guard has measured.
 	Late     spec.Duration `json:"late,omitempty"`
 	Measured spec.Duration `json:"measured,omitempty"`
+	// Keeps are the services, sorted, that may go on here without a lease, as far
+	// as the guard was told (spec.Service.KeptOnQuorumLoss).
+	Keeps []spec.ServiceName `json:"keeps,omitempty"`
 }
 
 // EventHead says which events are kept. Every writer of events guards its
