@@ -155,12 +155,17 @@ inline accept(v, c, m) {
   canonical()
 }
 
-/* voter.part, install. voter.takeBack is the same once more, if the record is nobody's. */
+/* voter.part, install. voter.takeBack is the same once more, if the record is nobody's, or what
+ * was accepted under a higher number has expired. */
 #define may_install(v, c, m) (has(won[c], m) && !(keeps(v, c, m) && in_set[v]) && (newer(v, c, m) || keeps(v, c, m)))
 inline install(v, c, m) {
   if
   :: keeps(v, c, m)
   :: else ->
+     if
+     :: number[v] > m && promised[v] == number[v] -> promised_to[v] = NOBODY
+     :: else
+     fi;
      by[v] = c; number[v] = m; expiry[v] = TTL;
      if
      :: m > promised[v] -> promised[v] = m; promised_to[v] = c

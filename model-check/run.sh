@@ -36,6 +36,7 @@ QUEUE_FIRST        3 3 0 0
 NO_REFUSALS        3 3 0 0
 ANY_RELEASE        3 3 0 0
 ANY_SET            3 3 0 0
+TAKE_BACK_AT_ONCE  3 3 0 0
 SAME_NODE          3 3 0 1
 NO_SILENCE         2 3 1 0
 SHORT_SILENCE      2 3 1 0

@@ -41,10 +41,16 @@ inline first_step(c) { phase[c] = PREPARING; send_prepare(c) }
 #else
 #define may_free(v, c, m) (has(released[c], m) && keeps(v, c, m))
 #endif
+#ifdef TAKE_BACK_AT_ONCE /* what was accepted since is taken from its holder */
+#define expired(v) true
+#else
+#define expired(v) (by[v] == NOBODY || expiry[v] == 0)
+#endif
 #ifdef ANY_SET /* a set replaces what was accepted, whatever its number */
 #define newer(v, c, m) true
 #else
-#define newer(v, c, m) ((m) > number[v] || number[v] == (m) && by[v] == NOBODY && takes_back(c, m))
+#define newer(v, c, m) ((m) > number[v] || number[v] == (m) && by[v] == NOBODY && takes_back(c, m) || \
+  number[v] > (m) && expired(v) && takes_back(c, m))
 #endif
 
 /* silent-restart */

@@ -414,3 +414,48 @@ func TestVoterThatComesBackRenewsAgain(t *testing.T) {
 		}
 	}
 }
+
+// A voter that was cut off accepted a lease from somebody who never won it, and
+// refused the holder for ever after: the holder was lost with the next change of
+// the voters.
+func TestVoterTakesBackAHolderThatWasNeverDeposed(t *testing.T) {
+	set := Message{Kind: KindSet, Set: 1, Parts: 1, Entries: []Entry{{ID: 1, Number: 60, TTL: sec}}}
+	beat := func(sent Boot) Message { return Message{Kind: KindBeat, Sent: sent, Set: 1} }
+	claim := func(n *Node, at Boot) {
+		answers(n, at, 2, Message{Kind: KindPrepare, ID: 1, Number: 61})
+		answers(n, at, 2, Message{Kind: KindPropose, ID: 1, Number: 61, TTL: sec, Sent: 9})
+	}
+	refused := func(n *Node, at Boot, m Message) int {
+		out := answers(n, at, 1, m)
+		if len(out) == 0 || out[len(out)-1].Kind != KindAck {
+			t.Fatalf("at %s it answers %+v", at, out)
+		}
+		return len(out[len(out)-1].Refused)
+	}
+	n := voterAt(2 * sec)
+	answers(n, 2*sec, 1, set)
+	if refused(n, 2*sec, beat(1)) != 0 {
+		t.Fatal("it does not renew what it knows")
+	}
+	claim(n, 4*sec) // nothing was heard of the holder for more than a lease
+	if refused(n, 4*sec+sec/2, beat(2)) != 1 {
+		t.Error("promise-kept: it renews the older lease while it is bound to the newer")
+	}
+	if other := beat(3); refused(n, 5*sec, Message{Kind: KindBeat, Sent: other.Sent, Set: 2}) != 1 {
+		t.Error("it takes back what the holder's newest set, which it does not know, need not hold")
+	}
+	if refused(n, 5*sec, beat(4)) != 0 {
+		t.Error("it refuses the holder although it is bound to nobody else")
+	}
+	if got := n.HolderOf(5*sec+sec/2, 1); got != 1 {
+		t.Errorf("it knows slot %d for the holder", got)
+	}
+	late := answers(n, 7*sec, 2, Message{Kind: KindPropose, ID: 1, Number: 61, TTL: sec, Sent: 9})
+	if diff := cmp.Diff([]Kind{KindNack}, kinds(late)); diff != "" {
+		t.Errorf("exact-promise: a late double of the proposal: %s", diff)
+	}
+	again := answers(n, 7*sec, 2, Message{Kind: KindPrepare, ID: 1, Number: 61})
+	if diff := cmp.Diff([]Kind{KindConfig, KindNack}, kinds(again)); diff != "" {
+		t.Errorf("one-number: a prepare with the number that was promised: %s", diff)
+	}
+}

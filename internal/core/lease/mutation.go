@@ -27,5 +27,6 @@ const (
 	narrowDriftBound            // a holder allows for clocks that differ by 1 % only
 	noCeilingTold               // a claimant without numbers is not told of the ceiling
 	keepExclusive               // what is exclusive goes on without its lease
+	takeBackAtOnce              // a voter renews a lease again while what it accepted since binds it
 	keepForEver                 // what goes on without its lease does not end for another
 )

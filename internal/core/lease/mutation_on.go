@@ -12,7 +12,7 @@ var mutationNames = []string{
 	noFloor: "no-floor", queueFirst: "queue-first", promiseBroken: "promise-broken", anyRelease: "any-release",
 	shorterAtOnce: "shorter-at-once", lateDoubleShortens: "late-double-shortens",
 	narrowDriftBound: "narrow-drift-bound", noCeilingTold: "no-ceiling-told",
-	keepExclusive: "keep-exclusive", keepForEver: "keep-for-ever",
+	keepExclusive: "keep-exclusive", keepForEver: "keep-for-ever", takeBackAtOnce: "take-back-at-once",
 }
 
 var active mutation

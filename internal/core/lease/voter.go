@@ -208,7 +208,7 @@ func (v *voter) beat(n *Node, now Boot, from peer, m *Message) {
 		n.sendCeiling(from.slot) // it may know one above the numbers in use, and says so
 	}
 	if len(h.refused) > 0 {
-		v.takeBack(now, from, h)
+		v.takeBack(now, from, h, m.Set == h.set)
 	}
 	ack := Message{Kind: KindAck, Inc: from.inc, Sent: h.lastSent, Set: h.set, Refused: h.refused}
 	if len(ack.Refused) > PartEntries {
@@ -221,18 +221,35 @@ func (v *voter) beat(n *Node, now Boot, from peer, m *Message) {
 // was cut off, or slept, and has promised it to somebody who never won it.
 // Whoever does win it must be accepted first, by voters whom nothing binds
 // (promise-kept).
-func (v *voter) takeBack(now Boot, from peer, h *holderView) {
+//
+// It may even have accepted it from somebody under a higher number. If that was
+// won, the holder's lease had lapsed before; so while the holder goes on with it,
+// by the set that this voter knows, it was not, and what was accepted binds
+// nobody any more once it has expired here.
+func (v *voter) takeBack(now Boot, from peer, h *holderView, current bool) {
 	for _, e := range h.entries {
 		i, ok := v.find(e.ID)
-		if !ok {
+		if !ok || e.TTL <= 0 {
 			continue
 		}
-		if r := &v.records[i]; r.by == nobody && r.number == e.Number && e.TTL > 0 {
-			r.by, r.at, r.keep = from, now, 0
-			r.ttl, r.soft, r.inSet = e.TTL, e.Soft, true
+		switch r := &v.records[i]; {
+		case r.by == nobody && r.number == e.Number:
+			v.bind(r, from, e, now)
+		case current && r.number > e.Number && (now >= v.expiry(r) || planted(takeBackAtOnce)):
+			if r.promised == r.number {
+				r.promisedTo = nobody // a late double of its proposal is not accepted again
+			}
+			v.drop(r)
+			v.bind(r, from, e, now)
 		}
 	}
 	v.refuse(from.slot)
+}
+
+// bind makes r a lease of from's set.
+func (v *voter) bind(r *voteRecord, from peer, e Entry, now Boot) {
+	r.by, r.number, r.at, r.keep = from, e.Number, now, 0
+	r.ttl, r.soft, r.inSet = e.TTL, e.Soft, true
 }
 
 // part takes one part of a holder's set, and the set when it is whole.
