@@ -43,7 +43,7 @@ func (m *Member) controllerPass(ctx context.Context, all records) (busy bool, er
 	alive := m.options.Liveness()
 	candidates := m.candidates(all, alive, time.Duration(cell.value.ReplaceVoterAfter))
 	if m.options.External {
-		return m.externalPass(ctx, all, lease, candidates)
+		return m.externalPass(ctx, all, lease, candidates, alive)
 	}
 
 	var members []store.Member
@@ -70,12 +70,12 @@ func (m *Member) controllerPass(ctx context.Context, all records) (busy bool, er
 	if change.Verb == Nothing {
 		follow = slots(all, wanted)
 	}
-	moving, err := m.leasePass(ctx, all, lease, follow)
+	moving, err := m.leasePass(ctx, all, lease, follow, absent(all, alive))
 	return moving || change.Verb != Nothing, err
 }
 
 // externalPass chooses the voters of the lease plane directly.
-func (m *Member) externalPass(ctx context.Context, all records, lease kept[record.Lease], candidates []Candidate) (bool, error) {
+func (m *Member) externalPass(ctx context.Context, all records, lease kept[record.Lease], candidates []Candidate, alive map[spec.NodeName]fact.Liveness) (bool, error) {
 	var current []spec.NodeName
 	for name, node := range all.nodes {
 		if lease.value.Voters&(1<<node.value.Slot) != 0 {
@@ -84,7 +84,7 @@ func (m *Member) externalPass(ctx context.Context, all records, lease kept[recor
 	}
 	wanted := ChooseVoters(candidates, current)
 	m.sayWhole(notes(candidates, current, wanted))
-	return m.leasePass(ctx, all, lease, slots(all, wanted))
+	return m.leasePass(ctx, all, lease, slots(all, wanted), absent(all, alive))
 }
 
 // candidates takes note of since when nodes are lost.
@@ -202,8 +202,20 @@ func (m *Member) carryOut(ctx context.Context, all records, c Change) error {
 	return nil
 }
 
-// leasePass makes one step of the lease plane's voters towards wanted.
-func (m *Member) leasePass(ctx context.Context, all records, lease kept[record.Lease], wanted uint32) (bool, error) {
+// absent are the slots of nodes that are lost, and those that no node has.
+func absent(all records, alive map[spec.NodeName]fact.Liveness) uint32 {
+	set := ^uint32(0)
+	for name, node := range all.nodes {
+		if alive[name] != fact.Lost {
+			set &^= 1 << node.value.Slot
+		}
+	}
+	return set
+}
+
+// leasePass makes one step of the lease plane's voters towards wanted; lost is as
+// in [NextLease].
+func (m *Member) leasePass(ctx context.Context, all records, lease kept[record.Lease], wanted, lost uint32) (bool, error) {
 	if lease.value.Prior == 0 && (wanted == 0 || wanted == lease.value.Voters) {
 		m.adopted = adoption{}
 		return false, nil
@@ -212,7 +224,7 @@ func (m *Member) leasePass(ctx context.Context, all records, lease kept[record.L
 	if err != nil {
 		return true, err
 	}
-	next, changed := NextLease(lease.value, wanted, settled)
+	next, changed := NextLease(lease.value, wanted, lost, settled)
 	if !changed {
 		return true, nil
 	}

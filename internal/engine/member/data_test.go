@@ -32,7 +32,7 @@ func TestData(t *testing.T) {
 				}
 				return strings.TrimSpace(string(c.Verb)+" "+who) + "\n"
 			case "lease":
-				next, changed := NextLease(leaseOf(t, d), setOf(t, d, "wanted"), d.HasArg("settled"))
+				next, changed := NextLease(leaseOf(t, d), setOf(t, d, "wanted"), setOf(t, d, "lost"), d.HasArg("settled"))
 				if !changed {
 					return "nothing\n"
 				}

@@ -36,7 +36,11 @@ func config(l record.Lease) quorum.Config {
 // versions: one in which old and new voters both count, and one in which only
 // the new do. Added voters come before removed ones, the lowest slot first. An
 // empty wanted set means that there is nothing to wish for.
-func NextLease(current record.Lease, wanted uint32, settled bool) (record.Lease, bool) {
+//
+// lost are the slots of nodes that are lost or no members. They go first and
+// come last, and no step is made after which the others are no majority: nobody
+// could make the next one.
+func NextLease(current record.Lease, wanted, lost uint32, settled bool) (record.Lease, bool) {
 	if !settled {
 		return current, false
 	}
@@ -48,19 +52,19 @@ func NextLease(current record.Lease, wanted uint32, settled bool) (record.Lease,
 		next.Prior = 0
 		return next, true
 	}
-	missing, surplus := wanted&^current.Voters, current.Voters&^wanted
-	switch {
-	case wanted == 0:
-		return current, false
-	case missing != 0:
-		next.Voters |= lowest(missing)
-	case surplus != 0:
-		next.Voters &^= lowest(surplus)
-	default:
+	if wanted == 0 {
 		return current, false
 	}
 	next.Prior = current.Voters
-	return next, true
+	missing, surplus := wanted&^current.Voters, current.Voters&^wanted
+	for _, set := range [...]uint32{missing &^ lost, surplus & lost, surplus &^ lost, missing & lost} {
+		for ; set != 0; set &^= lowest(set) {
+			if next.Voters = current.Voters ^ lowest(set); config(next).Reached(^quorum.Set(lost)) {
+				return next, true
+			}
+		}
+	}
+	return current, false
 }
 
 // ceilingStep is the room for ballot numbers that each version begins with.
