@@ -284,9 +284,15 @@ func (h *host) status() (s status, ok bool) {
 func (h *host) ready() {
 	h.t.Helper()
 	h.until("ready", func() bool {
-		code, _ := h.keelson("token", "create", "--valid", "1s")
-		s, ok := h.status()
-		return code == 0 && ok && !s.Stale && s.Quorate
+		if s, ok := h.status(); !ok || s.Stale || !s.Quorate {
+			return false
+		}
+		// A command goes on trying while the store begins to answer: one alone must
+		// not use up the patience.
+		ctx, cancel := context.WithTimeout(h.t.Context(), patience/6)
+		defer cancel()
+		code, _ := h.keelsonUntil(ctx, "token", "create", "--valid", "1s")
+		return code == 0
 	})
 }
 
