@@ -86,8 +86,11 @@ func TestWatchdogIsPettedWhileAllIsInOrder(t *testing.T) {
 		w.mute[0] = true // it loses its lease, and cuts the service off in time
 		w.mu.Unlock()
 		pass(t, sites, 10*time.Second)
-		if d.longest > petEvery+200*time.Millisecond || d.hungry() > petEvery+200*time.Millisecond {
-			t.Errorf("it was left alone for %s, last for %s", d.longest, d.hungry())
+		hungry := d.hungry()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.longest > petEvery+200*time.Millisecond || hungry > petEvery+200*time.Millisecond {
+			t.Errorf("it was left alone for %s, last for %s", d.longest, hungry)
 		}
 		return true
 	})
