@@ -193,6 +193,7 @@ type pace struct {
 // room is memory that is used again, so that nothing is allocated while nothing
 // changes.
 type room struct {
+	primary  map[uint32]uint64 // the highest epoch held, by service with roles
 	managed  []netip.Addr // what the kernel was told to enforce; nil: nothing yet
 	holds    []lease.Hold
 	orders   []order
@@ -428,7 +429,7 @@ func (g *Guard) letGo(ctx context.Context) bool {
 	held := g.node.Holds(g.opts.Clock.Boot(), nil)
 	orders := g.enforcement(g.opts.Clock.Boot())
 	for i := range orders {
-		orders[i].until = 0
+		orders[i].until, orders[i].spared = 0, false
 	}
 	g.enforcer.order(orders)
 	all := true

@@ -45,6 +45,18 @@ type Instance struct {
 	// FailedUntil bans the node for this service until then.
 	FailedUntil time.Time `json:"failed_until,omitzero"`
 	Restarts    int       `json:"restarts,omitempty"` // within the window
+
+	// Copy is the number of a copy that differs from the others, from 1; 0: not
+	// one of those.
+	Copy int `json:"copy,omitempty"`
+	// Leaving: it runs, and will stop as soon as what depends on it has stopped.
+	// Yielding: it is primary, and will be demoted likewise.
+	Leaving  bool `json:"leaving,omitempty"`
+	Yielding bool `json:"yielding,omitempty"`
+	// Waits says in a few words what it waits for before it starts or stops.
+	Waits string `json:"waits,omitempty"`
+	// Maintenance: it is left as it is.
+	Maintenance bool `json:"maintenance,omitempty"`
 }
 
 // Part is the state of one part of an instance.
