@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	reportEvery = 8 * time.Second       // without a change; readers expect 10 s
+	reportEvery = 8 * time.Second        // without a change; readers expect 10 s
 	reportPause = 200 * time.Millisecond // between two, on the average
 	reportBurst = 5                      // that may come sooner: other nodes may wait for what they say
 	burstPause  = 20 * time.Millisecond  // between those
-	reportLimit = 2 * time.Second       // for one write
+	reportLimit = 2 * time.Second        // for one write
 	maxWarnings = 50
 )
 
@@ -78,6 +78,7 @@ func (a *allowance) pause(now time.Duration) time.Duration {
 	grown := int((now - a.at) / reportPause)
 	a.at += time.Duration(grown) * reportPause
 	if a.left = min(a.left+grown, reportBurst); a.left == 0 {
+		a.at = now + reportPause // this pause is no quiet
 		return reportPause
 	}
 	a.left--

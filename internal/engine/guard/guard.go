@@ -194,7 +194,7 @@ type pace struct {
 // changes.
 type room struct {
 	primary  map[uint32]uint64 // the highest epoch held, by service with roles
-	managed  []netip.Addr // what the kernel was told to enforce; nil: nothing yet
+	managed  []netip.Addr      // what the kernel was told to enforce; nil: nothing yet
 	holds    []lease.Hold
 	orders   []order
 	state    guardwire.State

@@ -168,14 +168,14 @@ type Placement struct {
 	// Order lists who shall run it and, after it, who takes over: the first is
 	// the holder, each further one acts when all before it are lost.
 	// Empty: nobody can or should run it.
-	Order   []spec.NodeName `json:"order,omitempty"`
+	Order []spec.NodeName `json:"order,omitempty"`
 	// Copies is where the copies of a service that has several shall be, sorted by
 	// node and number. Where copies have roles, Order lists their nodes: the
 	// primary, then who becomes it.
-	Copies  []Copy          `json:"copies,omitempty"`
-	Reasons []string        `json:"reasons,omitempty"`
-	PlanID  string          `json:"plan_id"`
-	At      time.Time       `json:"at"`
+	Copies  []Copy    `json:"copies,omitempty"`
+	Reasons []string  `json:"reasons,omitempty"`
+	PlanID  string    `json:"plan_id"`
+	At      time.Time `json:"at"`
 	// Epoch is the highest under which the controller knew the service to run. A
 	// holder under a higher one took over since, whenever this was written.
 	Epoch uint64 `json:"epoch,omitempty"`
