@@ -100,12 +100,12 @@ func TestARunningInstanceOfALostNodeIsNoHolder(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := running(nodes, "shop", tt.order); got != tt.want {
+			if got := running(nodes, spec.Service{Name: "shop"}, tt.order); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
-	if got := running(nodes, "db", nil); got != "" {
+	if got := running(nodes, spec.Service{Name: "db"}, nil); got != "" {
 		t.Errorf("a service that nobody reports runs on %q", got)
 	}
 }

@@ -115,7 +115,11 @@ type Service struct {
 	// Order is the succession list in force, the holder first.
 	Order []spec.NodeName `json:"order,omitempty"`
 	// Holder is who holds the lease now, or is known to run it; empty: nobody.
+	// Where copies have roles, it is the primary.
 	Holder spec.NodeName `json:"holder,omitempty"`
+	// Copies are the nodes that are to run copies by the placement in force, each
+	// as often as it has some, sorted.
+	Copies []spec.NodeName `json:"copies,omitempty"`
 }
 
 // Snapshot is the whole input of a decision. Nodes and Services are sorted by
