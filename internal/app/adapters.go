@@ -29,6 +29,10 @@ func (x nodes) Undrain(ctx context.Context, ask request.Undrain) error {
 	return x.n.clerk.Undrain(ctx, ask)
 }
 
+func (x nodes) SetMaintenance(ctx context.Context, ask request.Maintenance) error {
+	return x.n.clerk.SetMaintenance(ctx, ask)
+}
+
 func (x nodes) Remove(ctx context.Context, ask request.Remove) error {
 	return x.n.clerk.Remove(ctx, ask)
 }
