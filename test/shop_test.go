@@ -116,7 +116,20 @@ type ledger struct {
 	mu     sync.Mutex
 	lines  []string
 	up     map[string]map[string]int // by "service" or "service primary", then by host: the line since
-	faults []string
+	faults []fault
+}
+
+// fault is a program that should not have run at a moment. One that was killed by
+// force says nothing, so a fault is void if the program is heard of next when it
+// starts anew.
+type fault struct {
+	text      string
+	key, host string // "": it is certain
+}
+
+// void takes back the faults of a program that turns out to have been killed.
+func (l *ledger) void(key, host string) {
+	l.faults = slices.DeleteFunc(l.faults, func(f fault) bool { return f.key == key && f.host == host })
 }
 
 // watchShop makes the folder that hosts see as /tmp/shop, and reads the pipe in it.
@@ -145,10 +158,10 @@ func watchShop(t *testing.T) (*ledger, string) {
 	t.Cleanup(func() {
 		_ = f.Close()
 		<-done
-		if t.Failed() {
+		if t.Failed() || testing.Verbose() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			t.Logf("what the programs said:\n%s", strings.Join(l.lines[max(0, len(l.lines)-150):], "\n"))
+			t.Logf("what the programs said:\n%s", strings.Join(l.lines, "\n"))
 		}
 	})
 	return l, dir
@@ -161,7 +174,7 @@ func (l *ledger) take(line string) {
 	l.lines = append(l.lines, line)
 	words := strings.Fields(line)
 	if len(words) != 6 {
-		l.faults = append(l.faults, "not understood: "+line)
+		l.faults = append(l.faults, fault{text: "not understood: " + line})
 		return
 	}
 	host, name, what := words[1], words[2], words[3]
@@ -176,11 +189,20 @@ func (l *ledger) take(line string) {
 	case "started", "promoted":
 		for _, first := range shopAfter[name] {
 			if len(l.up[first]) == 0 {
-				l.faults = append(l.faults, fmt.Sprintf("%q, and no %s was up", line, first))
+				l.faults = append(l.faults, fault{text: fmt.Sprintf("%q, and no %s was up", line, first)})
 			}
 		}
 		if key == "db primary" && len(l.up[key]) > 0 && l.up[key][host] == 0 {
-			l.faults = append(l.faults, fmt.Sprintf("%q, and there was a primary", line))
+			for other := range l.up[key] {
+				l.faults = append(l.faults, fault{fmt.Sprintf("%q, and %s was primary", line, other), key, other})
+			}
+		}
+		if l.up[key][host] != 0 {
+			l.void(key, host)
+		}
+		if what == "started" {
+			l.void(name+" primary", host)
+			delete(l.up[name+" primary"], host)
 		}
 		l.up[key][host] = len(l.lines)
 	case "stopped", "demoted":
@@ -190,7 +212,9 @@ func (l *ledger) take(line string) {
 		}
 		for then, list := range shopAfter {
 			if slices.Contains(list, key) && len(l.up[key]) == 0 && len(l.up[then]) > 0 {
-				l.faults = append(l.faults, fmt.Sprintf("%q, and %s still ran on %v", line, then, l.up[then]))
+				for other := range l.up[then] {
+					l.faults = append(l.faults, fault{fmt.Sprintf("%q, and %s still ran on %s", line, then, other), then, other})
+				}
 			}
 		}
 	}
@@ -242,7 +266,7 @@ func (l *ledger) check(t *testing.T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.faults {
-		t.Error(f)
+		t.Error(f.text)
 	}
 	l.faults = nil
 	for then, list := range shopAfter {
@@ -332,6 +356,9 @@ func (b *shopBench) part(name string, f func(b *shopBench)) {
 		f(s)
 		s.neverTwo()
 		s.ledger.check(t)
+		if t.Failed() {
+			t.Log(s.keelson(s.nodes[0], "events", "--limit", "120"))
+		}
 	})
 	if !passed {
 		b.t.FailNow()

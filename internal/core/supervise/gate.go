@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,15 +30,20 @@ type Gates struct {
 	WaitMost time.Duration
 	// Yield says why it must stop, though it is to be here.
 	Yield string
-	// Held names what must stop before it does, and HeldRole what must before it is
-	// demoted. HoldFor bounds the wait for either.
-	Held, HeldRole string
-	HoldFor        time.Duration
+	// Under is what runs now of those that it is after, as [fact.Instance] says it.
+	Under string
+	// Held names what must stop before it does. HeldCopy is the same where this copy
+	// goes alone: nothing waits for one of which others stay. HeldRole names what
+	// must stop before it is demoted. HoldFor bounds the wait for any of them.
+	Held, HeldCopy, HeldRole string
+	HoldFor                  time.Duration
 }
 
-// Seat is an instance on a node that is not lost.
+// Seat is an instance on a node that is not lost. Meant: the placement in force
+// wants it there.
 type Seat struct {
-	Node spec.NodeName
+	Node  spec.NodeName
+	Meant bool
 	fact.Instance
 }
 
@@ -86,21 +92,24 @@ func (t *Town) Gates(name spec.ServiceName, node spec.NodeName, number int) Gate
 	for _, a := range s.Spec.After {
 		t.before(&g, a)
 	}
-	var held, heldRole []string
+	g.Under = t.under(name, nil)
+	var held, heldCopy, heldRole []string
 	for _, other := range t.after[name] {
 		for _, a := range t.services[other].Spec.After {
-			if a.Service != name || a.OneWay || !t.occupied(other, a.Optional) || t.another(name, node, number, a.Role) {
+			switch {
+			case a.Service != name || a.OneWay || !t.occupied(other, a.Optional):
 				continue
-			}
-			if a.Role == "" {
-				held = append(held, string(other))
-			} else {
+			case a.Role != "":
 				heldRole = append(heldRole, string(other))
+			case t.another(name, node, number):
+				held = append(held, string(other))
+			default:
+				held, heldCopy = append(held, string(other)), append(heldCopy, string(other))
 			}
 			g.HoldFor = max(g.HoldFor, t.stopTime(other, nil)+holdSlack)
 		}
 	}
-	g.Held, g.HeldRole = names(held), names(heldRole)
+	g.Held, g.HeldCopy, g.HeldRole = names(held), names(heldCopy), names(heldRole)
 	return g
 }
 
@@ -141,18 +150,49 @@ func (t *Town) before(g *Gates, a spec.After) {
 // up reports whether a service runs, and goes on so, with the role if one is
 // asked for.
 func (t *Town) up(name spec.ServiceName, role spec.Role) bool {
-	return slices.ContainsFunc(t.seats[name], func(s Seat) bool { return serves(s, role) })
+	return slices.ContainsFunc(t.seats[name], func(s Seat) bool { return t.serves(s, role, nil) })
 }
 
-func serves(s Seat, role spec.Role) bool {
-	return s.Phase == fact.Running && !s.Leaving && (role == "" || s.Role == role && !s.Yielding)
+// serves reports whether those that are after a service may count on an instance
+// of it. One that was started after others than run now will stop, whether it
+// knows of them already or not. Way are the services that ask.
+func (t *Town) serves(s Seat, role spec.Role, way []spec.ServiceName) bool {
+	if s.Phase != fact.Running || s.Leaving || role != "" && (s.Role != role || s.Yielding) {
+		return false
+	}
+	return s.Under == "" || slices.Contains(way, s.Service) || s.Under == t.under(s.Service, way)
+}
+
+// under says what runs now of those that a service is after and that have an
+// epoch. What does not run has the epoch 0.
+func (t *Town) under(name spec.ServiceName, way []spec.ServiceName) string {
+	s := t.services[name]
+	if s == nil {
+		return ""
+	}
+	way = append(slices.Clone(way), name)
+	var out []string
+	for _, a := range s.Spec.After {
+		other := t.services[a.Service]
+		if a.Optional || a.OneWay || other == nil || !other.Spec.HasLease() {
+			continue
+		}
+		epoch := uint64(0)
+		for _, seat := range t.seats[a.Service] {
+			if t.serves(seat, a.Role, way) {
+				epoch = max(epoch, seat.Epoch)
+			}
+		}
+		out = append(out, string(a.Service)+" "+strconv.FormatUint(epoch, 10))
+	}
+	return names(out)
 }
 
 // another reports whether a copy other than the given one serves those that are
-// after the service.
-func (t *Town) another(name spec.ServiceName, node spec.NodeName, number int, role spec.Role) bool {
+// after the service, and stays.
+func (t *Town) another(name spec.ServiceName, node spec.NodeName, number int) bool {
 	return slices.ContainsFunc(t.seats[name], func(s Seat) bool {
-		return (s.Node != node || s.Copy != number) && serves(s, role)
+		return (s.Node != node || s.Copy != number) && s.Meant && t.serves(s, "", nil)
 	})
 }
 
@@ -200,8 +240,13 @@ func (m *machine) gate() string {
 	if m.MayRun() || g.Wait == "" {
 		m.waitBy = 0
 	}
+	if m.MayRun() && m.Under == "" && g.Wait == "" && g.Yield == "" {
+		m.Under = g.Under // nothing else is known
+	}
 	switch {
 	case m.resting():
+	case m.MayRun() && g.Yield == "" && g.Wait == "" && m.Under != g.Under && m.Under != "":
+		return "what it runs after was started anew"
 	case m.MayRun():
 		return g.Yield
 	case g.Wait == "":
@@ -232,14 +277,18 @@ func (m *machine) patience(g goal) goal {
 		m.turn.leaving, m.turn.yielding, m.leaveBy, m.past = false, false, 0, false
 		return g
 	}
-	held := gates.HeldRole
-	if stops && !m.raised() {
-		held = gates.Held
-	} else if stops && gates.Held != "" {
-		held = strings.TrimSuffix(gates.Held+", "+gates.HeldRole, ", ")
+	var held []string
+	if stops && g.alone {
+		held = append(held, gates.HeldCopy)
+	} else if stops {
+		held = append(held, gates.Held)
 	}
+	if m.raised() {
+		held = append(held, gates.HeldRole)
+	}
+	waitsFor := names(slices.DeleteFunc(held, func(n string) bool { return n == "" }))
 	m.leaving, m.yielding = stops, stops && m.raised() || yields
-	if held == "" {
+	if waitsFor == "" {
 		m.past = true // what begins to run now comes too late
 	}
 	if m.past {
@@ -250,10 +299,10 @@ func (m *machine) patience(g goal) goal {
 	}
 	if m.in.Boot >= m.leaveBy {
 		m.past = true
-		m.note(event.ServiceWaited, "", "It waited for %v and does not wait any longer for %s, which should stop first.", gates.HoldFor, held)
+		m.note(event.ServiceWaited, "", "It waited for %v and does not wait any longer for %s, which should stop first.", gates.HoldFor, waitsFor)
 		return g
 	}
 	m.wakeAt(m.leaveBy)
-	m.waits = held + " to stop"
+	m.waits = waitsFor + " to stop"
 	return goal{here: true, run: true, right: m.Right.Epoch != 0 && !m.cut, primary: m.raised() && !m.cut, why: ""}
 }

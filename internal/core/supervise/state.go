@@ -51,6 +51,9 @@ type Memory struct {
 	// entering [fact.Starting]; 0: not seen.
 	Took time.Duration `json:"took,omitempty"`
 
+	// Under is what it was started after, see [fact.Instance].
+	Under string `json:"under,omitempty"`
+
 	Right RightMemory `json:"right,omitzero"`
 }
 
@@ -266,6 +269,9 @@ func (m *machine) mayTake() bool {
 		w.Rank >= 0 && !w.Leaving && !m.Banned(m.in.Now)
 }
 
+// noCopy is why a copy stops whose place is elsewhere.
+const noCopy = "this node is to run no copy of it"
+
 // aim says whether the service is to run here now, and if it is to stop, why.
 func (m *machine) aim() (run bool, why string) {
 	w := m.in.Wish
@@ -289,7 +295,7 @@ func (m *machine) aim() (run bool, why string) {
 	case m.MayRun() && !sameRight(m.Run.Spec, w.Service.Spec):
 		return false, "its copies changed"
 	case w.Copy && w.Rank != 0 && m.meant(w) && w.Empty:
-		return false, "this node is to run no copy of it"
+		return false, noCopy
 	case w.Rank != 0 && m.meant(w) && w.Empty:
 		return false, "no node is to run it"
 	case w.Rank != 0 && m.meant(w) && w.FirstAlive:

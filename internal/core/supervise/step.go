@@ -58,13 +58,14 @@ type goal struct {
 	run     bool   // and to run
 	right   bool   // the right to be primary is kept
 	primary bool   // and used
+	alone   bool   // other copies of it go on
 	why     string // not empty: why it is not to run
 }
 
 func (m *machine) goal() goal {
 	var g goal
 	g.here, g.why = m.aim()
-	g.run = g.here
+	g.run, g.alone = g.here, !g.here && g.why == noCopy
 	m.waits = ""
 	if g.here {
 		if why := m.gate(); why != "" {
@@ -271,6 +272,9 @@ func (m *machine) followSpec() {
 	default:
 		return
 	}
+	if changed && m.MayRun() {
+		m.Under = "" // what it is after may be others now
+	}
 	if changed {
 		m.Failures, m.FailedUntil, m.retryAt = nil, time.Time{}, 0
 	}
@@ -431,6 +435,9 @@ func (m *machine) pickStart(i int) {
 	}
 	if !m.mayBegin(valid) {
 		return
+	}
+	if !m.MayRun() {
+		m.Under = m.in.Wish.Gates.Under
 	}
 	m.Parts[i] = Dirty
 	m.begin(Operation{Kind: Start, Part: i, Epoch: epoch}, part.EffectiveStartTimeout())

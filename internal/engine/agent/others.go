@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -73,13 +75,13 @@ func (a *Agent) town(g guardclient.View) *supervise.Town {
 			continue
 		}
 		for _, i := range r.Instances {
-			seats[i.Service] = append(seats[i.Service], supervise.Seat{Node: name, Instance: i})
+			seats[i.Service] = append(seats[i.Service], v.seat(name, i))
 		}
 	}
 	// What is here is known at first hand.
 	for _, t := range a.services {
 		if i := t.status.instance; t.heard {
-			seats[i.Service] = append(seats[i.Service], supervise.Seat{Node: v.self, Instance: i})
+			seats[i.Service] = append(seats[i.Service], v.seat(v.self, i))
 		} else {
 			known = false
 		}
@@ -89,4 +91,13 @@ func (a *Agent) town(g guardclient.View) *supervise.Town {
 		placed[name] = len(p.Order)+len(p.Copies) > 0
 	}
 	return supervise.NewTown(v.Services, seats, placed, known)
+}
+
+// seat says of an instance whether the placement wants it where it is.
+func (v *view) seat(node spec.NodeName, i fact.Instance) supervise.Seat {
+	p := v.Placements[i.Service]
+	meant := len(p.Order) > 0 && p.Order[0] == node || slices.ContainsFunc(p.Copies, func(c record.Copy) bool {
+		return c.Node == node && c.Number == i.Copy
+	})
+	return supervise.Seat{Node: node, Meant: meant, Instance: i}
 }

@@ -290,7 +290,7 @@ func sameInstance(a, b *fact.Instance) bool {
 	return a.Service == b.Service && a.Generation == b.Generation && a.Phase == b.Phase && a.Ready == b.Ready &&
 		a.Epoch == b.Epoch && a.Since.Equal(b.Since) && slices.Equal(a.Parts, b.Parts) &&
 		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took &&
-		a.Copy == b.Copy && a.Role == b.Role && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Maintenance == b.Maintenance
+		a.Copy == b.Copy && a.Role == b.Role && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Under == b.Under && a.Maintenance == b.Maintenance
 }
 
 // instance describes the service for the report.
@@ -298,7 +298,7 @@ func (r *runner) instance(now time.Time) fact.Instance {
 	i := fact.Instance{
 		Service: r.name.Service(), Copy: r.name.Number(), Generation: r.st.Run.Generation, Phase: r.st.Phase, Since: r.st.Since,
 		Failures: slices.Clone(r.st.Failures), FailedUntil: r.st.FailedUntil, Restarts: r.st.RecentFailures(now),
-		Took: r.st.Took, Leaving: r.st.Leaving(), Yielding: r.st.Yielding(), Waits: r.st.Waits(), Maintenance: r.wish.Maintenance,
+		Took: r.st.Took, Leaving: r.st.Leaving(), Yielding: r.st.Yielding(), Waits: r.st.Waits(), Under: r.st.Under, Maintenance: r.wish.Maintenance,
 	}
 	switch s := r.st.Run.Spec; {
 	case s.Copies == nil:
