@@ -1,8 +1,8 @@
 package supervise
 
 import (
+	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -163,8 +163,8 @@ func (t *Town) serves(s Seat, role spec.Role, way []spec.ServiceName) bool {
 	return s.Under == "" || slices.Contains(way, s.Service) || s.Under == t.under(s.Service, way)
 }
 
-// under says what runs now of those that a service is after and that have an
-// epoch. What does not run has the epoch 0.
+// under says what runs now of those that a service is after and that have a lease,
+// and which life of it: the epoch, and since when it has run under that.
 func (t *Town) under(name spec.ServiceName, way []spec.ServiceName) string {
 	s := t.services[name]
 	if s == nil {
@@ -177,13 +177,17 @@ func (t *Town) under(name spec.ServiceName, way []spec.ServiceName) string {
 		if a.Optional || a.OneWay || other == nil || !other.Spec.HasLease() {
 			continue
 		}
-		epoch := uint64(0)
+		var life Seat
 		for _, seat := range t.seats[a.Service] {
-			if t.serves(seat, a.Role, way) {
-				epoch = max(epoch, seat.Epoch)
+			if t.serves(seat, a.Role, way) && seat.Epoch >= life.Epoch {
+				life = seat
 			}
 		}
-		out = append(out, string(a.Service)+" "+strconv.FormatUint(epoch, 10))
+		since := int64(0)
+		if life.Epoch > 0 {
+			since = life.Since.UnixMilli()
+		}
+		out = append(out, fmt.Sprintf("%s %d.%d", a.Service, life.Epoch, since))
 	}
 	return names(out)
 }

@@ -27,6 +27,17 @@ func (st *State) MayBePrimary() bool { return st.raised() }
 
 func (st *State) raised() bool { return st.lowest() >= 0 }
 
+// based reports whether all parts run that a copy has in either role. What comes
+// and goes with the role does not change the phase.
+func (st *State) based() bool {
+	for i, p := range st.Parts {
+		if st.Run.Spec.Parts[i].Role != spec.RolePrimary && p != Up && p != Raised && p != Half {
+			return false
+		}
+	}
+	return true
+}
+
 // lowest is the first part that is or may be primary, -1 for none. What is still
 // to be probed does not count.
 func (st *State) lowest() int {

@@ -539,7 +539,7 @@ func (m *machine) phaseNow(g goal) fact.Phase {
 		return fact.Waiting
 	case !g.run:
 		return fact.Idle
-	case m.prefix() == len(m.Parts):
+	case m.based():
 		return fact.Running
 	case m.busy.Kind == Start || m.in.Boot >= m.retryAt && m.top() < m.prefix():
 		return fact.Starting

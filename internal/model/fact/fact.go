@@ -53,8 +53,8 @@ type Instance struct {
 	// Yielding: it is primary, and will be demoted likewise.
 	Leaving  bool `json:"leaving,omitempty"`
 	Yielding bool `json:"yielding,omitempty"`
-	// Under is what it was started after, with the epochs of then, such as
-	// "cache 7, db 9"; it serves nobody once those are others. Empty: nothing.
+	// Under is what it was started after, and which life of it: the epoch and since
+	// when it ran. It serves nobody once those are others. Empty: nothing.
 	Under string `json:"under,omitempty"`
 	// Waits says in a few words what it waits for before it starts or stops.
 	Waits string `json:"waits,omitempty"`
