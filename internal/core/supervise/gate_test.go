@@ -77,31 +77,37 @@ func TestGates(t *testing.T) {
 		{
 			"what was started after another life than runs now serves nobody",
 			newStreet(primaryFirst).put("db", "b", fact.Running, isPrimary(8)).put("app", "a", fact.Running, under("db 7.1")),
-			"proxy", Gates{Wait: "app to run", Yield: "app stops, and it runs after that"},
+			"proxy",
+			Gates{Wait: "app to run", Yield: "app stops, and it runs after that"},
 		},
 		{
 			"what was started after the life that runs does",
 			newStreet(primaryFirst).put("db", "b", fact.Running, isPrimary(7)).put("app", "a", fact.Running, under("db 7.1")),
-			"proxy", Gates{},
+			"proxy",
+			Gates{},
 		},
 		{
 			"a stop waits for those that depend on it, and for as long as they may take",
 			newStreet(primaryFirst).put("db", "b", fact.Running, isPrimary(7)).put("app", "a", fact.Running),
-			"db", Gates{HeldRole: "app", HoldFor: 2*spec.DefaultStopTimeout + holdSlack},
+			"db",
+			Gates{HeldRole: "app", HoldFor: 2*spec.DefaultStopTimeout + holdSlack},
 		},
 		{
 			"one copy of several goes without waiting",
 			newStreet().put("app", "a", fact.Running).put("app", "b", fact.Running).put("proxy", "c", fact.Running),
-			"app", Gates{Held: "proxy", HoldFor: spec.DefaultStopTimeout + holdSlack},
+			"app",
+			Gates{Held: "proxy", HoldFor: spec.DefaultStopTimeout + holdSlack},
 		},
 		{
 			"but not if the other goes too",
 			newStreet().put("app", "a", fact.Running).put("app", "b", fact.Running, goes).put("proxy", "c", fact.Running),
-			"app", Gates{Held: "proxy", HeldCopy: "proxy", HoldFor: spec.DefaultStopTimeout + holdSlack},
+			"app",
+			Gates{Held: "proxy", HeldCopy: "proxy", HoldFor: spec.DefaultStopTimeout + holdSlack},
 		},
 		{
 			"nobody waits for what is left alone for maintenance",
-			newStreet().put("app", "a", fact.Running).put("proxy", "c", fact.Running, resting), "app", Gates{},
+			newStreet().put("app", "a", fact.Running).put("proxy", "c", fact.Running, resting), "app",
+			Gates{},
 		},
 		{"nor for what has stopped", newStreet().put("app", "a", fact.Running).put("proxy", "c", fact.Waiting), "app", Gates{}},
 	}

@@ -389,7 +389,7 @@ func (m *machine) pick(g goal) {
 	}
 	top := m.top()
 	switch {
-	case top >= keep && !(g.run && keep == len(m.Parts)):
+	case top >= keep:
 		m.pickStop(top)
 	case g.run && keep < len(m.Parts):
 		m.pickStart(keep)

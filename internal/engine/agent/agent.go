@@ -330,7 +330,7 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.N
 // handOver tells runners what changed for them. The end of a lease changes all
 // the time; runners look at that themselves.
 func (a *Agent) handOver(g guardclient.View) {
-	town := a.town(g)
+	town := a.town()
 	for name, t := range a.services {
 		w, h := a.view.wish(name, alive(g)), signature(g, name.Service())
 		if town != nil {

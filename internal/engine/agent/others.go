@@ -55,7 +55,7 @@ func (v *view) note(g guardclient.View) {
 }
 
 // town is what is known of all services, nil if no service is after another.
-func (a *Agent) town(g guardclient.View) *supervise.Town {
+func (a *Agent) town() *supervise.Town {
 	v := a.view
 	if !supervise.Orders(v.Services) {
 		return nil

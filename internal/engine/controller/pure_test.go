@@ -293,11 +293,15 @@ func TestCopiesKeepTheirNumbers(t *testing.T) {
 	}{
 		{"new ones are counted", nil, on("a", "b"), []record.Copy{{Node: "a", Number: 1}, {Node: "b", Number: 2}}},
 		{
-			"one that goes takes its number along", []record.Copy{{Node: "a", Number: 1}, {Node: "b", Number: 2}}, on("b", "c"),
+			"one that goes takes its number along",
+			[]record.Copy{{Node: "a", Number: 1}, {Node: "b", Number: 2}},
+			on("b", "c"),
 			[]record.Copy{{Node: "b", Number: 2}, {Node: "c", Number: 1}},
 		},
 		{
-			"two on a node keep theirs", []record.Copy{{Node: "a", Number: 2}, {Node: "a", Number: 3}, {Node: "b", Number: 1}}, on("a", "a", "a"),
+			"two on a node keep theirs",
+			[]record.Copy{{Node: "a", Number: 2}, {Node: "a", Number: 3}, {Node: "b", Number: 1}},
+			on("a", "a", "a"),
 			[]record.Copy{{Node: "a", Number: 1}, {Node: "a", Number: 2}, {Node: "a", Number: 3}},
 		},
 	}

@@ -72,9 +72,8 @@ func (d *Driver) await(ctx context.Context, pid int) (exit, error) {
 	if err == nil {
 		err = d.sit(ctx, record{Pid: pid, Ticks: p.Start})
 	}
-	killed := unix.Kill(-pid, unix.SIGKILL) // what it left behind, or all of it
-	if err != nil && errors.Is(killed, unix.ESRCH) {
-		killed = unix.Kill(pid, unix.SIGKILL)
+	if killed := unix.Kill(-pid, unix.SIGKILL); errors.Is(killed, unix.ESRCH) { // what it left behind, or all of it
+		_ = unix.Kill(pid, unix.SIGKILL) // it is not yet the head of its session; if it is dead, this does nothing
 	}
 	status, waited := awaitTrap(pid)
 	if err != nil {
