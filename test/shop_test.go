@@ -122,6 +122,7 @@ type ledger struct {
 	mu     sync.Mutex
 	lines  []string
 	up     map[string]map[string]int // by "service" or "service primary", then by host: the line since
+	began  map[string]int            // by the same: the line since which one or another has been up
 	faults []fault
 }
 
@@ -153,7 +154,7 @@ func watchShop(t *testing.T) (*ledger, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &ledger{up: map[string]map[string]int{}}
+	l := &ledger{up: map[string]map[string]int{}, began: map[string]int{}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -209,6 +210,9 @@ func (l *ledger) take(line string) {
 		if what == "started" {
 			l.void(name+" primary", host)
 			delete(l.up[name+" primary"], host)
+		}
+		if others := len(l.up[key]); others == 0 || others == 1 && l.up[key][host] != 0 {
+			l.began[key] = len(l.lines)
 		}
 		l.up[key][host] = len(l.lines)
 	case "stopped", "demoted":
@@ -275,13 +279,9 @@ func (l *ledger) wrong() []string {
 	}
 	for then, list := range shopAfter {
 		for _, first := range list {
-			oldest := len(l.lines) + 1
-			for _, since := range l.up[first] {
-				oldest = min(oldest, since)
-			}
 			for host, since := range l.up[then] {
-				if since < oldest {
-					out = append(out, fmt.Sprintf("%s on %s runs since line %d, and no %s has been up for longer than since line %d", then, host, since, first, oldest))
+				if since < l.began[first] {
+					out = append(out, fmt.Sprintf("%s on %s runs since line %d, and %s since line %d", then, host, since, first, l.began[first]))
 				}
 			}
 		}
@@ -454,8 +454,8 @@ func untouched(b *shopBench) {
 	b.await("the maintenance", func(cell.Status) bool { return strings.Contains(b.keelson(h, "get", "nodes"), "maintenance") })
 	time.Sleep(time.Second)
 	before := len(b.ledger.all())
-	line := b.run(h, `for p in /proc/[0-9]*; do tr '\0' ' ' <$p/environ 2>/dev/null | grep -q KEELSON_SERVICE=cache && tr '\0' ' ' <$p/cmdline | grep -q 'part run' && echo ${p#/proc/}; done; true`)
-	pid, err := strconv.Atoi(strings.Fields(line)[0])
+	line := b.run(h, `exec 2>/dev/null; for p in /proc/[0-9]*; do tr '\0' ' ' <$p/environ 2>/dev/null | grep -q KEELSON_SERVICE=cache && tr '\0' ' ' <$p/cmdline | grep -q 'part run' && echo ${p#/proc/}; done; true`)
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
 	b.ready(err)
 	b.run(h, fmt.Sprintf("kill -9 %d", pid))
 	time.Sleep(3 * time.Second)
