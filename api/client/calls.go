@@ -78,6 +78,13 @@ func (c *Client) Undrain(ctx context.Context, name spec.NodeName) error {
 	return err
 }
 
+// SetMaintenance has a node, or with an empty name the whole cell, left as it is,
+// or ends that.
+func (c *Client) SetMaintenance(ctx context.Context, name spec.NodeName, on bool) error {
+	_, err := call(ctx, c, CallTimeout, c.cell.SetMaintenance, &keelsonv1.SetMaintenanceRequest{Node: string(name), On: on})
+	return err
+}
+
 // Remove takes a node out of the cell; one that is lost only with force.
 func (c *Client) Remove(ctx context.Context, name spec.NodeName, force bool) error {
 	_, err := call(ctx, c, CallTimeout, c.cell.RemoveNode, &keelsonv1.RemoveNodeRequest{Name: string(name), Force: force})

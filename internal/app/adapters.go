@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/keelson/keelson/api/client"
@@ -27,6 +29,10 @@ func (x nodes) Drain(ctx context.Context, ask request.Drain) error { return x.n.
 
 func (x nodes) Undrain(ctx context.Context, ask request.Undrain) error {
 	return x.n.clerk.Undrain(ctx, ask)
+}
+
+func (x nodes) SetMaintenance(ctx context.Context, ask request.Maintenance) error {
+	return x.n.clerk.SetMaintenance(ctx, ask)
 }
 
 func (x nodes) Remove(ctx context.Context, ask request.Remove) error {
@@ -130,17 +136,20 @@ func (x logs) read(ctx context.Context, ask request.Logs, parts []spec.Part, f f
 	}
 	pieces := make(chan piece)
 	var readers []organ
-	for _, p := range parts {
-		log := x.n.programs.Log(x.run(ask.Service, p))
+	for _, run := range x.runs(ask.Service, parts) {
+		log, name := x.n.programs.Log(run), run.Part.Name
+		if run.Copy > 0 {
+			name = fmt.Sprintf("%d/%s", run.Copy, name)
+		}
 		each := func(line string) error {
 			select {
-			case pieces <- piece{p.Name, line}:
+			case pieces <- piece{name, line}:
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
-		readers = append(readers, organ{p.Name, func(ctx context.Context) error {
+		readers = append(readers, organ{name, func(ctx context.Context) error {
 			if ask.Follow {
 				return log.Follow(ctx, lines, each)
 			}
@@ -191,13 +200,27 @@ func each(ctx context.Context, readers []organ) error {
 	return first
 }
 
-// run names a part for its driver, as the agent does.
-func (x logs) run(service spec.ServiceName, p spec.Part) instance.Run {
-	return instance.Run{
-		Cell: x.n.local.Cell, Node: x.n.local.Node, Service: service, Part: p,
-		RunDir: x.n.folders.parts() + "/" + string(service) + "/" + p.Name,
-		LogDir: x.n.folders.logs() + "/" + string(service) + "/" + p.Name,
+// runs names the parts for their driver, as the agent does: those of each copy
+// that has left output here, if copies differ.
+func (x logs) runs(service spec.ServiceName, parts []spec.Part) []instance.Run {
+	numbers := []int{0}
+	entries, _ := os.ReadDir(x.n.folders.logs()) // nothing was kept yet
+	for _, e := range entries {
+		if n := instance.Name(e.Name()); n.Valid() && n.Service() == service && n.Number() > 0 {
+			numbers = append(numbers, n.Number())
+		}
 	}
+	var out []instance.Run
+	for _, number := range numbers {
+		for _, p := range parts {
+			name := string(instance.NameOf(service, number))
+			out = append(out, instance.Run{
+				Cell: x.n.local.Cell, Node: x.n.local.Node, Service: service, Copy: number, Part: p,
+				RunDir: filepath.Join(x.n.folders.parts(), name, p.Name), LogDir: filepath.Join(x.n.folders.logs(), name, p.Name),
+			})
+		}
+	}
+	return out
 }
 
 func (x logs) ReadLogsOf(ctx context.Context, ask request.Logs, f func(request.LogChunk) error) error {

@@ -15,7 +15,7 @@ import (
 func FromStatus(c status.Cell) *keelsonv1.Status {
 	out := &keelsonv1.Status{
 		Cell: c.Name, CellId: c.ID, Node: string(c.Node), At: stamp(c.At), Quorate: c.Quorate,
-		Controller: string(c.Controller), Problems: c.Problems, Stale: c.Stale,
+		Controller: string(c.Controller), Problems: c.Problems, Stale: c.Stale, Maintenance: c.Maintenance,
 	}
 	for _, n := range c.Nodes {
 		out.Nodes = append(out.Nodes, FromNode(n))
@@ -31,7 +31,7 @@ func ToStatus(m *keelsonv1.Status) status.Cell {
 	out := status.Cell{
 		Name: m.GetCell(), ID: m.GetCellId(), Node: spec.NodeName(m.GetNode()), At: moment(m.GetAt()),
 		Quorate: m.GetQuorate(), Controller: spec.NodeName(m.GetController()),
-		Problems: m.GetProblems(), Stale: m.GetStale(),
+		Problems: m.GetProblems(), Stale: m.GetStale(), Maintenance: m.GetMaintenance(),
 	}
 	for _, n := range m.GetNodes() {
 		out.Nodes = append(out.Nodes, ToNode(n))
@@ -49,6 +49,7 @@ func FromNode(n status.Node) *keelsonv1.Node {
 		Liveness: string(n.Liveness), Voter: n.Voter, Witness: n.Witness,
 		Draining: n.Draining, Leaving: n.Leaving, Version: n.Version, Joined: stamp(n.Joined),
 		Stall: span(n.Stall), Warnings: n.Warnings, Services: strings[string](n.Services), GuardUp: n.GuardUp,
+		Maintenance: n.Maintenance,
 	}
 }
 
@@ -60,6 +61,7 @@ func ToNode(m *keelsonv1.Node) status.Node {
 		Voter: m.GetVoter(), Witness: m.GetWitness(), Draining: m.GetDraining(), Leaving: m.GetLeaving(),
 		Version: m.GetVersion(), Joined: moment(m.GetJoined()), Stall: Span(m.GetStall()),
 		Warnings: m.GetWarnings(), Services: strings[spec.ServiceName](m.GetServices()), GuardUp: m.GetGuardUp(),
+		Maintenance: m.GetMaintenance(),
 	}
 }
 
@@ -69,14 +71,12 @@ func FromService(s status.Service) *keelsonv1.Service {
 		Name: string(s.Name), State: string(s.State), Ready: s.Ready, Node: string(s.Node), Since: stamp(s.Since),
 		Epoch: s.Epoch, Exclusive: s.Exclusive, Generation: s.Generation,
 		Successors: strings[string](s.Successors), Reasons: s.Reasons, Ttl: span(s.TTL), Problem: s.Problem,
+		Waits: s.Waits, Maintenance: s.Maintenance, Copies: fromCopies(s.Copies), Parts: fromParts(s.Parts),
 	}
 	if b := s.Bound; b != (status.Bound{}) {
 		out.Bound = &keelsonv1.Bound{
 			Total: span(b.Total), Lease: span(b.Lease), Claim: span(b.Claim), Start: span(b.Start), Node: string(b.By), Why: b.Why,
 		}
-	}
-	for _, p := range s.Parts {
-		out.Parts = append(out.Parts, &keelsonv1.Part{Name: p.Name, Kind: p.Kind, State: p.State, Detail: p.Detail})
 	}
 	for _, f := range s.Failures {
 		out.Failures = append(out.Failures, &keelsonv1.Failure{At: stamp(f.At), Node: string(f.Node), Part: f.Part, Why: f.Why})
@@ -99,15 +99,14 @@ func ToService(m *keelsonv1.Service) status.Service {
 		Exclusive: m.GetExclusive(), Generation: m.GetGeneration(),
 		Successors: strings[spec.NodeName](m.GetSuccessors()), Reasons: m.GetReasons(),
 		TTL: Span(m.GetTtl()), Problem: m.GetProblem(),
+		Pause:  status.Pause{Waits: m.GetWaits(), Maintenance: m.GetMaintenance()},
+		Copies: toCopies(m.GetCopies()), Parts: toParts(m.GetParts()),
 	}
 	if b := m.GetBound(); b != nil {
 		out.Bound = status.Bound{
 			Total: Span(b.GetTotal()), Lease: Span(b.GetLease()), Claim: Span(b.GetClaim()), Start: Span(b.GetStart()),
 			By: spec.NodeName(b.GetNode()), Why: b.GetWhy(),
 		}
-	}
-	for _, p := range m.GetParts() {
-		out.Parts = append(out.Parts, fact.Part{Name: p.GetName(), Kind: p.GetKind(), State: p.GetState(), Detail: p.GetDetail()})
 	}
 	for _, f := range m.GetFailures() {
 		out.Failures = append(out.Failures, status.Failure{
@@ -119,6 +118,44 @@ func ToService(m *keelsonv1.Service) status.Service {
 		if json.Unmarshal([]byte(text), &s) == nil {
 			out.Spec = &s
 		}
+	}
+	return out
+}
+
+func fromParts(parts []fact.Part) []*keelsonv1.Part {
+	var out []*keelsonv1.Part
+	for _, p := range parts {
+		out = append(out, &keelsonv1.Part{Name: p.Name, Kind: p.Kind, State: p.State, Detail: p.Detail})
+	}
+	return out
+}
+
+func toParts(parts []*keelsonv1.Part) []fact.Part {
+	var out []fact.Part
+	for _, p := range parts {
+		out = append(out, fact.Part{Name: p.GetName(), Kind: p.GetKind(), State: p.GetState(), Detail: p.GetDetail()})
+	}
+	return out
+}
+
+func fromCopies(copies []status.Copy) []*keelsonv1.Copy {
+	var out []*keelsonv1.Copy
+	for _, c := range copies {
+		out = append(out, &keelsonv1.Copy{
+			Node: string(c.Node), Number: uint32(max(0, c.Number)), Role: string(c.Role), State: c.State, Ready: c.Ready,
+			Waits: c.Waits, Since: stamp(c.Since), Parts: fromParts(c.Parts),
+		})
+	}
+	return out
+}
+
+func toCopies(copies []*keelsonv1.Copy) []status.Copy {
+	var out []status.Copy
+	for _, c := range copies {
+		out = append(out, status.Copy{
+			Node: spec.NodeName(c.GetNode()), Number: int(small(c.GetNumber(), math.MaxUint16)), Role: spec.Role(c.GetRole()),
+			State: c.GetState(), Ready: c.GetReady(), Waits: c.GetWaits(), Since: moment(c.GetSince()), Parts: toParts(c.GetParts()),
+		})
 	}
 	return out
 }

@@ -262,7 +262,9 @@ type Status struct {
 	// Sentences about what an operator should know or do, worst first.
 	Problems []string `protobuf:"bytes,9,rep,name=problems,proto3" json:"problems,omitempty"`
 	// True if the store did not answer and this is the last known state.
-	Stale         bool `protobuf:"varint,10,opt,name=stale,proto3" json:"stale,omitempty"`
+	Stale bool `protobuf:"varint,10,opt,name=stale,proto3" json:"stale,omitempty"`
+	// True while everything is left as it is.
+	Maintenance   bool `protobuf:"varint,11,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -367,6 +369,13 @@ func (x *Status) GetStale() bool {
 	return false
 }
 
+func (x *Status) GetMaintenance() bool {
+	if x != nil {
+		return x.Maintenance
+	}
+	return false
+}
+
 // Node is a member of the cell.
 type Node struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -386,8 +395,10 @@ type Node struct {
 	Stall    *durationpb.Duration `protobuf:"bytes,12,opt,name=stall,proto3" json:"stall,omitempty"`
 	Warnings []string             `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// Services that run here.
-	Services      []string `protobuf:"bytes,14,rep,name=services,proto3" json:"services,omitempty"`
-	GuardUp       bool     `protobuf:"varint,15,opt,name=guard_up,json=guardUp,proto3" json:"guard_up,omitempty"`
+	Services []string `protobuf:"bytes,14,rep,name=services,proto3" json:"services,omitempty"`
+	GuardUp  bool     `protobuf:"varint,15,opt,name=guard_up,json=guardUp,proto3" json:"guard_up,omitempty"`
+	// True while all on it is left as it is.
+	Maintenance   bool `protobuf:"varint,16,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -527,6 +538,13 @@ func (x *Node) GetGuardUp() bool {
 	return false
 }
 
+func (x *Node) GetMaintenance() bool {
+	if x != nil {
+		return x.Maintenance
+	}
+	return false
+}
+
 // Service is a service and how it is.
 type Service struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -554,7 +572,13 @@ type Service struct {
 	// One sentence if something is wrong.
 	Problem string `protobuf:"bytes,15,opt,name=problem,proto3" json:"problem,omitempty"`
 	// The longest outage that the loss of one node can cause.
-	Bound         *Bound `protobuf:"bytes,16,opt,name=bound,proto3" json:"bound,omitempty"`
+	Bound *Bound `protobuf:"bytes,16,opt,name=bound,proto3" json:"bound,omitempty"`
+	// Where a service that has several copies runs them; sorted by node.
+	Copies []*Copy `protobuf:"bytes,17,rep,name=copies,proto3" json:"copies,omitempty"`
+	// What it waits for, such as "db to run"; empty: nothing.
+	Waits string `protobuf:"bytes,18,opt,name=waits,proto3" json:"waits,omitempty"`
+	// True while it is left as it is.
+	Maintenance   bool `protobuf:"varint,19,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +725,132 @@ func (x *Service) GetBound() *Bound {
 	return nil
 }
 
+func (x *Service) GetCopies() []*Copy {
+	if x != nil {
+		return x.Copies
+	}
+	return nil
+}
+
+func (x *Service) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
+func (x *Service) GetMaintenance() bool {
+	if x != nil {
+		return x.Maintenance
+	}
+	return false
+}
+
+// Copy is one copy of a service that has several.
+type Copy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// From 1 on, if copies differ from each other; else 0.
+	Number uint32 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// "primary" or "replica", if copies have roles.
+	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	// As of an instance: "running", "starting", "waiting" and so on; "lost": its
+	// node is; empty: it is to be there, and nothing is known of it.
+	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Ready         bool                   `protobuf:"varint,5,opt,name=ready,proto3" json:"ready,omitempty"`
+	Waits         string                 `protobuf:"bytes,6,opt,name=waits,proto3" json:"waits,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since,proto3" json:"since,omitempty"`
+	Parts         []*Part                `protobuf:"bytes,8,rep,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Copy) Reset() {
+	*x = Copy{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Copy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Copy) ProtoMessage() {}
+
+func (x *Copy) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Copy.ProtoReflect.Descriptor instead.
+func (*Copy) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Copy) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Copy) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Copy) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Copy) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Copy) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
+func (x *Copy) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
+func (x *Copy) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Copy) GetParts() []*Part {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
 // Bound is the longest outage that the loss of one node can cause, from what was
 // measured.
 type Bound struct {
@@ -722,7 +872,7 @@ type Bound struct {
 
 func (x *Bound) Reset() {
 	*x = Bound{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	mi := &file_keelson_v1_cell_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +884,7 @@ func (x *Bound) String() string {
 func (*Bound) ProtoMessage() {}
 
 func (x *Bound) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	mi := &file_keelson_v1_cell_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +897,7 @@ func (x *Bound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bound.ProtoReflect.Descriptor instead.
 func (*Bound) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{8}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Bound) GetTotal() *durationpb.Duration {
@@ -805,7 +955,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	mi := &file_keelson_v1_cell_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +967,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	mi := &file_keelson_v1_cell_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +980,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{9}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Part) GetName() string {
@@ -874,7 +1024,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[10]
+	mi := &file_keelson_v1_cell_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1036,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[10]
+	mi := &file_keelson_v1_cell_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1049,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{10}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Failure) GetAt() *timestamppb.Timestamp {
@@ -944,7 +1094,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[11]
+	mi := &file_keelson_v1_cell_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1106,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[11]
+	mi := &file_keelson_v1_cell_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1119,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{11}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApplyRequest) GetContent() []byte {
@@ -1004,7 +1154,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[12]
+	mi := &file_keelson_v1_cell_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1166,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[12]
+	mi := &file_keelson_v1_cell_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1179,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{12}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApplyResponse) GetApplied() []*Applied {
@@ -1059,7 +1209,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[13]
+	mi := &file_keelson_v1_cell_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1221,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[13]
+	mi := &file_keelson_v1_cell_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1234,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{13}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Applied) GetName() string {
@@ -1117,7 +1267,7 @@ type GetServiceRequest struct {
 
 func (x *GetServiceRequest) Reset() {
 	*x = GetServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[14]
+	mi := &file_keelson_v1_cell_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1279,7 @@ func (x *GetServiceRequest) String() string {
 func (*GetServiceRequest) ProtoMessage() {}
 
 func (x *GetServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[14]
+	mi := &file_keelson_v1_cell_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1292,7 @@ func (x *GetServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceRequest.ProtoReflect.Descriptor instead.
 func (*GetServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{14}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetServiceRequest) GetName() string {
@@ -1161,7 +1311,7 @@ type GetServiceResponse struct {
 
 func (x *GetServiceResponse) Reset() {
 	*x = GetServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[15]
+	mi := &file_keelson_v1_cell_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1323,7 @@ func (x *GetServiceResponse) String() string {
 func (*GetServiceResponse) ProtoMessage() {}
 
 func (x *GetServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[15]
+	mi := &file_keelson_v1_cell_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1336,7 @@ func (x *GetServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceResponse.ProtoReflect.Descriptor instead.
 func (*GetServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{15}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetServiceResponse) GetService() *Service {
@@ -1205,7 +1355,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[16]
+	mi := &file_keelson_v1_cell_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1367,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[16]
+	mi := &file_keelson_v1_cell_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1380,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{16}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteServiceRequest) GetName() string {
@@ -1248,7 +1398,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[17]
+	mi := &file_keelson_v1_cell_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1410,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[17]
+	mi := &file_keelson_v1_cell_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1423,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{17}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{18}
 }
 
 type MoveServiceRequest struct {
@@ -1287,7 +1437,7 @@ type MoveServiceRequest struct {
 
 func (x *MoveServiceRequest) Reset() {
 	*x = MoveServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[18]
+	mi := &file_keelson_v1_cell_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1449,7 @@ func (x *MoveServiceRequest) String() string {
 func (*MoveServiceRequest) ProtoMessage() {}
 
 func (x *MoveServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[18]
+	mi := &file_keelson_v1_cell_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1462,7 @@ func (x *MoveServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveServiceRequest.ProtoReflect.Descriptor instead.
 func (*MoveServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{18}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MoveServiceRequest) GetName() string {
@@ -1339,7 +1489,7 @@ type MoveServiceResponse struct {
 
 func (x *MoveServiceResponse) Reset() {
 	*x = MoveServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[19]
+	mi := &file_keelson_v1_cell_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1501,7 @@ func (x *MoveServiceResponse) String() string {
 func (*MoveServiceResponse) ProtoMessage() {}
 
 func (x *MoveServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[19]
+	mi := &file_keelson_v1_cell_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1514,7 @@ func (x *MoveServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveServiceResponse.ProtoReflect.Descriptor instead.
 func (*MoveServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MoveServiceResponse) GetFrom() string {
@@ -1390,7 +1540,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[20]
+	mi := &file_keelson_v1_cell_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1552,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[20]
+	mi := &file_keelson_v1_cell_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1565,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{20}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetNodeRequest) GetName() string {
@@ -1434,7 +1584,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[21]
+	mi := &file_keelson_v1_cell_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1596,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[21]
+	mi := &file_keelson_v1_cell_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1609,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{21}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -1479,7 +1629,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[22]
+	mi := &file_keelson_v1_cell_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1641,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[22]
+	mi := &file_keelson_v1_cell_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1654,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{22}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DrainNodeRequest) GetName() string {
@@ -1529,7 +1679,7 @@ type DrainNodeResponse struct {
 
 func (x *DrainNodeResponse) Reset() {
 	*x = DrainNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[23]
+	mi := &file_keelson_v1_cell_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1691,7 @@ func (x *DrainNodeResponse) String() string {
 func (*DrainNodeResponse) ProtoMessage() {}
 
 func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[23]
+	mi := &file_keelson_v1_cell_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1704,7 @@ func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{23}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{24}
 }
 
 type UndrainNodeRequest struct {
@@ -1566,7 +1716,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[24]
+	mi := &file_keelson_v1_cell_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1728,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[24]
+	mi := &file_keelson_v1_cell_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1741,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{24}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UndrainNodeRequest) GetName() string {
@@ -1609,7 +1759,7 @@ type UndrainNodeResponse struct {
 
 func (x *UndrainNodeResponse) Reset() {
 	*x = UndrainNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[25]
+	mi := &file_keelson_v1_cell_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1771,7 @@ func (x *UndrainNodeResponse) String() string {
 func (*UndrainNodeResponse) ProtoMessage() {}
 
 func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[25]
+	mi := &file_keelson_v1_cell_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1784,7 @@ func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*UndrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{25}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{26}
 }
 
 type RemoveNodeRequest struct {
@@ -1648,7 +1798,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[26]
+	mi := &file_keelson_v1_cell_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1810,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[26]
+	mi := &file_keelson_v1_cell_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1823,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{26}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoveNodeRequest) GetName() string {
@@ -1698,7 +1848,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[27]
+	mi := &file_keelson_v1_cell_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1860,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[27]
+	mi := &file_keelson_v1_cell_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1873,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{27}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{28}
 }
 
 // Event is one thing that happened.
@@ -1747,7 +1897,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[28]
+	mi := &file_keelson_v1_cell_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1909,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[28]
+	mi := &file_keelson_v1_cell_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1922,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{28}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1864,7 +2014,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[29]
+	mi := &file_keelson_v1_cell_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2026,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[29]
+	mi := &file_keelson_v1_cell_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2039,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{29}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListEventsRequest) GetLimit() uint32 {
@@ -1922,7 +2072,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[30]
+	mi := &file_keelson_v1_cell_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2084,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[30]
+	mi := &file_keelson_v1_cell_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2097,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{30}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1969,7 +2119,7 @@ type FollowEventsRequest struct {
 
 func (x *FollowEventsRequest) Reset() {
 	*x = FollowEventsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[31]
+	mi := &file_keelson_v1_cell_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2131,7 @@ func (x *FollowEventsRequest) String() string {
 func (*FollowEventsRequest) ProtoMessage() {}
 
 func (x *FollowEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[31]
+	mi := &file_keelson_v1_cell_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2144,7 @@ func (x *FollowEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEventsRequest.ProtoReflect.Descriptor instead.
 func (*FollowEventsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{31}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FollowEventsRequest) GetFrom() uint64 {
@@ -2027,7 +2177,7 @@ type FollowEventsResponse struct {
 
 func (x *FollowEventsResponse) Reset() {
 	*x = FollowEventsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[32]
+	mi := &file_keelson_v1_cell_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2189,7 @@ func (x *FollowEventsResponse) String() string {
 func (*FollowEventsResponse) ProtoMessage() {}
 
 func (x *FollowEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[32]
+	mi := &file_keelson_v1_cell_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2202,7 @@ func (x *FollowEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEventsResponse.ProtoReflect.Descriptor instead.
 func (*FollowEventsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{32}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FollowEventsResponse) GetEvent() *Event {
@@ -2078,7 +2228,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[33]
+	mi := &file_keelson_v1_cell_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2240,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[33]
+	mi := &file_keelson_v1_cell_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2253,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{33}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadLogsRequest) GetService() string {
@@ -2151,7 +2301,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[34]
+	mi := &file_keelson_v1_cell_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2313,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[34]
+	mi := &file_keelson_v1_cell_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2326,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{34}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadLogsResponse) GetPart() string {
@@ -2203,7 +2353,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[35]
+	mi := &file_keelson_v1_cell_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2365,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[35]
+	mi := &file_keelson_v1_cell_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2378,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{35}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateTokenRequest) GetValid() *durationpb.Duration {
@@ -2250,7 +2400,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[36]
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2412,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[36]
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2425,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{36}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -2322,7 +2472,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2484,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2497,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *JoinRequest) GetToken() string {
@@ -2460,7 +2610,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2622,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2635,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *JoinResponse) GetCertificate() []byte {
@@ -2553,7 +2703,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2715,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2728,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RenewCertificateRequest) GetCsr() []byte {
@@ -2598,7 +2748,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2760,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2773,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RenewCertificateResponse) GetCertificate() []byte {
@@ -2640,6 +2790,95 @@ func (x *RenewCertificateResponse) GetCa() []byte {
 	return nil
 }
 
+type SetMaintenanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	On    bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
+	// Empty: the whole cell.
+	Node          string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMaintenanceRequest) Reset() {
+	*x = SetMaintenanceRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMaintenanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMaintenanceRequest) ProtoMessage() {}
+
+func (x *SetMaintenanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMaintenanceRequest.ProtoReflect.Descriptor instead.
+func (*SetMaintenanceRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *SetMaintenanceRequest) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+func (x *SetMaintenanceRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type SetMaintenanceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMaintenanceResponse) Reset() {
+	*x = SetMaintenanceResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMaintenanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMaintenanceResponse) ProtoMessage() {}
+
+func (x *SetMaintenanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMaintenanceResponse.ProtoReflect.Descriptor instead.
+func (*SetMaintenanceResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{43}
+}
+
 var File_keelson_v1_cell_proto protoreflect.FileDescriptor
 
 const file_keelson_v1_cell_proto_rawDesc = "" +
@@ -2654,7 +2893,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x06status\x18\x01 \x01(\v2\x12.keelson.v1.StatusR\x06status\"\x14\n" +
 	"\x12WatchStatusRequest\"A\n" +
 	"\x13WatchStatusResponse\x12*\n" +
-	"\x06status\x18\x01 \x01(\v2\x12.keelson.v1.StatusR\x06status\"\xba\x02\n" +
+	"\x06status\x18\x01 \x01(\v2\x12.keelson.v1.StatusR\x06status\"\xdc\x02\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04cell\x18\x01 \x01(\tR\x04cell\x12\x17\n" +
 	"\acell_id\x18\x02 \x01(\tR\x06cellId\x12\x12\n" +
@@ -2668,7 +2907,8 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bservices\x18\b \x03(\v2\x13.keelson.v1.ServiceR\bservices\x12\x1a\n" +
 	"\bproblems\x18\t \x03(\tR\bproblems\x12\x14\n" +
 	"\x05stale\x18\n" +
-	" \x01(\bR\x05stale\"\x8d\x04\n" +
+	" \x01(\bR\x05stale\x12 \n" +
+	"\vmaintenance\x18\v \x01(\bR\vmaintenance\"\xaf\x04\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x18\n" +
@@ -2685,10 +2925,11 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x05stall\x18\f \x01(\v2\x19.google.protobuf.DurationR\x05stall\x12\x1a\n" +
 	"\bwarnings\x18\r \x03(\tR\bwarnings\x12\x1a\n" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x19\n" +
-	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x1a9\n" +
+	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x12 \n" +
+	"\vmaintenance\x18\x10 \x01(\bR\vmaintenance\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x04\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -2710,7 +2951,19 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\tspec_json\x18\r \x01(\tR\bspecJson\x12+\n" +
 	"\x03ttl\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x18\n" +
 	"\aproblem\x18\x0f \x01(\tR\aproblem\x12'\n" +
-	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\"\xf1\x01\n" +
+	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\x12(\n" +
+	"\x06copies\x18\x11 \x03(\v2\x10.keelson.v1.CopyR\x06copies\x12\x14\n" +
+	"\x05waits\x18\x12 \x01(\tR\x05waits\x12 \n" +
+	"\vmaintenance\x18\x13 \x01(\bR\vmaintenance\"\xe2\x01\n" +
+	"\x04Copy\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x14\n" +
+	"\x05ready\x18\x05 \x01(\bR\x05ready\x12\x14\n" +
+	"\x05waits\x18\x06 \x01(\tR\x05waits\x120\n" +
+	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12&\n" +
+	"\x05parts\x18\b \x03(\v2\x10.keelson.v1.PartR\x05parts\"\xf1\x01\n" +
 	"\x05Bound\x12/\n" +
 	"\x05total\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05total\x12/\n" +
 	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12/\n" +
@@ -2841,7 +3094,11 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"L\n" +
 	"\x18RenewCertificateResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x0e\n" +
-	"\x02ca\x18\x02 \x01(\fR\x02ca2\xc0\b\n" +
+	"\x02ca\x18\x02 \x01(\fR\x02ca\";\n" +
+	"\x15SetMaintenanceRequest\x12\x0e\n" +
+	"\x02on\x18\x01 \x01(\bR\x02on\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\"\x18\n" +
+	"\x16SetMaintenanceResponse2\x99\t\n" +
 	"\vCellService\x12H\n" +
 	"\tGetStatus\x12\x1c.keelson.v1.GetStatusRequest\x1a\x1d.keelson.v1.GetStatusResponse\x12P\n" +
 	"\vWatchStatus\x12\x1e.keelson.v1.WatchStatusRequest\x1a\x1f.keelson.v1.WatchStatusResponse0\x01\x12<\n" +
@@ -2859,7 +3116,8 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"ListEvents\x12\x1d.keelson.v1.ListEventsRequest\x1a\x1e.keelson.v1.ListEventsResponse\x12S\n" +
 	"\fFollowEvents\x12\x1f.keelson.v1.FollowEventsRequest\x1a .keelson.v1.FollowEventsResponse0\x01\x12G\n" +
 	"\bReadLogs\x12\x1b.keelson.v1.ReadLogsRequest\x1a\x1c.keelson.v1.ReadLogsResponse0\x01\x12N\n" +
-	"\vCreateToken\x12\x1e.keelson.v1.CreateTokenRequest\x1a\x1f.keelson.v1.CreateTokenResponse2H\n" +
+	"\vCreateToken\x12\x1e.keelson.v1.CreateTokenRequest\x1a\x1f.keelson.v1.CreateTokenResponse\x12W\n" +
+	"\x0eSetMaintenance\x12!.keelson.v1.SetMaintenanceRequest\x1a\".keelson.v1.SetMaintenanceResponse2H\n" +
 	"\vJoinService\x129\n" +
 	"\x04Join\x12\x17.keelson.v1.JoinRequest\x1a\x18.keelson.v1.JoinResponse2l\n" +
 	"\vPeerService\x12]\n" +
@@ -2877,7 +3135,7 @@ func file_keelson_v1_cell_proto_rawDescGZIP() []byte {
 	return file_keelson_v1_cell_proto_rawDescData
 }
 
-var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_keelson_v1_cell_proto_goTypes = []any{
 	(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
 	(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
@@ -2887,111 +3145,119 @@ var file_keelson_v1_cell_proto_goTypes = []any{
 	(*Status)(nil),                   // 5: keelson.v1.Status
 	(*Node)(nil),                     // 6: keelson.v1.Node
 	(*Service)(nil),                  // 7: keelson.v1.Service
-	(*Bound)(nil),                    // 8: keelson.v1.Bound
-	(*Part)(nil),                     // 9: keelson.v1.Part
-	(*Failure)(nil),                  // 10: keelson.v1.Failure
-	(*ApplyRequest)(nil),             // 11: keelson.v1.ApplyRequest
-	(*ApplyResponse)(nil),            // 12: keelson.v1.ApplyResponse
-	(*Applied)(nil),                  // 13: keelson.v1.Applied
-	(*GetServiceRequest)(nil),        // 14: keelson.v1.GetServiceRequest
-	(*GetServiceResponse)(nil),       // 15: keelson.v1.GetServiceResponse
-	(*DeleteServiceRequest)(nil),     // 16: keelson.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),    // 17: keelson.v1.DeleteServiceResponse
-	(*MoveServiceRequest)(nil),       // 18: keelson.v1.MoveServiceRequest
-	(*MoveServiceResponse)(nil),      // 19: keelson.v1.MoveServiceResponse
-	(*GetNodeRequest)(nil),           // 20: keelson.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),          // 21: keelson.v1.GetNodeResponse
-	(*DrainNodeRequest)(nil),         // 22: keelson.v1.DrainNodeRequest
-	(*DrainNodeResponse)(nil),        // 23: keelson.v1.DrainNodeResponse
-	(*UndrainNodeRequest)(nil),       // 24: keelson.v1.UndrainNodeRequest
-	(*UndrainNodeResponse)(nil),      // 25: keelson.v1.UndrainNodeResponse
-	(*RemoveNodeRequest)(nil),        // 26: keelson.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),       // 27: keelson.v1.RemoveNodeResponse
-	(*Event)(nil),                    // 28: keelson.v1.Event
-	(*ListEventsRequest)(nil),        // 29: keelson.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),       // 30: keelson.v1.ListEventsResponse
-	(*FollowEventsRequest)(nil),      // 31: keelson.v1.FollowEventsRequest
-	(*FollowEventsResponse)(nil),     // 32: keelson.v1.FollowEventsResponse
-	(*ReadLogsRequest)(nil),          // 33: keelson.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 34: keelson.v1.ReadLogsResponse
-	(*CreateTokenRequest)(nil),       // 35: keelson.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 36: keelson.v1.CreateTokenResponse
-	(*JoinRequest)(nil),              // 37: keelson.v1.JoinRequest
-	(*JoinResponse)(nil),             // 38: keelson.v1.JoinResponse
-	(*RenewCertificateRequest)(nil),  // 39: keelson.v1.RenewCertificateRequest
-	(*RenewCertificateResponse)(nil), // 40: keelson.v1.RenewCertificateResponse
-	nil,                              // 41: keelson.v1.Node.LabelsEntry
-	nil,                              // 42: keelson.v1.JoinRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),    // 43: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 44: google.protobuf.Duration
+	(*Copy)(nil),                     // 8: keelson.v1.Copy
+	(*Bound)(nil),                    // 9: keelson.v1.Bound
+	(*Part)(nil),                     // 10: keelson.v1.Part
+	(*Failure)(nil),                  // 11: keelson.v1.Failure
+	(*ApplyRequest)(nil),             // 12: keelson.v1.ApplyRequest
+	(*ApplyResponse)(nil),            // 13: keelson.v1.ApplyResponse
+	(*Applied)(nil),                  // 14: keelson.v1.Applied
+	(*GetServiceRequest)(nil),        // 15: keelson.v1.GetServiceRequest
+	(*GetServiceResponse)(nil),       // 16: keelson.v1.GetServiceResponse
+	(*DeleteServiceRequest)(nil),     // 17: keelson.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),    // 18: keelson.v1.DeleteServiceResponse
+	(*MoveServiceRequest)(nil),       // 19: keelson.v1.MoveServiceRequest
+	(*MoveServiceResponse)(nil),      // 20: keelson.v1.MoveServiceResponse
+	(*GetNodeRequest)(nil),           // 21: keelson.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),          // 22: keelson.v1.GetNodeResponse
+	(*DrainNodeRequest)(nil),         // 23: keelson.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil),        // 24: keelson.v1.DrainNodeResponse
+	(*UndrainNodeRequest)(nil),       // 25: keelson.v1.UndrainNodeRequest
+	(*UndrainNodeResponse)(nil),      // 26: keelson.v1.UndrainNodeResponse
+	(*RemoveNodeRequest)(nil),        // 27: keelson.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),       // 28: keelson.v1.RemoveNodeResponse
+	(*Event)(nil),                    // 29: keelson.v1.Event
+	(*ListEventsRequest)(nil),        // 30: keelson.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),       // 31: keelson.v1.ListEventsResponse
+	(*FollowEventsRequest)(nil),      // 32: keelson.v1.FollowEventsRequest
+	(*FollowEventsResponse)(nil),     // 33: keelson.v1.FollowEventsResponse
+	(*ReadLogsRequest)(nil),          // 34: keelson.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 35: keelson.v1.ReadLogsResponse
+	(*CreateTokenRequest)(nil),       // 36: keelson.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 37: keelson.v1.CreateTokenResponse
+	(*JoinRequest)(nil),              // 38: keelson.v1.JoinRequest
+	(*JoinResponse)(nil),             // 39: keelson.v1.JoinResponse
+	(*RenewCertificateRequest)(nil),  // 40: keelson.v1.RenewCertificateRequest
+	(*RenewCertificateResponse)(nil), // 41: keelson.v1.RenewCertificateResponse
+	(*SetMaintenanceRequest)(nil),    // 42: keelson.v1.SetMaintenanceRequest
+	(*SetMaintenanceResponse)(nil),   // 43: keelson.v1.SetMaintenanceResponse
+	nil,                              // 44: keelson.v1.Node.LabelsEntry
+	nil,                              // 45: keelson.v1.JoinRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),    // 46: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 47: google.protobuf.Duration
 }
 var file_keelson_v1_cell_proto_depIdxs = []int32{
 	5,  // 0: keelson.v1.GetStatusResponse.status:type_name -> keelson.v1.Status
 	5,  // 1: keelson.v1.WatchStatusResponse.status:type_name -> keelson.v1.Status
-	43, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
+	46, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
 	6,  // 3: keelson.v1.Status.nodes:type_name -> keelson.v1.Node
 	7,  // 4: keelson.v1.Status.services:type_name -> keelson.v1.Service
-	41, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
-	43, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
-	44, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
-	43, // 8: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
-	9,  // 9: keelson.v1.Service.parts:type_name -> keelson.v1.Part
-	10, // 10: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
-	44, // 11: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
-	8,  // 12: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
-	44, // 13: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
-	44, // 14: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
-	44, // 15: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
-	44, // 16: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
-	43, // 17: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
-	13, // 18: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
-	7,  // 19: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
-	6,  // 20: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
-	43, // 21: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
-	44, // 22: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
-	28, // 23: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
-	28, // 24: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
-	44, // 25: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	43, // 26: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	42, // 27: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
-	43, // 28: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
-	1,  // 29: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
-	3,  // 30: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
-	11, // 31: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
-	14, // 32: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
-	16, // 33: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
-	18, // 34: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
-	20, // 35: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
-	22, // 36: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
-	24, // 37: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
-	26, // 38: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
-	29, // 39: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
-	31, // 40: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
-	33, // 41: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
-	35, // 42: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
-	37, // 43: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
-	39, // 44: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
-	2,  // 45: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
-	4,  // 46: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
-	12, // 47: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
-	15, // 48: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
-	17, // 49: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
-	19, // 50: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
-	21, // 51: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
-	23, // 52: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
-	25, // 53: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
-	27, // 54: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
-	30, // 55: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
-	32, // 56: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
-	34, // 57: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
-	36, // 58: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
-	38, // 59: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
-	40, // 60: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
-	45, // [45:61] is the sub-list for method output_type
-	29, // [29:45] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	44, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
+	46, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
+	47, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
+	46, // 8: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
+	10, // 9: keelson.v1.Service.parts:type_name -> keelson.v1.Part
+	11, // 10: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
+	47, // 11: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
+	9,  // 12: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
+	8,  // 13: keelson.v1.Service.copies:type_name -> keelson.v1.Copy
+	46, // 14: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
+	10, // 15: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
+	47, // 16: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
+	47, // 17: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
+	47, // 18: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
+	47, // 19: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
+	46, // 20: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
+	14, // 21: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
+	7,  // 22: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
+	6,  // 23: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
+	46, // 24: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
+	47, // 25: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
+	29, // 26: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
+	29, // 27: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
+	47, // 28: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	46, // 29: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	45, // 30: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
+	46, // 31: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
+	1,  // 32: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
+	3,  // 33: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
+	12, // 34: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
+	15, // 35: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
+	17, // 36: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
+	19, // 37: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
+	21, // 38: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
+	23, // 39: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
+	25, // 40: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
+	27, // 41: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
+	30, // 42: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
+	32, // 43: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
+	34, // 44: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
+	36, // 45: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
+	42, // 46: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
+	38, // 47: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
+	40, // 48: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
+	2,  // 49: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
+	4,  // 50: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
+	13, // 51: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
+	16, // 52: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
+	18, // 53: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
+	20, // 54: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
+	22, // 55: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
+	24, // 56: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
+	26, // 57: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
+	28, // 58: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
+	31, // 59: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
+	33, // 60: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
+	35, // 61: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
+	37, // 62: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
+	43, // 63: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
+	39, // 64: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
+	41, // 65: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
+	49, // [49:66] is the sub-list for method output_type
+	32, // [32:49] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_keelson_v1_cell_proto_init() }
@@ -3005,7 +3271,7 @@ func file_keelson_v1_cell_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keelson_v1_cell_proto_rawDesc), len(file_keelson_v1_cell_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -35,7 +35,7 @@ func (p *planner) consider(u *unit) {
 		c := rate(u, n, p.snapshot.Now)
 		c.index = i
 		for k, s := range u.members {
-			if u.at[k] == n.Name {
+			if u.copies == nil && u.at[k] == n.Name {
 				c.sitting++
 				c.stay(s.Spec.Place.EffectiveStickiness())
 			}
@@ -60,7 +60,7 @@ func (p *planner) forbidden(u *unit, n fact.Node) string {
 		return fmt.Sprintf("%s is under maintenance", n.Name)
 	case n.Liveness == fact.Lost:
 		return fmt.Sprintf("%s is lost", n.Name)
-	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name }):
+	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name || slices.Contains(s.Copies, n.Name) }):
 		return fmt.Sprintf("%s is mute: its agent does not run or does not reach the store", n.Name)
 	}
 	for _, s := range u.members {

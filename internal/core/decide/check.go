@@ -28,16 +28,33 @@ func check(s fact.Snapshot, plan action.Plan) string {
 		if fault := checkOrder(services[p.Service], p.Order, nodes); fault != "" {
 			return fault
 		}
-		if len(p.Order) > 0 {
+		if len(p.Order) > 0 && services[p.Service].Spec.Copies == nil {
 			holders[p.Service] = p.Order[0]
 		}
 	}
 	for _, p := range plan.Placements {
+		if fault := checkRoles(p); fault != "" && services[p.Service].Spec.HasRoles() {
+			return fault
+		}
 		if fault := checkNeighbors(services[p.Service], holders); fault != "" {
 			return fault
 		}
 	}
 	return checkRoom(plan, services, nodes)
+}
+
+// checkRoles looks whether only copies become primary, and who is meant to be is.
+func checkRoles(p action.Placement) string {
+	for i, n := range p.Order {
+		at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == n })
+		if at < 0 {
+			return fmt.Sprintf("%s is to become primary of %s without a copy", n, p.Service)
+		}
+		if i == 0 && p.Copies[at].Role != spec.RolePrimary {
+			return fmt.Sprintf("%s is first in line for %s and is to be a %s", n, p.Service, p.Copies[at].Role)
+		}
+	}
+	return ""
 }
 
 func checkOrder(s fact.Service, order []spec.NodeName, nodes map[spec.NodeName]fact.Node) string {
@@ -96,6 +113,9 @@ func checkRoom(plan action.Plan, services map[spec.ServiceName]fact.Service, nod
 	used := make(map[kindOn]int)
 	for _, p := range plan.Placements {
 		at := p.Order[:min(1, len(p.Order))]
+		if services[p.Service].Spec.Copies != nil {
+			at = nil
+		}
 		for _, c := range p.Copies {
 			at = append(slices.Clone(at), c.Node)
 		}

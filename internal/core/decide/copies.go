@@ -18,13 +18,14 @@ const spreadScore = -10_000
 // compileCopies writes a unit that runs several times: the set, then its copies.
 func (p *planner) compileCopies(u *unit) {
 	s := u.members[0]
+	p.wishRoles(u)
 	perNode := max(1, u.copies.PerNode)
 	count := u.copies.Count
 	if count == 0 {
 		count = len(u.candidates) * perNode
 	}
 	base := p.item(u)
-	where := p.copiesNow(s.Spec.Name)
+	where := p.copiesNow(s)
 	if len(p.kinds) > 0 && len(where) > 0 && !u.stays() {
 		base.Priority++
 	}
@@ -34,7 +35,7 @@ func (p *planner) compileCopies(u *unit) {
 	if u.copies.Primaries > 0 {
 		base.Set.Roles, base.Set.Primaries, base.Set.PrimariesPerNode = true, u.copies.Primaries, 1
 		base.Set.Promotion = make([]int, len(p.nodes))
-		base.Set.PrimaryScore = p.primaryScore(s)
+		base.Set.PrimaryScore = p.primaryScore(s, true)
 	}
 	p.problem.Items = append(p.problem.Items, base)
 	for k := range max(count, len(where)) {
@@ -48,7 +49,7 @@ func (p *planner) compileCopies(u *unit) {
 			if child.Score[at] > -place.Inf {
 				child.Score[at] = place.Sum(child.Score[at], s.Spec.Place.EffectiveStickiness())
 			}
-			if u.left {
+			if u.left || p.nodes[at].Maintenance {
 				child.State.Unmanaged = true
 			}
 		}
@@ -58,9 +59,11 @@ func (p *planner) compileCopies(u *unit) {
 	p.spread(s, p.problem.Items[u.item].Children)
 }
 
-// primaryScore is what speaks for a primary on each node.
-func (p *planner) primaryScore(s fact.Service) []int {
+// primaryScore is what speaks for a primary on each node; now tells whether it
+// counts who is primary, and what an operator asks for at the moment.
+func (p *planner) primaryScore(s fact.Service, now bool) []int {
 	out := make([]int, len(p.nodes))
+	primary := p.sits(s)
 	for i, n := range p.nodes {
 		for _, pref := range s.Spec.Place.Prefer {
 			key, value, isLabel := spec.SplitLabel(pref.Label)
@@ -69,34 +72,58 @@ func (p *planner) primaryScore(s fact.Service) []int {
 				out[i] = place.Sum(out[i], pref.Score)
 			}
 		}
-		if in := instance(n, s.Spec.Name); in != nil && running(*in) && in.Role == spec.RolePrimary {
+		if now && primary == n.Name {
 			out[i] = place.Sum(out[i], s.Spec.Place.EffectiveStickiness())
+		}
+		if now && s.MoveTo == n.Name {
+			out[i] = place.Sum(out[i], wished)
+		}
+		if now && s.MoveFrom == n.Name && s.MoveTo == "" {
+			out[i] = place.Sum(out[i], -wished)
 		}
 	}
 	return out
 }
 
-// seat is a copy that runs now.
+// seat is a copy that is somewhere now.
 type seat struct {
 	node int
 	role place.Role
 }
 
-// copiesNow lists the copies that run, by node.
-func (p *planner) copiesNow(name spec.ServiceName) []seat {
+// copiesNow lists the copies that are somewhere, by node: those that run, and
+// those that are to be there and have not failed, such as one that waits for
+// another service.
+func (p *planner) copiesNow(s fact.Service) []seat {
 	var out []seat
+	primary := p.sits(s)
 	for i, n := range p.nodes {
 		if n.Liveness == fact.Lost {
 			continue
 		}
+		runs, meant, failed := 0, 0, false
 		for _, in := range n.Instances {
-			if in.Service == name && running(in) {
-				role := place.Started
-				if in.Role != "" {
-					role = roleOf(in.Role)
+			if in.Service == s.Spec.Name {
+				failed = failed || in.Phase == fact.Failed || in.Phase == fact.Stuck
+				if running(in) {
+					runs++
 				}
-				out = append(out, seat{i, role})
 			}
+		}
+		for _, at := range s.Copies {
+			if at == n.Name && !failed {
+				meant++
+			}
+		}
+		for range max(runs, meant) {
+			role := place.Started
+			if s.Spec.HasRoles() {
+				role = place.Replica
+				if n.Name == primary {
+					role = place.Primary
+				}
+			}
+			out = append(out, seat{i, role})
 		}
 	}
 	return out
@@ -138,6 +165,7 @@ func (p *planner) settleCopies(u *unit, placed []place.Placed) {
 	})
 	want := p.problem.Items[u.item].Set.Max
 	u.why = append(u.why, fmt.Sprintf("%s runs %d of %d copies", u.name(), len(u.places), want))
+	p.obeyRoles(u)
 	for _, c := range u.candidates {
 		if !u.holds(c.node) {
 			u.refuse(c.node, "it has its copies elsewhere")

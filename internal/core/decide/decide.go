@@ -161,8 +161,9 @@ func (p *planner) gone(s fact.Service) bool {
 		if n.Liveness == fact.Lost {
 			continue
 		}
-		i := instance(n, s.Spec.Name)
-		if i != nil && i.Phase != fact.Idle && i.Phase != fact.Failed {
+		if slices.ContainsFunc(n.Instances, func(i fact.Instance) bool {
+			return i.Service == s.Spec.Name && i.Phase != fact.Idle && i.Phase != fact.Failed
+		}) {
 			return false
 		}
 	}

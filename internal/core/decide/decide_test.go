@@ -26,10 +26,11 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 //	decide    prints the plan; with "brief" only the orders
 //	apply     decides and lets it happen: orders in force, holders in place
 //
-// Lines: "node NAME [alive|suspect|lost] [drain] [leaving] [witness] [mute] [k=v ...]",
+// Lines: "node NAME [alive|suspect|lost] [drain] [leaving] [witness] [mute] [maintenance] [k=v ...]",
 // "service NAME [priority=N] [on=a,b] [never=a,b] [prefer=node:a:N]
 // [prefer=k=v:N] [apart=x,y] [together=x,y] [stickiness=N] [stopped] [deleting]
-// [to=a] [from=a] [order=a,b] [holder=a] [generation=N]",
+// [to=a] [from=a] [order=a,b] [holder=a] [generation=N] [copies=N] [primaries=1]
+// [primary=node:a:N] [near=PRIMARY:N] [at=a,b] [spread=rack] [maintenance]",
 // "instance SERVICE NODE PHASE [generation=N] [until=DURATION]", "no quorum".
 func TestDecisions(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -94,6 +95,8 @@ func readNode(t *testing.T, s *fact.Snapshot, words []string) {
 			n.Drain = true
 		case w == "leaving":
 			n.Leaving = true
+		case w == "maintenance":
+			n.Maintenance = true
 		case w == "witness":
 			n.Witness = true
 		case w == "mute":
@@ -142,6 +145,23 @@ func readService(t *testing.T, s *fact.Snapshot, words []string) {
 		case "stickiness":
 			n := number(t, value)
 			place.Stickiness = &n
+		case "copies":
+			svc.Spec.Copies = &spec.Copies{Count: number(t, value)}
+		case "primaries":
+			svc.Spec.Copies.Primaries = number(t, value)
+		case "primary": // prefers its primary there
+			pref := preference(t, value)
+			pref.Role = spec.RolePrimary
+			place.Prefer = append(place.Prefer, pref)
+		case "at":
+			svc.Copies = list[spec.NodeName](value)
+		case "near":
+			near := preference(t, "node:"+value)
+			place.Near = append(place.Near, spec.Near{Service: spec.ServiceName(near.Node), Score: near.Score, Role: spec.RolePrimary})
+		case "spread":
+			place.Spread = list[string](value)
+		case "maintenance":
+			svc.Spec.Maintenance = true
 		case "stopped":
 			svc.Spec.Stopped = true
 		case "deleting":
@@ -169,6 +189,8 @@ func readInstance(t *testing.T, s *fact.Snapshot, words []string) {
 		switch key {
 		case "generation":
 			in.Generation = uint64(number(t, value))
+		case "role":
+			in.Role = spec.Role(value)
 		case "until":
 			d, err := time.ParseDuration(value)
 			if err != nil {
@@ -228,8 +250,11 @@ func show(plan action.Plan, brief bool) string {
 	}
 	for _, p := range plan.Placements {
 		order := names(p.Order)
-		if order == "" {
+		if order == "" && len(p.Copies) == 0 {
 			order = "nowhere"
+		}
+		for _, c := range p.Copies {
+			order = strings.TrimSpace(order + " [" + strings.TrimSpace(string(c.Node)+" "+string(c.Role)) + "]")
 		}
 		fmt.Fprintf(&b, "%s: %s", p.Service, order)
 		if p.Changed {
@@ -270,7 +295,10 @@ func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
 				continue
 			}
 			s.Services[i].Order = p.Order
-			s.Services[i].Holder = ""
+			s.Services[i].Holder, s.Services[i].Copies = "", nil
+			for _, c := range p.Copies {
+				s.Services[i].Copies = append(s.Services[i].Copies, c.Node)
+			}
 			if len(p.Order) > 0 {
 				s.Services[i].Holder = p.Order[0]
 			}

@@ -19,6 +19,10 @@ var domains = [...]string{"rack", "power", "room", "zone", "site"} //nolint:goch
 func (p *planner) succession() {
 	followers := p.followers()
 	for _, u := range p.units {
+		if u.hasRoles() {
+			p.succeedPrimary(u, followers[u.item])
+			continue
+		}
 		p.placeSuccessors(u, followers[u.item])
 	}
 }
@@ -74,7 +78,9 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 	for _, u := range p.units {
 		item := &q.Items[u.item]
 		if u.copies != nil {
-			p.pin(u, q.Items, names)
+			if p.loseRoles(u, q.Items, names) {
+				hit = append(hit, u)
+			}
 			continue
 		}
 		if len(u.order) == 0 {
@@ -97,7 +103,11 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 	placed := place.Solve(q)
 	for _, u := range hit {
 		f := follower{lost: names, what: what}
-		if n := placed[u.item].Node; n != place.Nowhere {
+		n := placed[u.item].Node
+		if u.hasRoles() {
+			n = p.promoted(u, placed)
+		}
+		if n != place.Nowhere {
 			f.to = p.nodes[n].Name
 		}
 		out[u.item] = append(out[u.item], f)

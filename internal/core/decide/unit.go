@@ -28,6 +28,7 @@ type unit struct {
 	copies     *spec.Copies              // nil: it runs once
 	left       bool                      // it is left as it is, for maintenance
 	places     []action.Copy             // of its copies
+	succession []spec.NodeName           // who is primary, then who becomes it
 }
 
 // holds reports whether the unit, or a copy of it, is to be on the node.
@@ -57,8 +58,10 @@ func (p *planner) group() {
 		}
 		u := &unit{
 			members: []fact.Service{s}, priority: s.Spec.Priority, moves: make(map[spec.ServiceName]bool),
-			copies: s.Spec.Copies, left: s.Spec.Maintenance || p.snapshot.Maintenance || p.inMaintenance(s),
+			copies: s.Spec.Copies, left: s.Spec.Maintenance || p.snapshot.Maintenance,
 		}
+		// Of several copies only those on the node are left as they are.
+		u.left = u.left || u.copies == nil && p.inMaintenance(s)
 		p.unitOf[s.Spec.Name] = u
 	}
 	for _, s := range p.services {
@@ -152,6 +155,9 @@ func (p *planner) placement(s fact.Service) action.Placement {
 	}
 	out.Why = append(out.Why, u.why...)
 	slices.SortStableFunc(out.Refusals, func(a, b action.Refusal) int { return cmp.Compare(a.Node, b.Node) })
+	if u.copies != nil {
+		out.Order = slices.Clone(u.succession)
+	}
 	out.Changed = !slices.Equal(out.Order, s.Order)
 	return out
 }

@@ -22,6 +22,9 @@ const (
 	Dirty   PartState = "dirty"   // may run; to be stopped before anything else
 	Dead    PartState = "dead"    // ended by itself; to be cleared away
 	Unknown PartState = "unknown" // to be probed
+	Raised  PartState = "raised"  // runs and is primary
+	Half    PartState = "half"    // runs and may be primary
+	Torn    PartState = "torn"    // may run and be primary; to be stopped
 )
 
 // Memory is what must outlive an agent: with it, the next one goes on where this
@@ -47,6 +50,20 @@ type Memory struct {
 	// Took is how long the last start of all parts took, by the boot clock, from
 	// entering [fact.Starting]; 0: not seen.
 	Took time.Duration `json:"took,omitempty"`
+
+	// Under is what it was started after, see [fact.Instance].
+	Under string `json:"under,omitempty"`
+
+	Right RightMemory `json:"right,omitzero"`
+}
+
+// RightMemory is what must be remembered of the right to be primary. Shed is the
+// highest epoch under which this node will not be primary any more.
+type RightMemory struct {
+	Epoch  uint64 `json:"epoch,omitempty"`
+	Guard  uint64 `json:"guard,omitempty"`
+	Placed int64  `json:"placed,omitempty"`
+	Shed   uint64 `json:"shed,omitempty"`
 }
 
 // State is all that is remembered of one service on this node. Make one with
@@ -68,8 +85,26 @@ type State struct {
 	tries int
 	tryAt time.Duration // no operation before
 	stuck bool
-
+	role
+	turn
 	flight
+}
+
+// role is what goes on about the role of primary.
+type role struct {
+	cut       bool          // what is primary is to be stopped by force
+	shedAt    time.Duration // when to give the right back again
+	riseBegan time.Duration // when the right was taken; 0: it is primary, or not to be
+}
+
+// turn is what is waited for.
+type turn struct {
+	leaving  bool          // it will stop when those that depend on it have
+	yielding bool          // likewise, it will be demoted
+	leaveBy  time.Duration // when it does so anyway
+	waits    string        // for what, in a few words
+	waitBy   time.Duration // when it starts anyway; 0: never
+	past     bool          // it has waited long enough
 }
 
 // flight is the operation being carried out.
@@ -109,6 +144,25 @@ func Unseen(s record.Service) State {
 // Doing returns the operation in flight, of kind [None] if there is none.
 func (st *State) Doing() Operation { return st.busy }
 
+// Leaving reports whether it will stop as soon as those that depend on it have,
+// and Yielding whether it will stop being primary likewise.
+func (st *State) Leaving() bool { return st.leaving }
+
+// Yielding is explained at Leaving.
+func (st *State) Yielding() bool { return st.yielding }
+
+// Waits says in a few words what is waited for, empty if nothing is.
+func (st *State) Waits() string { return st.waits }
+
+// NextOwn is the epoch under which a copy without a lease runs or would run. It
+// grows with each of its lives.
+func (st *State) NextOwn() uint64 {
+	if st.Epoch != 0 {
+		return st.Epoch
+	}
+	return max(st.released+1, st.Run.Generation)
+}
+
 // Stuck reports whether a part does not stop, or an operation does not return.
 func (st *State) Stuck() bool { return st.stuck }
 
@@ -140,12 +194,20 @@ func (st *State) top() int {
 	return -1
 }
 
-// prefix is how many parts run, counted from the first without a gap.
+// prefix is how many parts run, counted from the first without a gap. A part that
+// only the primary has makes no gap while it is down.
 func (st *State) prefix() int {
 	for i, p := range st.Parts {
-		if p != Up {
-			return i
+		switch p {
+		case Up, Raised, Half:
+			continue
+		case Down:
+			if st.Run.Spec.Parts[i].Role == spec.RolePrimary {
+				continue
+			}
+		case Dirty, Dead, Unknown, Torn:
 		}
+		return i
 	}
 	return len(st.Parts)
 }
@@ -176,7 +238,7 @@ func (st *State) RecentFailures(now time.Time) int {
 // Clear reports whether nothing of the service is left to do or to wait for:
 // nothing may run, no lease is used and no ban is in force.
 func (st *State) Clear(now time.Time) bool {
-	return !st.MayRun() && st.busy.Kind == None && st.Epoch == 0 && !st.Banned(now)
+	return !st.MayRun() && st.busy.Kind == None && st.Epoch == 0 && st.Right.Epoch == 0 && !st.Banned(now)
 }
 
 // leaseValid reports whether the lease that the service runs under is shown as
@@ -203,9 +265,12 @@ func (m *machine) follow() {
 // mayTake reports whether the service may start here under a new lease.
 func (m *machine) mayTake() bool {
 	w := m.in.Wish
-	return w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped &&
+	return w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped && !w.Maintenance &&
 		w.Rank >= 0 && !w.Leaving && !m.Banned(m.in.Now)
 }
+
+// noCopy is why a copy stops whose place is elsewhere.
+const noCopy = "this node is to run no copy of it"
 
 // aim says whether the service is to run here now, and if it is to stop, why.
 func (m *machine) aim() (run bool, why string) {
@@ -227,6 +292,10 @@ func (m *machine) aim() (run bool, why string) {
 		return false, "it was told to be stopped"
 	case m.MayRun() && (m.Run.ID != w.Service.ID || !sameParts(m.Run.Spec.Parts, w.Service.Spec.Parts)):
 		return false, "its parts changed"
+	case m.MayRun() && !sameRight(m.Run.Spec, w.Service.Spec):
+		return false, "its copies changed"
+	case w.Copy && w.Rank != 0 && m.meant(w) && w.Empty:
+		return false, noCopy
 	case w.Rank != 0 && m.meant(w) && w.Empty:
 		return false, "no node is to run it"
 	case w.Rank != 0 && m.meant(w) && w.FirstAlive:
@@ -240,6 +309,12 @@ func (m *machine) aim() (run bool, why string) {
 // since by a controller that had not heard of it.
 func (m *machine) meant(w Wish) bool {
 	return w.Placed > m.Placed && (w.Known == 0 || w.Known >= m.Epoch)
+}
+
+// sameRight reports whether two specs run by the same right: under a lease,
+// without one, or with a primary that has one.
+func sameRight(a, b spec.Service) bool {
+	return a.HasLease() == b.HasLease() && a.HasRoles() == b.HasRoles()
 }
 
 // sameParts reports whether two normalized stacks are equal.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
 )
 
 // Step decides what is done next for one service. It is pure: the same state
@@ -16,32 +17,64 @@ import (
 // with its result, with news, or when the wake time is over.
 func Step(st State, in Input) (State, Decision) {
 	m := &machine{State: st.clone(), in: in, before: st.Phase, under: st.Epoch}
-	ran := st.touched()
+	ran, primary := st.touched(), st.Primary()
 
 	m.finish()
 	m.judgeLease()
+	m.judgeRight()
 	m.followSpec()
 	m.endBan()
 	m.judgeFailures()
 
-	aimed, why := m.aim()
-	if !aimed && why != "" && m.why == "" {
-		m.why = why
+	g := m.patience(m.goal())
+	if !g.run && g.why != "" && m.why == "" {
+		m.why = g.why
 	}
-	if m.busy.Kind != None {
-		m.review(aimed)
-	} else {
-		m.pick(aimed)
+	switch {
+	case m.resting():
+		m.enter(m.rest())
+	default:
+		if m.busy.Kind != None {
+			m.review(g)
+		} else {
+			m.pick(g)
+		}
+		m.enter(m.phaseNow(g))
 	}
-	m.enter(m.phaseNow(aimed))
-	if ran && !m.touched() && !aimed {
+	if ran && !m.touched() && !g.run {
 		m.note(event.ServiceStopped, "", "It stopped, because %s.", cmp.Or(m.why, "it is not wanted here"))
 	}
-	if aimed || !m.MayRun() {
+	m.tellRole(primary)
+	if g.run || !m.MayRun() {
 		m.why = ""
 	}
 	m.wakeAt(m.leaseEnd())
 	return m.State, m.out
+}
+
+// goal is what is to be true here now.
+type goal struct {
+	here    bool   // the service is to be here, under its lease
+	run     bool   // and to run
+	right   bool   // the right to be primary is kept
+	primary bool   // and used
+	alone   bool   // other copies of it go on
+	why     string // not empty: why it is not to run
+}
+
+func (m *machine) goal() goal {
+	var g goal
+	g.here, g.why = m.aim()
+	g.run, g.alone = g.here, !g.here && g.why == noCopy
+	m.waits = ""
+	if g.here {
+		if why := m.gate(); why != "" {
+			g.run, g.why = false, why
+		}
+	}
+	g.right = m.aimPrimary(g.here)
+	g.primary = g.run && g.right
+	return g
 }
 
 // machine is one call of [Step].
@@ -77,6 +110,9 @@ func (m *machine) finish() {
 		if !canceled && !r.Refused {
 			m.failed = append(m.failed, Death{Part: done.Part, Why: r.Err.Error()})
 		}
+	case Promote, Demote:
+		m.stuck = false
+		m.toldRole(done, canceled, r)
 	case Stop:
 		m.stopped(done, canceled, r)
 	case None, Release:
@@ -101,11 +137,13 @@ func (m *machine) probed(i int, r *Result) {
 		m.Parts[i] = Down
 	case !r.Seen.Running:
 		m.Parts[i] = Dead
-		if expected == Up {
+		if expected == Up || expected == Raised {
 			m.failed = append(m.failed, Death{Part: i, Why: "it ended while the agent was away"})
 		}
-	case expected == Up || expected == Unknown:
-		m.Parts[i] = m.adopt(expected, r)
+	case expected == Up || expected == Unknown || expected == Raised || expected == Half:
+		m.Parts[i] = m.adopt(i, expected, r)
+	case expected == Torn:
+		m.Parts[i] = Torn
 	default:
 		m.Parts[i] = Dirty
 	}
@@ -115,18 +153,31 @@ func (m *machine) probed(i int, r *Result) {
 // epoch must be that of all others, but for a service that was kept without a
 // lease: it may be older there. Whether the lease still has that epoch,
 // judgeLease sees.
-func (m *machine) adopt(expected PartState, r *Result) PartState {
-	seen := r.Seen
+func (m *machine) adopt(i int, expected PartState, r *Result) PartState {
+	seen, part := r.Seen, m.Run.Spec.Parts[i]
+	dirty, as := Dirty, Up
+	switch {
+	case expected == Raised || expected == Half:
+		dirty, as = Torn, expected
+	case expected == Unknown && part.Promotes():
+		dirty, as = Torn, Half // nobody knows its role
+	}
 	if expected == Unknown && seen.Generation != 0 && seen.Generation != m.Run.Generation {
-		return Dirty
+		return dirty
+	}
+	if part.Role == spec.RolePrimary {
+		if seen.Epoch != 0 && seen.Epoch != m.Right.Epoch {
+			return dirty
+		}
+		return as
 	}
 	if m.Epoch == 0 {
 		m.Epoch = seen.Epoch
 	}
 	if seen.Epoch != 0 && seen.Epoch != m.Epoch && (seen.Epoch > m.Epoch || !m.Run.Spec.KeptOnQuorumLoss()) {
-		return Dirty
+		return dirty
 	}
-	return Up
+	return as
 }
 
 // stopped takes the result of a stop.
@@ -197,12 +248,15 @@ func (m *machine) followSpec() {
 		return
 	}
 	changed := w.Service.Generation != m.Run.Generation
-	replaced := m.Run.ID != 0 && w.Service.ID != m.Run.ID
+	replaced := m.Run.ID != 0 && (w.Service.ID != m.Run.ID || !sameRight(m.Run.Spec, w.Service.Spec))
 	switch {
 	case !m.MayRun():
 		if replaced && m.Epoch != 0 {
 			// The lease is that of a service which is no more.
 			m.released, m.Epoch, m.Guard = m.Epoch, 0, 0
+		}
+		if replaced {
+			m.Right = RightMemory{Shed: max(m.Right.Epoch, m.Right.Shed)}
 		}
 		if replaced {
 			m.Took = 0
@@ -217,6 +271,9 @@ func (m *machine) followSpec() {
 		m.Run = *w.Service
 	default:
 		return
+	}
+	if changed && m.MayRun() {
+		m.Under = "" // what it is after may be others now
 	}
 	if changed {
 		m.Failures, m.FailedUntil, m.retryAt = nil, time.Time{}, 0
@@ -246,18 +303,24 @@ func (m *machine) endBan() {
 // judgeFailures counts what failed, unless it was to stop anyway.
 func (m *machine) judgeFailures() {
 	for _, d := range m.in.Died {
-		if d.Part >= len(m.Parts) || m.Parts[d.Part] != Up {
+		if d.Part >= len(m.Parts) {
 			continue
 		}
-		m.Parts[d.Part] = Dirty
-		if d.Ended {
+		switch p := m.Parts[d.Part]; {
+		case p == Raised || p == Half:
+			m.Parts[d.Part] = Torn
+		case p == Up && d.Ended:
 			m.Parts[d.Part] = Dead
+		case p == Up:
+			m.Parts[d.Part] = Dirty
+		default:
+			continue
 		}
 		m.failed = append(m.failed, d)
 	}
 	for _, d := range m.failed {
 		aimed, _ := m.aim()
-		if !aimed || m.in.Hold.Known && !m.leaseValid(StopAhead) {
+		if !aimed || m.leaving || m.resting() || m.in.Hold.Known && !m.leaseValid(StopAhead) {
 			continue
 		}
 		m.countFailure(d)
@@ -283,14 +346,18 @@ func (m *machine) countFailure(d Death) {
 
 // review looks at an operation that is in flight: it is canceled if it no
 // longer fits.
-func (m *machine) review(aimed bool) {
+func (m *machine) review(g goal) {
 	op := m.busy
 	var misfit bool
 	switch op.Kind {
 	case Start:
-		misfit = !aimed || m.prefix() < op.Part
+		misfit = !g.run || m.prefix() < op.Part || !g.primary && m.Run.Spec.Parts[op.Part].Role == spec.RolePrimary
+	case Promote:
+		misfit = !g.primary || m.prefix() < op.Part
 	case Stop:
-		misfit = m.force && !op.Force
+		misfit = (m.force || m.cut) && !op.Force
+	case Demote:
+		misfit = m.force || m.cut
 	case None, Probe, Release:
 	}
 	if misfit && !m.canceled {
@@ -305,55 +372,91 @@ func (m *machine) review(aimed bool) {
 }
 
 // pick chooses the next operation.
-func (m *machine) pick(aimed bool) {
+func (m *machine) pick(g goal) {
 	if m.in.Boot < m.tryAt {
 		m.wakeAt(m.tryAt)
 		return
 	}
-	for i, p := range m.Parts {
-		if p == Unknown {
-			m.begin(Operation{Kind: Probe, Part: i}, probeLimit)
-			return
-		}
+	if m.probe() {
+		return
+	}
+	if !m.force && (m.lower(g) || m.shed(g)) {
+		return
 	}
 	keep := 0
-	if aimed {
+	if g.run {
 		keep = m.prefix()
 	}
 	top := m.top()
 	switch {
 	case top >= keep:
 		m.pickStop(top)
-	case aimed && keep < len(m.Parts):
+	case g.run && keep < len(m.Parts):
 		m.pickStart(keep)
-	case !aimed:
+	case g.primary:
+		m.raise()
+	case !g.here:
 		m.pickRelease()
 	}
 }
 
+// probe looks at the first part of which nothing is known.
+func (m *machine) probe() bool {
+	for i, p := range m.Parts {
+		if p == Unknown {
+			m.begin(Operation{Kind: Probe, Part: i}, probeLimit)
+			return true
+		}
+	}
+	return false
+}
+
 func (m *machine) pickStop(i int) {
-	force := m.force || m.Parts[i] == Dead || m.tries > 0
+	force := m.force || m.cut || m.Parts[i] == Dead || m.tries > 0
 	limit := m.Run.Spec.Parts[i].EffectiveStopTimeout()
 	if force {
 		limit = forceLimit
 	}
-	if m.Parts[i] == Up {
+	switch m.Parts[i] {
+	case Up:
 		m.Parts[i] = Dirty
+	case Raised, Half:
+		m.Parts[i] = Torn
+	case Down, Dirty, Dead, Unknown, Torn:
 	}
 	m.begin(Operation{Kind: Stop, Part: i, Force: force}, limit)
 }
 
 func (m *machine) pickStart(i int) {
-	if m.in.Boot < m.retryAt {
-		m.wakeAt(m.retryAt)
+	part := m.Run.Spec.Parts[i]
+	epoch, valid := m.Epoch, m.leaseValid(startAhead)
+	if part.Role == spec.RolePrimary {
+		epoch, valid = m.Right.Epoch, m.rightValid(startAhead)
+	}
+	if !m.mayBegin(valid) {
 		return
 	}
-	if !m.leaseValid(startAhead) {
-		m.wakeAt(m.in.Boot + retryPause)
-		return
+	if !m.MayRun() {
+		m.Under = m.in.Wish.Gates.Under
 	}
 	m.Parts[i] = Dirty
-	m.begin(Operation{Kind: Start, Part: i, Epoch: m.Epoch}, m.Run.Spec.Parts[i].EffectiveStartTimeout())
+	m.begin(Operation{Kind: Start, Part: i, Epoch: epoch}, part.EffectiveStartTimeout())
+}
+
+// mayBegin reports whether something may be started or promoted now, given
+// whether its lease is valid. If not, it sees to it that it is asked again.
+func (m *machine) mayBegin(valid bool) bool {
+	switch {
+	case m.in.Boot < m.retryAt:
+		m.wakeAt(m.retryAt)
+	case !valid:
+		m.wakeAt(m.in.Boot + retryPause)
+	case m.in.Crowded:
+		m.out.Crowded = true
+	default:
+		return true
+	}
+	return false
 }
 
 // pickRelease gives back a lease that is of no use here. Nothing runs.
@@ -372,7 +475,7 @@ func (m *machine) pickRelease() {
 	}
 	m.released, m.releaseAt = h.Epoch, m.in.Boot+releasePause
 	m.Epoch, m.Guard = 0, 0
-	m.out.Op = Operation{Kind: Release, Epoch: h.Epoch}
+	m.out.Op = Operation{Kind: Release, Epoch: h.Epoch, Own: h.Own}
 	m.wakeAt(m.releaseAt)
 }
 
@@ -391,6 +494,10 @@ func (m *machine) enter(p fact.Phase) {
 	m.measure(p)
 	switch p {
 	case fact.Starting:
+		if m.in.Hold.Own {
+			m.note(event.ServiceStarting, "", "It starts.")
+			break
+		}
 		m.note(event.ServiceStarting, "", "It starts under epoch %d.", m.Epoch)
 	case fact.Running:
 		m.note(event.ServiceRunning, "", "All %d parts run.", len(m.Parts))
@@ -418,21 +525,21 @@ func (m *machine) measure(p fact.Phase) {
 	}
 }
 
-func (m *machine) phaseNow(aimed bool) fact.Phase {
+func (m *machine) phaseNow(g goal) fact.Phase {
 	switch {
 	case m.stuck:
 		return fact.Stuck
 	case m.unsure():
 		return m.before
-	case !aimed && m.MayRun():
+	case !g.run && m.MayRun():
 		return fact.Stopping
-	case !aimed && m.Banned(m.in.Now):
+	case !g.here && m.Banned(m.in.Now):
 		return fact.Failed
-	case !aimed && m.mayTake():
+	case g.here && !g.run, !g.here && m.mayTake():
 		return fact.Waiting
-	case !aimed:
+	case !g.run:
 		return fact.Idle
-	case m.prefix() == len(m.Parts):
+	case m.based():
 		return fact.Running
 	case m.busy.Kind == Start || m.in.Boot >= m.retryAt && m.top() < m.prefix():
 		return fact.Starting
@@ -440,8 +547,33 @@ func (m *machine) phaseNow(aimed bool) fact.Phase {
 	return fact.Backoff
 }
 
+// resting reports whether all is to be left as it is. What has lost its lease is
+// stopped all the same.
+func (m *machine) resting() bool { return m.in.Wish.Maintenance && !m.force && !m.cut }
+
+// rest leaves all as it is, and returns the phase that this is shown as.
+func (m *machine) rest() fact.Phase {
+	switch {
+	case m.busy.Kind != None:
+		return m.before
+	case m.probe():
+		return m.before
+	case m.MayRun() && m.prefix() == len(m.Parts):
+		return fact.Running
+	case m.MayRun():
+		return m.before
+	case m.Banned(m.in.Now):
+		return fact.Failed
+	}
+	return fact.Idle
+}
+
 func (m *machine) note(kind event.Kind, part, format string, args ...any) {
-	m.out.Notes = append(m.out.Notes, Note{Kind: kind, Part: part, Epoch: cmp.Or(m.Epoch, m.under), Text: fmt.Sprintf(format, args...)})
+	epoch := cmp.Or(m.Epoch, m.under)
+	if m.in.Hold.Own {
+		epoch = m.Right.Epoch
+	}
+	m.out.Notes = append(m.out.Notes, Note{Kind: kind, Part: part, Epoch: epoch, Text: fmt.Sprintf(format, args...)})
 }
 
 // wakeAt asks to be called again at boot time t at the latest.
@@ -457,8 +589,12 @@ func (m *machine) wakeAt(t time.Duration) {
 
 // leaseEnd is when the lease must be looked at again, 0 for never.
 func (m *machine) leaseEnd() time.Duration {
-	if !m.MayRun() || !m.leaseValid(StopAhead) {
-		return 0
+	end := time.Duration(0)
+	if m.MayRun() && m.leaseValid(StopAhead) {
+		end = m.in.Hold.Until - StopAhead
 	}
-	return m.in.Hold.Until - StopAhead
+	if m.raised() && m.rightValid(StopAhead) && (end == 0 || m.in.Right.Until-StopAhead < end) {
+		end = m.in.Right.Until - StopAhead
+	}
+	return end
 }

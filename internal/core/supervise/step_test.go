@@ -94,7 +94,7 @@ func (d *desk) want(op string, phase fact.Phase) *desk {
 	d.t.Helper()
 	got := string(d.out.Op.Kind)
 	switch d.out.Op.Kind {
-	case Start, Stop, Probe:
+	case Start, Stop, Probe, Promote, Demote:
 		got += fmt.Sprint(" ", d.out.Op.Part)
 	case Release:
 		got += fmt.Sprint(" ", d.out.Op.Epoch)
@@ -642,7 +642,7 @@ func check(t *rapid.T, st, next State, in Input, d Decision, world *fate) {
 			t.Fatalf("release while parts may run: %v", world.mayRun)
 		}
 		return
-	case None, Probe:
+	case None, Probe, Promote, Demote:
 	}
 	if d.Op.Kind != None {
 		world.busy = d.Op

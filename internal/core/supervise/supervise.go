@@ -8,6 +8,12 @@
 // often than its spec allows within a window is given up on this node, as a
 // supervisor of Erlang/OTP does with its restart intensity.
 //
+// A copy of a service that runs several times needs no lease: its caller hands in
+// a hold that this node gives itself. The role of primary is a right of its own,
+// under the service's lease: a running copy is promoted only under it, and what
+// was promoted is demoted, or stopped by force, before the right ends. What a
+// service is after, and what depends on it, come in as [Gates].
+//
 // The package is pure: what is remembered and what is seen come in, what is to
 // be done comes out. It carries nothing out, keeps no time and knows no kind of
 // part; where a service runs is decided elsewhere. It refuses to give a lease
@@ -53,8 +59,13 @@ type Input struct {
 	Boot time.Duration // the boot clock: for everything else; above 0
 	Wish Wish
 	Hold Hold
-	Done *Result // of the operation in flight; nil: none came in
-	Died []Death // since the last step
+	// Right is the lease of the role of primary, for a service with roles.
+	Right Hold
+	// Crowded: as much as may happens on this node at once, so neither a start nor
+	// a promotion begins.
+	Crowded bool
+	Done    *Result // of the operation in flight; nil: none came in
+	Died    []Death // since the last step
 }
 
 // Wish is what the cell wants of one service on this node. It is comparable.
@@ -70,6 +81,23 @@ type Wish struct {
 	Empty      bool   // there is a placement and its list is empty
 	FirstAlive bool   // the list's first is another node, and it is alive
 	Leaving    bool   // this node is leaving the cell
+
+	// Copy says that the wish is of one copy of several: Rank is 0 if it is to be
+	// here, else -1. Right is the wish about the role of primary.
+	Copy  bool
+	Right Right
+	Gates Gates
+	// Maintenance: what is here stays as it is. Only a lease that ends stops it.
+	Maintenance bool
+}
+
+// Right is this node's place in the succession of a primary. The fields are as in
+// [Wish].
+type Right struct {
+	Rank       int
+	Known      uint64
+	Empty      bool
+	FirstAlive bool
 }
 
 // Hold is what the guard shows of the service's lease. It is comparable.
@@ -82,6 +110,8 @@ type Hold struct {
 	// Kept: the lease has lapsed, and what runs may go on without one. It counts
 	// only for a service whose spec says so; for any other nothing is held.
 	Kept bool
+	// Own: no lease at all, but what this node gives itself for a copy.
+	Own bool
 }
 
 // Decision is the answer of [Step].
@@ -91,6 +121,8 @@ type Decision struct {
 	Cancel bool          // the operation in flight
 	Notes  []Note        // in the order in which they are to be told
 	Wake   time.Duration // step again after this; 0: only for news
+	// Crowded: something would begin, were [Input] not crowded.
+	Crowded bool
 }
 
 // Operation is one thing to do.
@@ -98,7 +130,9 @@ type Operation struct {
 	Kind  Kind
 	Part  int    // index of the part; 0 for a release
 	Force bool   // for a stop: without grace
-	Epoch uint64 // for a start and a release: of the lease
+	Epoch uint64 // for a start, a promotion and a release: of the lease
+	Right bool   // for a release: of the role's lease
+	Own   bool   // for a release: of what was no lease
 }
 
 // Kind is what an operation does. Its text is for people.
@@ -110,6 +144,8 @@ const (
 	Probe   Kind = "probe"   // look whether a part runs
 	Start   Kind = "start"   // start a part and wait until it has started
 	Stop    Kind = "stop"    // stop a part, or what is left of it
+	Promote Kind = "promote" // make a running part primary
+	Demote  Kind = "demote"  // make it a replica again
 	Release Kind = "release" // give the lease back; done at once, never in flight
 )
 

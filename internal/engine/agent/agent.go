@@ -15,6 +15,7 @@ import (
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -38,9 +39,9 @@ type Agent struct {
 	dirty    bool // the view is to be saved
 	settled  bool // what ran before this agent is known
 	found    map[string]netip.Addr
-	services map[spec.ServiceName]*trust
-	entries  map[spec.ServiceName]entry // of the journal, for services not met yet
-	troubles []string                   // for the report
+	services map[instance.Name]*trust
+	entries  map[instance.Name]entry // of the journal, for instances not met yet
+	troubles []string                // for the report
 
 	releases []guardwire.Release // to be sent after the duty
 	duty     sentDuty
@@ -49,7 +50,7 @@ type Agent struct {
 	organs
 }
 
-// trust is one service that this node knows of.
+// trust is one instance of a service that this node knows of.
 type trust struct {
 	runner *runner
 	stop   context.CancelFunc
@@ -84,6 +85,7 @@ type organs struct {
 
 	raiser   *raiser
 	resolver *resolver
+	places   *places
 	saver    *saver
 	reporter *reporter
 }
@@ -93,7 +95,8 @@ func New(o Options) (*Agent, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	a := &Agent{options: o, view: newView(o.Node), services: make(map[spec.ServiceName]*trust)}
+	a := &Agent{options: o, view: newView(o.Node), services: make(map[instance.Name]*trust)}
+	a.places = newPlaces(o.atOnce())
 	a.news, a.statuses = make(chan change), make(chan status)
 	a.floors, a.answers = make(chan raised), make(chan map[string]netip.Addr)
 	a.raiser = &raiser{options: &a.options, asked: newMailbox[uint64](), done: a.floors}
@@ -204,7 +207,7 @@ func (a *Agent) learn(c change) {
 
 // hear takes a runner's status.
 func (a *Agent) hear(s status) {
-	t, ok := a.services[s.instance.Service]
+	t, ok := a.services[instance.NameOf(s.instance.Service, s.instance.Copy)]
 	if !ok {
 		return
 	}
@@ -235,7 +238,9 @@ func (a *Agent) sync(ctx context.Context) {
 		a.options.Guard.Release(r.Service, r.Epoch)
 	}
 	a.releases = nil
-	if r := a.makeReport(g); !sameReport(a.reported, r) || a.reported.Node == "" {
+	if r := a.makeReport(g); !a.heardAll() {
+		// It would say that what runs does not.
+	} else if !sameReport(a.reported, r) || a.reported.Node == "" {
 		a.reported = r
 		a.reporter.reports.put(r)
 	}
@@ -267,43 +272,46 @@ func (a *Agent) noteGuard(g guardclient.View) {
 	}
 }
 
-// meet makes a runner for each service that there is a reason to know of, and
+// meet makes a runner for each instance that there is a reason to know of, and
 // lets go of those for which there is none any more.
 func (a *Agent) meet(ctx context.Context, g guardclient.View) {
+	a.view.note(g)
 	for name := range a.entries {
 		a.entrust(ctx, g, name)
 	}
-	for name := range a.view.Services {
+	wanted := a.view.instances()
+	for name := range wanted {
 		a.entrust(ctx, g, name)
 	}
 	asked := a.view.listed[record.KeyServices]
 	if asked && g.Heard {
 		for _, h := range g.State.Holds {
-			if h.Service.Valid() {
-				a.entrust(ctx, g, h.Service)
+			if h.Service.Valid() && a.view.Services[h.Service] == nil {
+				a.entrust(ctx, g, instance.Name(h.Service))
 			}
 		}
 	}
 	a.settled = a.settled || asked && a.view.Cell.Name != ""
 	for name, t := range a.services {
-		if t.heard && t.status.clear && t.wish.Gone && a.view.wish(name, 0).Gone && !holdOf(g, name).Held {
+		gone := t.wish.Gone && a.view.wish(name, 0).Gone && !holdOf(g, name.Service()).Held
+		if t.heard && t.status.clear && (gone || asked && !wanted[name] && name.Number() > 0) {
 			t.stop()
 			delete(a.services, name)
 		}
 	}
 }
 
-// entrust starts a runner for a service, if it has none. At the agent's start
-// any service may have been left running by an agent before. Drivers find what
-// runs by the cell's name among others, so nothing begins without it.
-func (a *Agent) entrust(ctx context.Context, g guardclient.View, name spec.ServiceName) {
+// entrust starts a runner for an instance, if it has none. At the agent's start
+// any may have been left running by an agent before. Drivers find what runs by
+// the cell's name among others, so nothing begins without it.
+func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.Name) {
 	e, journaled := a.entries[name]
 	cell := cmp.Or(a.view.Cell.Name, e.Cell)
 	if _, known := a.services[name]; known || cell == "" {
 		return
 	}
 	st := supervise.New()
-	switch service := a.view.Services[name]; {
+	switch service := a.view.Services[name.Service()]; {
 	case journaled:
 		st = supervise.Restore(e.Memory)
 		delete(a.entries, name)
@@ -313,21 +321,39 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name spec.Servi
 	w := a.view.wish(name, alive(g))
 	w.cell = cell
 	r := newRunner(&a.options, name, a.statuses, st, w)
+	r.places = a.places
 	ctx, stop := context.WithCancel(ctx)
-	a.services[name] = &trust{runner: r, stop: stop, wish: w, hold: signature(g, name)}
+	a.services[name] = &trust{runner: r, stop: stop, wish: w, hold: signature(g, name.Service())}
 	a.tasks.Go(func() { r.run(ctx) })
 }
 
 // handOver tells runners what changed for them. The end of a lease changes all
 // the time; runners look at that themselves.
 func (a *Agent) handOver(g guardclient.View) {
+	town := a.town()
 	for name, t := range a.services {
-		w, h := a.view.wish(name, alive(g)), signature(g, name)
+		w, h := a.view.wish(name, alive(g)), signature(g, name.Service())
+		if town != nil {
+			w.Gates = town.Gates(name.Service(), a.options.Node, name.Number())
+		}
 		if w != t.wish || h != t.hold {
 			t.wish, t.hold = w, h
 			t.runner.wishes.put(w)
 		}
 	}
+}
+
+// heardAll reports whether every runner has said how its instance is.
+func (a *Agent) heardAll() bool {
+	if len(a.entries) > 0 || !a.settled {
+		return false
+	}
+	for _, t := range a.services {
+		if !t.heard {
+			return false
+		}
+	}
+	return true
 }
 
 // alive returns the slots of the nodes that are alive beyond doubt.
@@ -350,7 +376,7 @@ func (a *Agent) sendDuty(g guardclient.View) {
 	if !g.Up || g.State.Guard == 0 || !a.view.complete() || !a.informed() {
 		return
 	}
-	p := plan{view: a.view, found: a.found, statuses: make(map[spec.ServiceName]status), held: make(map[spec.ServiceName]bool)}
+	p := plan{view: a.view, found: a.found, statuses: make(map[instance.Name]status), held: make(map[spec.ServiceName]bool)}
 	if a.guard.floor.guard == g.State.Guard {
 		p.floor = a.guard.floor
 	} else if g.State.Fresh {
@@ -358,7 +384,7 @@ func (a *Agent) sendDuty(g guardclient.View) {
 	}
 	for name, t := range a.services {
 		p.statuses[name] = t.status
-		p.held[name] = holdOf(g, name).Held
+		p.held[name.Service()] = holdOf(g, name.Service()).Held
 	}
 	duty, now := p.duty(), a.options.Clock.Boot()
 	again := g.State.Fresh && now-a.duty.at >= dutyRepeat

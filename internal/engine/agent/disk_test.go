@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -41,7 +42,7 @@ func TestJournalIsReadBackAsItWasWritten(t *testing.T) {
 	if err != nil || len(broken) != 0 {
 		t.Fatal(broken, err)
 	}
-	want := map[spec.ServiceName]entry{"shop": {Cell: "cell", Memory: st.Memory}}
+	want := map[instance.Name]entry{"shop": {Cell: "cell", Memory: st.Memory}}
 	if diff := cmp.Diff(want, entries, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -141,7 +142,7 @@ func TestLastKnownStateIsReadBackWithoutSecretsOfTheCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(v, got, cmp.AllowUnexported(view{}), cmpopts.IgnoreFields(view{}, "listed", "unreadable"), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(v, got, cmp.AllowUnexported(view{}, others{}, said{}), cmpopts.IgnoreFields(view{}, "listed", "unreadable"), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -154,7 +155,7 @@ func FuzzParseLastKnown(f *testing.F) {
 			return
 		}
 		for name := range v.Services {
-			v.wish(name, 1)
+			v.wish(instance.Name(name), 1)
 			v.order(name)
 		}
 		v.clone()

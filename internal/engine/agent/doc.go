@@ -48,6 +48,15 @@ type Part interface {
 	Handles(instance.Run) instance.Handles
 }
 
+// A Promoter is a driver whose running parts can be told their role. Both calls
+// may be repeated, and what is said of [Part] holds for them too.
+type Promoter interface {
+	// Promote returns nil once the part is primary. After an error it may be.
+	Promote(context.Context, instance.Run) error
+	// Demote returns nil once the part is not primary. After an error it may be.
+	Demote(context.Context, instance.Run) error
+}
+
 // A Checker asks one question of a part again and again.
 type Checker interface {
 	// Watch asks until ctx ends, then returns. It calls verdict, from one

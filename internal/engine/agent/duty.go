@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -45,7 +46,7 @@ func endpoints(n record.Node, found map[string]netip.Addr) []string {
 type plan struct {
 	view     *view
 	found    map[string]netip.Addr
-	statuses map[spec.ServiceName]status
+	statuses map[instance.Name]status
 	held     map[spec.ServiceName]bool // leases that the guard shows
 	floor    raised                    // for this guard; zero if it has one
 }
@@ -82,25 +83,45 @@ func (p plan) duty() guardwire.Duty {
 			d.Seeks = append(d.Seeks, seek)
 		}
 	}
-	slices.SortFunc(d.Seeks, func(a, b guardwire.Seek) int { return cmp.Compare(a.Service, b.Service) })
+	// Two instances of one service are here only while its copies get or lose
+	// their numbers. The one that may be primary counts.
+	slices.SortFunc(d.Seeks, func(a, b guardwire.Seek) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), first(!a.Replica, !b.Replica), cmp.Compare(len(b.Order), len(a.Order)))
+	})
+	d.Seeks = slices.CompactFunc(d.Seeks, func(a, b guardwire.Seek) bool { return a.Service == b.Service })
 	return d
+}
+
+// first is negative if a comes first because it alone is true.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
 // seek says what the guard is to do about one service, if anything. A service
 // that must not be claimed but runs, or whose lease is still held, is listed
 // without an order: the guard holds on to what it holds, until the release,
 // and claims nothing.
-func (p plan) seek(name spec.ServiceName, s status) (guardwire.Seek, bool) {
+func (p plan) seek(name instance.Name, s status) (guardwire.Seek, bool) {
+	service := name.Service()
 	w := p.view.wish(name, 0)
-	claim := w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped &&
+	claim := w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped && !w.Maintenance &&
 		w.Rank >= 0 && !w.Leaving && !s.banned && w.Service.ID == s.run.ID
-	if s.run.ID == 0 || !claim && !s.mayRun && !p.held[name] {
+	if w.Copy {
+		claim = claim && w.Right.Rank >= 0
+	}
+	if s.run.ID == 0 || !s.run.Spec.HasLease() || !claim && !s.mayRun && !p.held[service] {
 		return guardwire.Seek{}, false
 	}
 	f := s.run.Spec.Failover
 	seek := guardwire.Seek{
-		Service: name, ID: s.run.ID, Exclusive: s.run.Spec.IsExclusive(),
-		TTL: p.view.Placements[name].LeaseTTL(s.run.Spec), AgentLoss: f.EffectiveAgentLoss(),
+		Service: service, ID: s.run.ID, Exclusive: s.run.Spec.IsExclusive(),
+		TTL: p.view.Placements[service].LeaseTTL(s.run.Spec), AgentLoss: f.EffectiveAgentLoss(),
 		Addresses: s.addresses, Cgroups: s.cgroups,
 	}
 	// A voter that starts is silent for the longest TTL of the configuration
@@ -109,7 +130,11 @@ func (p plan) seek(name spec.ServiceName, s status) (guardwire.Seek, bool) {
 		seek.TTL = min(seek.TTL, longest)
 	}
 	if claim {
-		seek.Order = p.view.order(name)
+		seek.Order = p.view.order(service)
+	}
+	if s.run.Spec.HasRoles() {
+		seek.Replica, seek.Demoted = !s.mayBePrimary, s.shed
+		return seek, true
 	}
 	seek.Keep = s.run.Spec.KeptOnQuorumLoss() && (w.Service == nil || w.Service.Spec.KeptOnQuorumLoss())
 	return seek, true

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
@@ -50,7 +51,7 @@ func TestDutySaysTheWholeWish(t *testing.T) {
 	v := dutyView(t)
 	p := plan{
 		view: v, found: map[string]netip.Addr{"b.example": netip.MustParseAddr("::ffff:10.0.0.2")},
-		statuses: map[spec.ServiceName]status{"shop": {run: *v.Services["shop"], cgroups: []string{"/cg"}}},
+		statuses: map[instance.Name]status{"shop": {run: *v.Services["shop"], cgroups: []string{"/cg"}}},
 		floor:    raised{guard: 7, floor: 40, ceiling: 60},
 	}
 	want := guardwire.Duty{

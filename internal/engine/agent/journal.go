@@ -12,10 +12,11 @@ import (
 
 	"github.com/keelson/keelson/internal/base/atomicfile"
 	"github.com/keelson/keelson/internal/core/supervise"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// The journal is one file a service, in a folder that a reboot empties. It says
+// The journal is one file an instance, in a folder that a reboot empties. It says
 // what may run, and is written before each step; no file means that nothing
 // runs and nothing is remembered.
 
@@ -34,9 +35,9 @@ type entry struct {
 // errEntry means that a journal file is not one.
 var errEntry = errors.New("not a journal entry")
 
-func (e entry) valid(name spec.ServiceName) error {
+func (e entry) valid(name instance.Name) error {
 	switch {
-	case e.Run.Spec.Name != name:
+	case e.Run.Spec.Name != name.Service():
 		return fmt.Errorf("%w: it is of service %q", errEntry, e.Run.Spec.Name)
 	case len(e.Parts) != len(e.Run.Spec.Parts):
 		return fmt.Errorf("%w: %d states of %d parts", errEntry, len(e.Parts), len(e.Run.Spec.Parts))
@@ -48,7 +49,8 @@ func (e entry) valid(name spec.ServiceName) error {
 	}
 	for _, p := range e.Parts {
 		switch p {
-		case supervise.Down, supervise.Up, supervise.Dirty, supervise.Dead, supervise.Unknown:
+		case supervise.Down, supervise.Up, supervise.Dirty, supervise.Dead, supervise.Unknown,
+			supervise.Raised, supervise.Half, supervise.Torn:
 		default:
 			return fmt.Errorf("%w: unknown state %q", errEntry, p)
 		}
@@ -67,7 +69,7 @@ type journal struct {
 	last []byte // as written; nil if there is no file
 }
 
-func newJournal(dir string, name spec.ServiceName) *journal {
+func newJournal(dir string, name instance.Name) *journal {
 	return &journal{path: filepath.Join(dir, string(name)+entrySuffix)}
 }
 
@@ -100,7 +102,7 @@ func (j *journal) remove() error {
 
 // readJournal returns the entries in dir, which is made if it does not exist.
 // Files that are no entries are renamed aside and named in broken.
-func readJournal(dir string) (entries map[spec.ServiceName]entry, broken []error, err error) {
+func readJournal(dir string) (entries map[instance.Name]entry, broken []error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
@@ -111,10 +113,10 @@ func readJournal(dir string) (entries map[spec.ServiceName]entry, broken []error
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
-	entries = make(map[spec.ServiceName]entry)
+	entries = make(map[instance.Name]entry)
 	for _, f := range files {
 		base, found := strings.CutSuffix(f.Name(), entrySuffix)
-		name := spec.ServiceName(base)
+		name := instance.Name(base)
 		if !found || !name.Valid() {
 			continue
 		}
@@ -130,7 +132,7 @@ func readJournal(dir string) (entries map[spec.ServiceName]entry, broken []error
 	return entries, broken, nil
 }
 
-func readEntry(path string, name spec.ServiceName) (entry, error) {
+func readEntry(path string, name instance.Name) (entry, error) {
 	data, err := atomicfile.Read(path, maxEntryBytes)
 	if err != nil {
 		return entry{}, fmt.Errorf("journal: %w", err)
@@ -142,7 +144,7 @@ func readEntry(path string, name spec.ServiceName) (entry, error) {
 	return e, nil
 }
 
-func parseEntry(data []byte, name spec.ServiceName) (entry, error) {
+func parseEntry(data []byte, name instance.Name) (entry, error) {
 	var e entry
 	if err := json.Unmarshal(data, &e); err != nil {
 		return entry{}, fmt.Errorf("%w: %w", errEntry, err)

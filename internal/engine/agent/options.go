@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/clock"
@@ -33,6 +34,10 @@ type Options struct {
 	// PartsDir and LogsDir hold one folder a service and in it one a part.
 	PartsDir string
 	LogsDir  string
+
+	// AtOnce is how many starts and promotions may be under way at the same time;
+	// 0: twice the number of CPUs, and 8. Stops are not bounded.
+	AtOnce int
 
 	// Warnings are what drivers have to say about this host; nil: nothing.
 	Warnings func() []string
@@ -73,6 +78,13 @@ func (o Options) check() error {
 		return errors.Join(ErrOptions, errors.Join(failed...))
 	}
 	return nil
+}
+
+func (o Options) atOnce() int {
+	if o.AtOnce > 0 {
+		return o.AtOnce
+	}
+	return 2*runtime.NumCPU() + 8
 }
 
 // emit tells an event with both clocks of this moment.

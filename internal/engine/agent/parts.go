@@ -29,11 +29,28 @@ var errUnruled = errors.New("the guard did not say in time that it enforces the 
 
 // runOf names one part for its driver.
 func (r *runner) runOf(s record.Service, p spec.Part) instance.Run {
-	return instance.Run{
-		Cell: r.cell, Node: r.options.Node, Service: r.name, Generation: s.Generation, Epoch: r.st.Epoch, Part: p,
+	run := instance.Run{
+		Cell: r.cell, Node: r.options.Node, Service: r.name.Service(), Copy: r.name.Number(),
+		Generation: s.Generation, Epoch: r.st.Epoch, Part: p,
 		RunDir: filepath.Join(r.options.PartsDir, string(r.name), p.Name),
 		LogDir: filepath.Join(r.options.LogsDir, string(r.name), p.Name),
 	}
+	switch {
+	case s.Spec.Copies == nil:
+	case p.Role == spec.RolePrimary:
+		run.Epoch, run.Role = r.st.Right.Epoch, p.Role
+	case s.Spec.HasRoles():
+		run.Own, run.Role = true, spec.RoleReplica
+	default:
+		run.Own = true
+	}
+	return run
+}
+
+// inRole is run for a command that gives its program a role.
+func (r *runner) inRole(run instance.Run, role spec.Role) instance.Run {
+	run.Epoch, run.Role, run.Own = r.st.Right.Epoch, role, false
+	return run
 }
 
 // withoutGrace returns a run that asks for force.
@@ -57,9 +74,12 @@ func (r *runner) begin(ctx context.Context, op supervise.Operation, limit time.D
 	driver, ok := r.options.Parts[part.Kind()]
 	limited, cancel := context.WithTimeout(ctx, limit)
 	r.cancel = cancel
+	promoted, demoted := r.inRole(run, spec.RolePrimary), r.inRole(run, spec.RoleReplica)
+	place := r.takePlace(op)
 	r.options.Log.Debug("operation began", "operation", string(op.Kind), logkey.Service, r.name, logkey.Part, part.Name)
 	r.tasks.Go(func() {
 		defer cancel()
+		defer place.giveBack()
 		var res supervise.Result
 		switch {
 		case !ok && op.Kind == supervise.Start:
@@ -69,6 +89,10 @@ func (r *runner) begin(ctx context.Context, op supervise.Operation, limit time.D
 			res.Seen, res.Err = driver.Probe(limited, run)
 		case op.Kind == supervise.Start:
 			res = r.start(limited, driver, run)
+		case op.Kind == supervise.Promote:
+			res = r.promote(limited, driver, promoted)
+		case op.Kind == supervise.Demote:
+			res.Err = demote(limited, driver, demoted)
 		case op.Kind == supervise.Stop && op.Force:
 			res.Err = driver.Stop(limited, withoutGrace(run))
 		case op.Kind == supervise.Stop:
@@ -88,8 +112,7 @@ func (r *runner) start(ctx context.Context, driver Part, run instance.Run) super
 		return supervise.Result{Refused: true, Err: err}
 	}
 	run.May = func() error {
-		h := holdOf(r.options.Guard.Latest(), r.name)
-		if !h.Held || h.Epoch != run.Epoch || h.Until-r.options.Clock.Boot() <= supervise.StopAhead {
+		if !run.Own && !r.holds(run.Epoch) {
 			return errRefused
 		}
 		return nil
@@ -121,7 +144,7 @@ func (r *runner) awaitRule(ctx context.Context, addresses []string) error {
 	defer timer.Stop()
 	for {
 		changed := r.options.Guard.Changed()
-		if rules(r.options.Guard.Latest(), r.name, addresses) {
+		if rules(r.options.Guard.Latest(), r.name.Service(), addresses) {
 			return nil
 		}
 		select {
@@ -151,6 +174,35 @@ func rules(g guardclient.View, name spec.ServiceName, addresses []string) bool {
 func ipOf(handle string) string {
 	ip, _, _ := strings.Cut(handle, "/")
 	return ip
+}
+
+// holds reports whether the guard shows the lease as held under this epoch.
+func (r *runner) holds(epoch uint64) bool {
+	h := holdOf(r.options.Guard.Latest(), r.name.Service())
+	return h.Held && h.Epoch == epoch && h.Until-r.options.Clock.Boot() > supervise.StopAhead
+}
+
+// errNoRoles means that a driver cannot tell a part its role.
+var errNoRoles = errors.New("parts of this kind have no roles")
+
+// promote makes a part primary, if the right to that is still there.
+func (r *runner) promote(ctx context.Context, driver Part, run instance.Run) supervise.Result {
+	if !r.holds(run.Epoch) {
+		return supervise.Result{Refused: true, Err: errRefused}
+	}
+	p, ok := driver.(Promoter)
+	if !ok {
+		return supervise.Result{Err: fmt.Errorf("%w: %s", errNoRoles, run.Part.Kind())}
+	}
+	return supervise.Result{Err: p.Promote(ctx, run)}
+}
+
+func demote(ctx context.Context, driver Part, run instance.Run) error {
+	p, ok := driver.(Promoter)
+	if !ok {
+		return fmt.Errorf("%w: %s", errNoRoles, run.Part.Kind())
+	}
+	return p.Demote(ctx, run)
 }
 
 // startup waits until the startup check passes once, the part ends, or the
@@ -199,6 +251,7 @@ type watch struct {
 	cancel context.CancelFunc
 	ready  bool
 	detail string
+	unwell string // what its liveness check says no for; empty: it does not
 }
 
 // notice is news of a watched part.
@@ -214,6 +267,7 @@ type noticeKind int
 const (
 	noticeEnded   noticeKind = iota // it ended by itself
 	noticeUnwell                    // its liveness check says no
+	noticeWell                      // and yes again
 	noticeReady                     // its readiness check says yes
 	noticeUnready                   // its readiness check says no
 	noticeDetail                    // what a probe saw of it
@@ -228,19 +282,24 @@ func (r *runner) rewatch(ctx context.Context) {
 	begun := false
 	for i, p := range r.st.Parts {
 		switch w := r.watches[i]; {
-		case p == supervise.Up && w == nil:
+		case runs(p) && w == nil:
 			r.watches[i] = r.watch(ctx, i)
 			begun = true
-		case p != supervise.Up && w != nil:
+		case !runs(p) && w != nil:
 			w.cancel()
 			r.watches[i] = nil
 		}
 	}
 	if begun && r.ready() {
 		r.options.emit(event.Event{
-			Kind: event.ServiceReady, Service: r.name, Epoch: r.st.Epoch, Text: "It is ready.",
+			Kind: event.ServiceReady, Service: r.name.Service(), Epoch: r.epoch(), Text: r.voice("It is ready."),
 		})
 	}
+}
+
+// runs reports whether a part in this state is to be watched.
+func runs(p supervise.PartState) bool {
+	return p == supervise.Up || p == supervise.Raised || p == supervise.Half
 }
 
 func (r *runner) unwatch() {
@@ -279,7 +338,9 @@ func (r *runner) watch(ctx context.Context, i int) *watch {
 				if both {
 					say(readiness(ok), why)
 				}
-				if !ok {
+				if ok {
+					say(noticeWell, "")
+				} else {
 					say(noticeUnwell, "its check says no: "+why)
 				}
 			})

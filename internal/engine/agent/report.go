@@ -18,7 +18,9 @@ import (
 
 const (
 	reportEvery = 8 * time.Second        // without a change; readers expect 10 s
-	reportPause = 200 * time.Millisecond // shortest time between two
+	reportPause = 200 * time.Millisecond // between two, on the average
+	reportBurst = 5                      // that may come sooner: other nodes may wait for what they say
+	burstPause  = 20 * time.Millisecond  // between those
 	reportLimit = 2 * time.Second        // for one write
 	maxWarnings = 50
 )
@@ -33,6 +35,7 @@ type reporter struct {
 func (r *reporter) run(ctx context.Context) {
 	var last record.Report
 	have, failed := false, 0
+	quick := allowance{left: reportBurst, at: r.options.Clock.Boot()}
 	timer := r.options.Clock.Timer(reportEvery)
 	defer timer.Stop()
 	for {
@@ -55,12 +58,31 @@ func (r *reporter) run(ctx context.Context) {
 			if failed > 0 {
 				wait = storeRetry.Delay(failed, uint64(r.options.Clock.Boot()))
 			}
-			if r.options.Clock.Sleep(ctx, reportPause) != nil {
+			if r.options.Clock.Sleep(ctx, quick.pause(r.options.Clock.Boot())) != nil {
 				return
 			}
 		}
 		timer.Reset(wait)
 	}
+}
+
+// allowance is how many reports may still come soon after the one before. It grows
+// back by one each reportPause.
+type allowance struct {
+	left int
+	at   time.Duration // when it last grew
+}
+
+// pause is how long to wait after a report.
+func (a *allowance) pause(now time.Duration) time.Duration {
+	grown := int((now - a.at) / reportPause)
+	a.at += time.Duration(grown) * reportPause
+	if a.left = min(a.left+grown, reportBurst); a.left == 0 {
+		a.at = now + reportPause // this pause is no quiet
+		return reportPause
+	}
+	a.left--
+	return burstPause
 }
 
 func (r *reporter) write(ctx context.Context, report record.Report) error {
@@ -87,8 +109,10 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 			r.Instances = append(r.Instances, i)
 		}
 	}
-	slices.SortFunc(r.Instances, func(a, b fact.Instance) int { return cmp.Compare(a.Service, b.Service) })
 	r.Keeps = a.keeps(g)
+	slices.SortFunc(r.Instances, func(a, b fact.Instance) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Copy, b.Copy))
+	})
 	return r
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -31,11 +33,11 @@ const noticeRoom = 16
 // reportedFailures is how many failures a report names, see [fact.Instance].
 const reportedFailures = 20
 
-// runner owns one service on this node: its goroutine alone asks [supervise.Step]
+// runner owns one instance of a service on this node: its goroutine alone asks [supervise.Step]
 // and has carried out what that says.
 type runner struct {
 	options *Options
-	name    spec.ServiceName
+	name    instance.Name
 	cell    string        // the cell's name
 	began   time.Duration // boot time of the agent's start
 
@@ -55,6 +57,9 @@ type runner struct {
 	reach   reach
 	journal *journal
 	trouble string // a sentence for the report; empty: none
+
+	places *places // shared by all runners
+	place  *place  // that this one has or waits for; nil: none
 }
 
 // hands are the goroutines of a runner.
@@ -75,7 +80,7 @@ type reach struct {
 }
 
 // newRunner returns the runner of a service that begins in state st.
-func newRunner(o *Options, name spec.ServiceName, statuses chan<- status, st supervise.State, w wish) *runner {
+func newRunner(o *Options, name instance.Name, statuses chan<- status, st supervise.State, w wish) *runner {
 	return &runner{
 		options: o, name: name, cell: w.cell, began: o.Clock.Boot(), statuses: statuses, st: st, wish: w,
 		wishes: newMailbox[wish](), results: make(chan supervise.Result, 1), notices: make(chan notice, noticeRoom),
@@ -93,6 +98,9 @@ type status struct {
 	trouble  string // for the report
 	release  uint64 // an epoch to give back now; 0: none
 
+	mayBePrimary bool
+	shed         uint64 // see [supervise.RightMemory]
+
 	addresses, cgroups []string // handles of all that may run or may start
 }
 
@@ -100,6 +108,7 @@ type status struct {
 func (r *runner) run(ctx context.Context) {
 	defer r.tasks.Wait()
 	defer r.unwatch()
+	defer r.leavePlace()
 	timer := r.options.Clock.Timer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -115,8 +124,13 @@ func (r *runner) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case r.wish = <-r.wishes:
+		case w := <-r.wishes:
+			if r.wish.Maintenance && !w.Maintenance {
+				r.died = append(r.died, r.unwell()...)
+			}
+			r.wish = w
 			r.cell = cmp.Or(r.wish.cell, r.cell)
+		case <-r.place.granted():
 		case res := <-r.results:
 			r.done = &res
 			if res.Err != nil {
@@ -134,6 +148,12 @@ func (r *runner) settle(ctx context.Context) {
 	for {
 		in := r.look()
 		next, d := supervise.Step(r.st, in)
+		if d.Crowded && r.askPlace() {
+			in.Crowded = false
+			next, d = supervise.Step(r.st, in)
+		} else if !d.Crowded && d.Op.Kind == supervise.None && next.Doing().Kind == supervise.None {
+			r.leavePlace()
+		}
 		r.st, r.done, r.died, r.wake = next, nil, nil, d.Wake
 		if !in.Hold.Known {
 			r.wakeIn(r.began + adoptWait - in.Boot)
@@ -143,27 +163,63 @@ func (r *runner) settle(ctx context.Context) {
 		}
 		r.write()
 		for _, n := range d.Notes {
-			r.options.emit(event.Event{Kind: n.Kind, Service: r.name, Part: n.Part, Epoch: n.Epoch, Text: n.Text})
+			r.options.emit(event.Event{Kind: n.Kind, Service: r.name.Service(), Part: n.Part, Epoch: n.Epoch, Text: r.voice(n.Text)})
 		}
 		r.rewatch(ctx)
 		var release uint64
-		if d.Op.Kind == supervise.Release {
+		if d.Op.Kind == supervise.Release && !d.Op.Own {
 			release = d.Op.Epoch
 		}
 		r.tell(ctx, in, release)
-		if release == 0 {
+		if d.Op.Kind != supervise.Release {
 			r.begin(ctx, d.Op, d.Limit)
 			return
 		}
 	}
 }
 
+// voice says which copy speaks, if copies differ.
+func (r *runner) voice(text string) string {
+	if n := r.name.Number(); n > 0 {
+		return fmt.Sprintf("Copy %d: %s", n, text)
+	}
+	return text
+}
+
+// ownLease is how long a copy may run without a lease until this node gives
+// itself another: it looks at it again by then.
+const ownLease = time.Hour
+
 // look gathers what [supervise.Step] looks at.
 func (r *runner) look() supervise.Input {
 	in := supervise.Input{Now: r.options.Clock.Now(), Boot: r.options.Clock.Boot(), Wish: r.wish.Wish, Done: r.done, Died: r.died}
-	in.Hold = holdOf(r.options.Guard.Latest(), r.name)
-	in.Hold.Known = in.Hold.Known || in.Boot >= r.began+adoptWait
+	in.Crowded = r.places != nil && !r.place.held()
+	g := r.options.Guard.Latest()
+	under := r.holdUnder(g, in.Boot)
+	s := r.st.Run.Spec
+	if w := r.wish.Service; w != nil && !r.st.MayRun() && r.st.Epoch == 0 {
+		s = w.Spec
+	}
+	if s.Copies == nil {
+		in.Hold = under
+		return in
+	}
+	if s.HasRoles() {
+		in.Right = under
+	}
+	in.Hold = supervise.Hold{
+		Known: true, Own: true, Guard: 1, Epoch: r.st.NextOwn(), Until: in.Boot + ownLease,
+		Held: r.st.Epoch != 0 || r.wish.Service != nil && r.wish.Rank >= 0,
+	}
 	return in
+}
+
+// holdUnder is what the guard shows of the service's lease, and that there is none
+// if it has said nothing for too long.
+func (r *runner) holdUnder(g guardclient.View, now time.Duration) supervise.Hold {
+	h := holdOf(g, r.name.Service())
+	h.Known = h.Known || now >= r.began+adoptWait
+	return h
 }
 
 // holdOf returns what the guard shows of a service's lease.
@@ -208,6 +264,7 @@ func (r *runner) tell(ctx context.Context, in supervise.Input, release uint64) {
 	s := status{
 		instance: r.instance(in.Now), run: r.st.Run, mayRun: r.st.MayRun(), banned: r.st.Banned(in.Now),
 		clear: r.st.Clear(in.Now), trouble: r.trouble, release: release,
+		mayBePrimary: r.st.MayBePrimary(), shed: r.st.Right.Shed,
 	}
 	s.addresses, s.cgroups = r.handles()
 	if s.trouble == "" && r.st.Stuck() {
@@ -226,7 +283,7 @@ func (r *runner) tell(ctx context.Context, in supervise.Input, release uint64) {
 
 // equal reports whether two statuses say the same.
 func (s *status) equal(o *status) bool {
-	return s.mayRun == o.mayRun && s.banned == o.banned && s.clear == o.clear && s.trouble == o.trouble &&
+	return s.mayRun == o.mayRun && s.mayBePrimary == o.mayBePrimary && s.shed == o.shed && s.banned == o.banned && s.clear == o.clear && s.trouble == o.trouble &&
 		s.run.ID == o.run.ID && s.run.Generation == o.run.Generation &&
 		slices.Equal(s.addresses, o.addresses) && slices.Equal(s.cgroups, o.cgroups) &&
 		sameInstance(&s.instance, &o.instance)
@@ -235,15 +292,25 @@ func (s *status) equal(o *status) bool {
 func sameInstance(a, b *fact.Instance) bool {
 	return a.Service == b.Service && a.Generation == b.Generation && a.Phase == b.Phase && a.Ready == b.Ready &&
 		a.Epoch == b.Epoch && a.Since.Equal(b.Since) && slices.Equal(a.Parts, b.Parts) &&
-		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took
+		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took &&
+		a.Copy == b.Copy && a.Role == b.Role && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Under == b.Under && a.Maintenance == b.Maintenance
 }
 
 // instance describes the service for the report.
 func (r *runner) instance(now time.Time) fact.Instance {
 	i := fact.Instance{
-		Service: r.name, Generation: r.st.Run.Generation, Phase: r.st.Phase, Epoch: r.st.Epoch, Since: r.st.Since,
+		Service: r.name.Service(), Copy: r.name.Number(), Generation: r.st.Run.Generation, Phase: r.st.Phase, Since: r.st.Since,
 		Failures: slices.Clone(r.st.Failures), FailedUntil: r.st.FailedUntil, Restarts: r.st.RecentFailures(now),
-		Took: r.st.Took,
+		Took: r.st.Took, Leaving: r.st.Leaving(), Yielding: r.st.Yielding(), Waits: r.st.Waits(), Under: r.st.Under, Maintenance: r.wish.Maintenance,
+	}
+	switch s := r.st.Run.Spec; {
+	case s.Copies == nil:
+		i.Epoch = r.st.Epoch
+	case s.HasRoles():
+		i.Epoch, i.Role = r.st.Right.Epoch, spec.RoleReplica
+		if r.st.Primary() {
+			i.Role = spec.RolePrimary
+		}
 	}
 	if n := len(i.Failures); n > reportedFailures {
 		i.Failures = i.Failures[n-reportedFailures:]
@@ -266,11 +333,18 @@ func (r *runner) describe(n int) (state, detail string) {
 	switch r.st.Parts[n] {
 	case supervise.Down:
 		return "stopped", ""
-	case supervise.Up:
+	case supervise.Up, supervise.Raised:
 		if w := r.watches[n]; w != nil {
 			detail = w.detail
+			if w.unwell != "" {
+				detail = w.unwell
+			}
 		}
 		return "running", detail
+	case supervise.Half:
+		return "running", "it changes its role"
+	case supervise.Torn:
+		return "running", "stopping"
 	case supervise.Unknown:
 		return "running", "not looked at yet since the agent started"
 	case supervise.Dead:
@@ -292,7 +366,12 @@ func (r *runner) ready() bool {
 	if r.st.Phase != fact.Running {
 		return false
 	}
-	return !slices.ContainsFunc(r.watches, func(w *watch) bool { return w == nil || !w.ready })
+	for i, w := range r.watches {
+		if r.st.Parts[i] != supervise.Down && (w == nil || !w.ready) {
+			return false
+		}
+	}
+	return true
 }
 
 // handles returns what the guard can cut off, of what runs and of what is
@@ -332,8 +411,14 @@ func (r *runner) take(n notice) {
 	}
 	w := r.watches[n.part]
 	switch n.kind {
-	case noticeEnded, noticeUnwell:
-		r.died = append(r.died, supervise.Death{Part: n.part, Ended: n.kind == noticeEnded, Why: n.text})
+	case noticeUnwell, noticeWell:
+		w.unwell = n.text
+		if n.kind == noticeWell || r.wish.Maintenance {
+			return // shown, and not acted upon
+		}
+		r.died = append(r.died, supervise.Death{Part: n.part, Why: n.text})
+	case noticeEnded:
+		r.died = append(r.died, supervise.Death{Part: n.part, Ended: true, Why: n.text})
 	case noticeReady, noticeUnready:
 		was := r.ready()
 		w.ready = n.kind == noticeReady
@@ -344,7 +429,7 @@ func (r *runner) take(n notice) {
 }
 
 func (r *runner) tellReady(was bool, n notice) {
-	e := event.Event{Service: r.name, Epoch: r.st.Epoch, Part: r.st.PartName(n.part)}
+	e := event.Event{Service: r.name.Service(), Epoch: r.epoch(), Part: r.st.PartName(n.part)}
 	switch is := r.ready(); {
 	case is == was || r.st.Phase != fact.Running:
 		return
@@ -354,6 +439,28 @@ func (r *runner) tellReady(was bool, n notice) {
 		e.Kind, e.Text = event.ServiceUnready, "It runs, but its check says no: "+n.text+"."
 	}
 	r.options.emit(e)
+}
+
+// unwell lists the parts whose checks said no while nobody acted on it.
+func (r *runner) unwell() []supervise.Death {
+	var out []supervise.Death
+	for i, w := range r.watches {
+		if w != nil && w.unwell != "" {
+			out = append(out, supervise.Death{Part: i, Why: w.unwell})
+		}
+	}
+	return out
+}
+
+// epoch is that of the lease, 0 for a copy without one.
+func (r *runner) epoch() uint64 {
+	switch s := r.st.Run.Spec; {
+	case s.Copies == nil:
+		return r.st.Epoch
+	case s.HasRoles():
+		return r.st.Right.Epoch
+	}
+	return 0
 }
 
 // errRefused means that a start was not begun, since the lease was gone by then.

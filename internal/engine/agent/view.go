@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/keelson/keelson/internal/core/supervise"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
@@ -22,12 +23,14 @@ type view struct {
 	Nodes      map[spec.NodeName]record.Node        `json:"nodes"`
 	Services   map[spec.ServiceName]*record.Service `json:"services"`
 	Placements map[spec.ServiceName]placement       `json:"placements"`
+	CellWish   record.CellWish                      `json:"cell_wish"`
 
 	self   spec.NodeName
 	listed map[string]bool // topics that the store was asked for in this life
 	// unreadable are services whose record cannot be used. They are not gone:
 	// what was known of them stays in force.
 	unreadable map[spec.ServiceName]bool
+	others     others
 }
 
 // placement is a placement with the store's revision of it.
@@ -44,6 +47,7 @@ func newView(self spec.NodeName) *view {
 		Placements: make(map[spec.ServiceName]placement),
 		listed:     make(map[string]bool),
 		unreadable: make(map[spec.ServiceName]bool),
+		others:     newOthers(),
 	}
 }
 
@@ -52,7 +56,7 @@ func newView(self spec.NodeName) *view {
 func topics(self spec.NodeName) []string {
 	return []string{
 		record.KeyCell, record.KeyLease, record.KeyWishes + string(self),
-		record.KeyNodes, record.KeyServices, record.KeyPlacements,
+		record.KeyNodes, record.KeyServices, record.KeyPlacements, record.KeyCellWish, record.KeyReports,
 	}
 }
 
@@ -84,7 +88,7 @@ func (v *view) apply(c change) []error {
 		if e.Deleted {
 			v.remove(c.topic, e.Key)
 		} else {
-			err = v.put(c.topic, e.Entry)
+			err = v.put(c.topic, e.Entry, c.whole)
 		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("record %s: %w", e.Key, err))
@@ -113,7 +117,11 @@ func (v *view) drop(c change) {
 		for s := range v.Placements {
 			gone = append(gone, record.KeyPlacements+string(s))
 		}
-	case record.KeyWishes + string(v.self):
+	case record.KeyReports:
+		for n := range v.others.reports {
+			gone = append(gone, record.KeyReports+string(n))
+		}
+	case record.KeyWishes + string(v.self), record.KeyCellWish:
 		gone = append(gone, c.topic)
 	}
 	for _, key := range gone {
@@ -135,12 +143,16 @@ func (v *view) remove(topic, key string) {
 		delete(v.unreadable, spec.ServiceName(name))
 	case record.KeyPlacements:
 		delete(v.Placements, spec.ServiceName(name))
+	case record.KeyReports:
+		delete(v.others.reports, spec.NodeName(name))
 	case record.KeyWishes + string(v.self):
 		v.Wish = record.NodeWish{}
+	case record.KeyCellWish:
+		v.CellWish = record.CellWish{}
 	}
 }
 
-func (v *view) put(topic string, e store.Entry) error {
+func (v *view) put(topic string, e store.Entry, whole bool) error {
 	name := strings.TrimPrefix(e.Key, topic)
 	switch topic {
 	case record.KeyCell:
@@ -154,6 +166,14 @@ func (v *view) put(topic string, e store.Entry) error {
 		return into(&v.Lease, e)
 	case record.KeyWishes + string(v.self):
 		return into(&v.Wish, e)
+	case record.KeyCellWish:
+		return into(&v.CellWish, e)
+	case record.KeyReports:
+		r, err := parse[record.Report](e)
+		if err == nil {
+			v.others.take(spec.NodeName(name), r, whole)
+		}
+		return err
 	case record.KeyNodes:
 		n, err := parse[record.Node](e)
 		if err == nil {
@@ -220,7 +240,7 @@ func (v *view) complete() bool {
 func (v *view) clone() *view {
 	c := *v
 	c.Nodes, c.Services = maps.Clone(v.Nodes), maps.Clone(v.Services)
-	c.Placements, c.listed, c.unreadable = maps.Clone(v.Placements), nil, nil
+	c.Placements, c.listed, c.unreadable, c.others = maps.Clone(v.Placements), nil, nil, others{}
 	return &c
 }
 
@@ -230,22 +250,63 @@ type wish struct {
 	cell string // the cell's name
 }
 
-// wish returns what the cell wants of one service here; alive are the slots of
+// wish returns what the cell wants of one instance here; alive are the slots of
 // the nodes that are certainly alive.
-func (v *view) wish(name spec.ServiceName, alive uint32) wish {
-	w := wish{Wish: supervise.Wish{Service: v.Services[name], Rank: -1, Leaving: v.Wish.Leaving}, cell: v.Cell.Name}
-	w.Gone = w.Service == nil && v.listed[record.KeyServices] && !v.unreadable[name]
-	p, placed := v.Placements[name]
-	if !placed {
+func (v *view) wish(name instance.Name, alive uint32) wish {
+	service := name.Service()
+	w := wish{Wish: supervise.Wish{Service: v.Services[service], Rank: -1, Leaving: v.Wish.Leaving}, cell: v.Cell.Name}
+	w.Gone = w.Service == nil && v.listed[record.KeyServices] && !v.unreadable[service]
+	w.Maintenance = v.Wish.Maintenance || v.CellWish.Maintenance || w.Service != nil && w.Service.Spec.Maintenance
+	p, placed := v.Placements[service]
+	copies := w.Service != nil && w.Service.Spec.Copies != nil
+	w.Copy, w.Right.Rank = copies || name.Number() > 0, -1
+	// A placement that was made before the service had copies, or while it had,
+	// says nothing of it.
+	if !placed || copies != (len(p.Copies) > 0) && w.Service != nil && p.Generation < w.Service.Generation {
 		return w
 	}
-	w.Placed, w.Known, w.Empty = p.Revision, p.Epoch, len(p.Order) == 0
-	w.Rank = slices.Index(p.Order, v.self)
-	if !w.Empty && w.Rank != 0 {
-		first, known := v.Nodes[p.Order[0]]
-		w.FirstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
+	right := v.right(p, alive)
+	w.Placed = p.Revision
+	if !w.Copy {
+		w.Rank, w.Known, w.Empty, w.FirstAlive = right.Rank, right.Known, right.Empty, right.FirstAlive
+		return w
+	}
+	w.Empty = !slices.ContainsFunc(p.Copies, func(c record.Copy) bool { return c.Node == v.self && c.Number == name.Number() })
+	if !w.Empty && copies {
+		w.Rank = 0
+	}
+	if copies && w.Service.Spec.HasRoles() {
+		w.Right = right
 	}
 	return w
+}
+
+// right reads a succession list.
+func (v *view) right(p placement, alive uint32) supervise.Right {
+	r := supervise.Right{Rank: slices.Index(p.Order, v.self), Known: p.Epoch, Empty: len(p.Order) == 0}
+	if !r.Empty && r.Rank != 0 {
+		first, known := v.Nodes[p.Order[0]]
+		r.FirstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
+	}
+	return r
+}
+
+// instances are those that this node is to know of: what it is to run, and what
+// it may run by a name that is known in advance.
+func (v *view) instances() map[instance.Name]bool {
+	out := make(map[instance.Name]bool, len(v.Services))
+	for name, s := range v.Services {
+		if s.Spec.Copies == nil || !s.Spec.Copies.Unique {
+			out[instance.Name(name)] = true
+			continue
+		}
+		for _, c := range v.Placements[name].Copies {
+			if c.Node == v.self {
+				out[instance.NameOf(name, c.Number)] = true
+			}
+		}
+	}
+	return out
 }
 
 // order returns a succession list as slots, without nodes that are no members.

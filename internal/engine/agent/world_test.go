@@ -42,6 +42,7 @@ type world struct {
 	parts  *fakeParts
 	checks *fakeChecks
 	log    *diary
+	atOnce int
 
 	stop func()
 }
@@ -398,6 +399,7 @@ func (w *world) up() {
 		Node: "a", Store: w.store, Guard: w.guard, Parts: map[string]Part{"exec": w.parts}, Checks: w.checks,
 		Events: w.log, Clock: bubble{}, Log: slog.New(slog.DiscardHandler),
 		JournalDir: filepath.Join(w.dir, "journal"), LastKnown: filepath.Join(w.dir, "lastknown.json"),
+		AtOnce:   w.atOnce,
 		PartsDir: filepath.Join(w.dir, "parts"), LogsDir: filepath.Join(w.dir, "logs"),
 	})
 	if err != nil {

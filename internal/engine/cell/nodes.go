@@ -65,6 +65,40 @@ func (c *Clerk) Undrain(ctx context.Context, ask request.Undrain) error {
 	return nil
 }
 
+// SetMaintenance asks that a node, or the whole cell, be left as it is, or that
+// this end. Asking twice is as good as once.
+func (c *Clerk) SetMaintenance(ctx context.Context, ask request.Maintenance) error {
+	var changed bool
+	var err error
+	subject := "the whole cell"
+	if ask.Node != "" {
+		subject = string(ask.Node)
+		changed, err = c.wish(ctx, "maintenance of", ask.Node, func(w *record.NodeWish) bool {
+			write := w.Maintenance != ask.On
+			w.Maintenance = ask.On
+			return write
+		})
+	} else {
+		err = c.attempt(ctx, "maintenance of the cell", func(ctx context.Context) (again, error) {
+			return edit(ctx, c, record.KeyCellWish, func(w record.CellWish, _ bool) (record.CellWish, bool, error) {
+				write := w.Maintenance != ask.On
+				changed = changed || write
+				w.Maintenance = ask.On
+				return w, write, nil
+			})
+		})
+	}
+	if err != nil || !changed {
+		return err
+	}
+	e := event.Event{Kind: event.MaintenanceOff, About: ask.Node, Actor: ask.By, Text: subject + " is looked after again"}
+	if ask.On {
+		e.Kind, e.Text = event.MaintenanceOn, subject+" is left as it is, for maintenance"
+	}
+	c.Events.Add(e)
+	return nil
+}
+
 // wish changes what is asked of a member; f returns whether there is anything
 // to write.
 func (c *Clerk) wish(ctx context.Context, verb string, node spec.NodeName, f func(*record.NodeWish) bool) (bool, error) {

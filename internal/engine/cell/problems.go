@@ -36,6 +36,9 @@ func (a *assembly) trouble(s status.Service, p record.Placement, at *found) stri
 			return "it runs, but its readiness check fails" + detail(at)
 		}
 	case status.Starting:
+		if s.Waits != "" {
+			return "it waits for " + s.Waits
+		}
 		if a.Records.Controller == "" && !a.planned(a.Records.Services[s.Name], p) {
 			return "it waits to be placed, and no controller is elected"
 		}
@@ -105,6 +108,9 @@ func (a *assembly) problems(c status.Cell) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 
+	if c.Maintenance {
+		say("the whole cell is under maintenance, everything is left as it is and nothing is recovered: `keelson maintenance off --cell` ends that")
+	}
 	if c.Stale {
 		say("the store does not answer: this is the last known state, and nothing can be changed")
 	}
@@ -210,6 +216,8 @@ func remarks(c status.Cell) []string {
 	}
 	for _, n := range c.Nodes {
 		switch {
+		case n.Maintenance:
+			out = append(out, fmt.Sprintf("node %s is under maintenance, all on it is left as it is: `keelson maintenance off %s` ends that", n.Name, n.Name))
 		case n.Leaving:
 			out = append(out, fmt.Sprintf("node %s is leaving the cell", n.Name))
 		case n.Draining:

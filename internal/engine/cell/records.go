@@ -23,13 +23,14 @@ type Records struct {
 	Reports    map[spec.NodeName]record.Report
 	Services   map[spec.ServiceName]record.Service
 	Placements map[spec.ServiceName]record.Placement
+	Wish       record.CellWish // of the whole cell
 }
 
 // sections are the prefixes and keys that Records is made of.
 func sections() []string {
 	return []string{
 		record.KeyCell, record.KeyLease, record.KeyController, record.KeyNodes, record.KeyWishes,
-		record.KeyReports, record.KeyServices, record.KeyPlacements,
+		record.KeyReports, record.KeyServices, record.KeyPlacements, record.KeyCellWish,
 	}
 }
 
@@ -63,6 +64,8 @@ func (r *Records) Apply(e store.Event) error {
 		return one(&r.Cell, e)
 	case record.KeyLease:
 		return one(&r.Lease, e)
+	case record.KeyCellWish:
+		return one(&r.Wish, e)
 	case record.KeyController:
 		r.Controller = ""
 		if !e.Deleted {

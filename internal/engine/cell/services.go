@@ -96,6 +96,9 @@ func movable(v View, ask request.Move) (request.Moved, error) {
 	case r.Spec.Stopped:
 		return request.Moved{}, refused("stopped", "remove `stopped: true` from its file and apply it, then move it",
 			"service %s is stopped by its spec, so it runs nowhere", ask.Service)
+	case !r.Spec.HasLease():
+		return request.Moved{}, refused("runs-copies", "drain a node to move its copy away, or change its place.prefer",
+			"service %s runs copies on several nodes, so there is not one to move", ask.Service)
 	}
 	at := whereabouts(Assemble(v), ask.Service)
 	if ask.To == "" {

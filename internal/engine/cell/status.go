@@ -28,7 +28,7 @@ func Assemble(v View) status.Cell {
 	out := status.Cell{
 		Name: v.Records.Cell.Name, ID: v.Records.Cell.ID,
 		Node: v.Live.Node, At: v.Now, Quorate: v.Live.quorate(),
-		Controller: v.Records.Controller, Stale: v.Stale,
+		Controller: v.Records.Controller, Stale: v.Stale, Maintenance: v.Records.Wish.Maintenance,
 	}
 	a := assembly{View: v, holds: v.Live.holds(v.Records), liveness: map[spec.NodeName]fact.Liveness{}}
 	for _, name := range sortedKeys(v.Records.Nodes) {
@@ -38,8 +38,8 @@ func Assemble(v View) status.Cell {
 	for _, name := range sortedKeys(v.Records.Services) {
 		s := a.service(v.Records.Services[name])
 		out.Services = append(out.Services, s)
-		if s.Node != "" {
-			homes[s.Node] = append(homes[s.Node], name)
+		for _, n := range at(s) {
+			homes[n] = append(homes[n], name)
 		}
 	}
 	for _, name := range sortedKeys(v.Records.Nodes) {
@@ -67,7 +67,7 @@ func (a *assembly) node(n record.Node) status.Node {
 		Witness:  n.Witness, Draining: wish.Drain, Leaving: wish.Leaving,
 		Version: n.Version, Joined: n.Joined,
 		Stall: time.Duration(report.Stall), Warnings: report.Warnings,
-		GuardUp: report.GuardUp,
+		GuardUp: report.GuardUp, Maintenance: wish.Maintenance,
 	}
 }
 
@@ -92,6 +92,9 @@ func (a *assembly) service(r record.Service) status.Service {
 	name := r.Spec.Name
 	placement := a.Records.Placements[name]
 	at := a.instance(r)
+	if r.Spec.Copies != nil {
+		return a.several(r)
+	}
 	out := status.Service{
 		Name: name, Exclusive: r.Spec.IsExclusive(), Generation: r.Generation,
 		Reasons: placement.Reasons, TTL: placement.LeaseTTL(r.Spec),
@@ -109,6 +112,10 @@ func (a *assembly) service(r record.Service) status.Service {
 			out.Successors = append(out.Successors, n)
 		}
 	}
+	if at != nil {
+		out.Waits = at.Waits
+	}
+	out.Maintenance = a.resting(r, out.Node)
 	out.State = a.state(r, placement, at)
 	out.Ready = out.State == status.Running && at.Ready
 	out.Problem = a.trouble(out, placement, at)

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -82,12 +83,13 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 		},
 	}
 	fresh := record.Placement{
-		Service: p.Service, Generation: svc.value.Generation, Order: p.Order,
+		Service: p.Service, Generation: svc.value.Generation, Order: p.Order, Copies: number(old.value.Copies, p.Copies, svc.value.Spec),
 		Reasons: reasons(p), PlanID: plan, At: now.UTC(),
 	}
 	m.measure(&fresh, old.value, p, svc.value.Spec)
-	elsewhere := !slices.Equal(old.value.Order, p.Order) || old.value.TTL != fresh.TTL
-	stale := len(p.Order) == 0 && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
+	nowhere := len(p.Order)+len(p.Copies) == 0
+	elsewhere := !slices.Equal(old.value.Order, p.Order) || !slices.Equal(old.value.Copies, fresh.Copies) || old.value.TTL != fresh.TTL
+	stale := nowhere && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
 	if !placed || elsewhere || stale || m.overtaken(p, now.Sub(old.value.At).Abs()) || old.value.Generation != svc.value.Generation {
 		fresh.Epoch = m.epochOf(p.Service)
 		c.ops = append(c.ops, put(record.KeyPlacements+string(p.Service), fresh))
@@ -100,7 +102,7 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	idle := svc.value.Deleting || svc.value.Spec.Stopped
 	switch {
 	case idle:
-	case len(p.Order) == 0 && (elsewhere || !placed):
+	case nowhere && (elsewhere || !placed):
 		c.events = append(c.events, event.Event{
 			Kind: event.ServiceHomeless, Service: p.Service, Text: "no node may run " + string(p.Service) + ": " + sentences(p.Refusals),
 		})
@@ -108,8 +110,60 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 		c.events = append(c.events, event.Event{
 			Kind: event.ServicePlaced, Service: p.Service, About: p.Order[0], Text: firstOf(p.Why),
 		})
+	case !slices.Equal(old.value.Copies, fresh.Copies):
+		c.events = append(c.events, event.Event{Kind: event.ServicePlaced, Service: p.Service, Text: firstOf(p.Why) + seats(fresh.Copies)})
 	}
 	return c
+}
+
+// number gives the copies of a placement the numbers that they have, where they
+// differ from each other, and new ones the lowest that are free. A number follows
+// its copy to another node.
+func number(old []record.Copy, copies []action.Copy, s spec.Service) []record.Copy {
+	var out []record.Copy
+	for _, c := range copies {
+		out = append(out, record.Copy{Node: c.Node, Role: c.Role})
+	}
+	if s.Copies == nil || !s.Copies.Unique {
+		return out
+	}
+	taken := make(map[int]bool)
+	for i := range out {
+		for _, o := range old {
+			if o.Node == out[i].Node && o.Number > 0 && !taken[o.Number] {
+				out[i].Number = o.Number
+				taken[o.Number] = true
+				break
+			}
+		}
+	}
+	next := 1
+	for i := range out {
+		if out[i].Number > 0 {
+			continue
+		}
+		for taken[next] {
+			next++
+		}
+		out[i].Number = next
+		taken[next] = true
+	}
+	slices.SortFunc(out, func(a, b record.Copy) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Number, b.Number))
+	})
+	return out
+}
+
+// seats names the nodes of copies.
+func seats(copies []record.Copy) string {
+	if len(copies) == 0 {
+		return ""
+	}
+	var list []string
+	for _, c := range copies {
+		list = append(list, string(c.Node))
+	}
+	return ": " + strings.Join(list, ", ")
 }
 
 // overtaken reports whether a service runs on another node than the first of its
@@ -123,7 +177,7 @@ func (m *mirror) overtaken(p action.Placement, age time.Duration) bool {
 	}
 	return slices.ContainsFunc(p.Order[1:], func(n spec.NodeName) bool {
 		return slices.ContainsFunc(m.reports[n].value.Instances, func(i fact.Instance) bool {
-			return i.Service == p.Service && i.Phase == fact.Running
+			return i.Service == p.Service && i.Phase == fact.Running && i.Role != spec.RoleReplica
 		})
 	})
 }

@@ -29,6 +29,7 @@ type mirror struct {
 	unread     map[spec.ServiceName]bool         // services whose record is not understood
 	lease      kept[record.Lease]
 	cell       kept[record.Cell]
+	wish       kept[record.CellWish]
 	lost       uint32 // slots of nodes that are lost
 	controller int64  // revision of the controller's key, 0 if there is none
 	revision   int64
@@ -73,6 +74,11 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 			return nil
 		}
 		return read(e, &m.cell)
+	case record.KeyCellWish:
+		if e.Deleted || e.Revision <= m.wish.revision {
+			return nil
+		}
+		return read(e, &m.wish)
 	}
 	prefix, name := split(e.Key)
 	switch prefix {

@@ -101,12 +101,12 @@ func TestARunningInstanceOfALostNodeIsNoHolder(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := running(nodes, "shop", tt.order); got != tt.want {
+			if got := running(nodes, spec.Service{Name: "shop"}, tt.order); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
-	if got := running(nodes, "db", nil); got != "" {
+	if got := running(nodes, spec.Service{Name: "db"}, nil); got != "" {
 		t.Errorf("a service that nobody reports runs on %q", got)
 	}
 }
@@ -274,5 +274,57 @@ func TestAListThatIsNotFollowedIsWrittenAgain(t *testing.T) {
 				t.Errorf("%d placements are written, want %d", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestCopiesKeepTheirNumbers(t *testing.T) {
+	unique := spec.Service{Copies: &spec.Copies{Unique: true}}
+	on := func(nodes ...spec.NodeName) []action.Copy {
+		var out []action.Copy
+		for _, n := range nodes {
+			out = append(out, action.Copy{Node: n})
+		}
+		return out
+	}
+	tests := []struct {
+		name string
+		old  []record.Copy
+		now  []action.Copy
+		want []record.Copy
+	}{
+		{"new ones are counted", nil, on("a", "b"), []record.Copy{{Node: "a", Number: 1}, {Node: "b", Number: 2}}},
+		{
+			"one that goes takes its number along",
+			[]record.Copy{{Node: "a", Number: 1}, {Node: "b", Number: 2}},
+			on("b", "c"),
+			[]record.Copy{{Node: "b", Number: 2}, {Node: "c", Number: 1}},
+		},
+		{
+			"two on a node keep theirs",
+			[]record.Copy{{Node: "a", Number: 2}, {Node: "a", Number: 3}, {Node: "b", Number: 1}},
+			on("a", "a", "a"),
+			[]record.Copy{{Node: "a", Number: 1}, {Node: "a", Number: 2}, {Node: "a", Number: 3}},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, number(tt.old, tt.now, unique)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	if got := number(nil, on("a"), spec.Service{Copies: &spec.Copies{}}); got[0].Number != 0 {
+		t.Errorf("copies that are alike have numbers: %+v", got)
+	}
+}
+
+func TestTheReplicaOfAListIsNoHolder(t *testing.T) {
+	roles := spec.Service{Name: "db", Copies: &spec.Copies{Count: 2, Primaries: 1}}
+	nodes := []fact.Node{
+		{Name: "a", Instances: []fact.Instance{{Service: "db", Phase: fact.Running, Role: spec.RoleReplica}}},
+		{Name: "b", Instances: []fact.Instance{{Service: "db", Phase: fact.Running, Role: spec.RolePrimary}}},
+	}
+	if got := running(nodes, roles, []spec.NodeName{"a", "b"}); got != "b" {
+		t.Errorf("the primary is taken to be on %q", got)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // snapshot puts together what the store says and what the guard sees. It is a
 // pure function of both and of the time.
 func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
-	out := fact.Snapshot{Now: now, Revision: m.revision, Quorate: s.fit()}
+	out := fact.Snapshot{Now: now, Revision: m.revision, Quorate: s.fit(), Maintenance: m.wish.value.Maintenance}
 	for _, name := range slices.Sorted(maps.Keys(m.nodes)) {
 		n := m.nodes[name].value
 		wish := m.wishes[name].value
@@ -27,6 +27,8 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Witness:   n.Witness,
 			Mute:      m.mute(name, now),
 			Instances: m.reports[name].value.instances(),
+
+			Maintenance: wish.Maintenance,
 		})
 	}
 	holders := m.holders(s)
@@ -39,8 +41,14 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Order:      m.placements[name].value.Order,
 			Holder:     holders[name],
 		}
-		if svc.Holder == "" {
-			svc.Holder = running(out.Nodes, name, svc.Order)
+		for _, c := range m.placements[name].value.Copies {
+			svc.Copies = append(svc.Copies, c.Node)
+		}
+		switch {
+		case !r.Spec.HasLease():
+			svc.Holder = "" // everybody and nobody
+		case svc.Holder == "":
+			svc.Holder = running(out.Nodes, r.Spec, svc.Order)
 		}
 		if r.Move != nil {
 			svc.MoveTo, svc.MoveFrom = r.Move.To, r.Move.From
@@ -90,15 +98,15 @@ func (m *mirror) holders(s Sight) map[spec.ServiceName]spec.NodeName {
 // running returns the node that reports the service as running, if the lease
 // plane does not know its holder: a guard that has just started has not heard
 // of all leases. Of several the first in the succession list counts, then the
-// first by name.
-func running(nodes []fact.Node, service spec.ServiceName, order []spec.NodeName) spec.NodeName {
+// first by name. Of a service with roles only the primary counts.
+func running(nodes []fact.Node, service spec.Service, order []spec.NodeName) spec.NodeName {
 	var found []spec.NodeName
 	for _, n := range nodes {
 		if n.Liveness == fact.Lost || n.Mute {
 			continue
 		}
 		for _, i := range n.Instances {
-			if i.Service == service && (i.Phase == fact.Starting || i.Phase == fact.Running) {
+			if i.Service == service.Name && (!service.HasRoles() || i.Role == spec.RolePrimary) && (i.Phase == fact.Starting || i.Phase == fact.Running) {
 				found = append(found, n.Name)
 			}
 		}

@@ -52,6 +52,7 @@ type order struct {
 	exclusive bool
 	addresses []string
 	cgroups   []string
+	spared    bool // it may run without the lease
 }
 
 // enforcer carries out orders in goroutines of its own, so that a slow kernel
@@ -138,6 +139,7 @@ func (e *enforcer) order(orders []order) {
 func (o *order) renews(was *order, now time.Duration) bool {
 	onTime := o.until == was.until || o.until > was.until && was.until-CutMargin > now
 	return onTime && o.service == was.service && o.epoch == was.epoch && o.exclusive == was.exclusive && o.proof == was.proof &&
+		o.spared == was.spared &&
 		slices.Equal(o.addresses, was.addresses) && slices.Equal(o.cgroups, was.cgroups)
 }
 
@@ -269,6 +271,10 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 		s.ended = now
 	}
 	if s.cutting {
+		return idleWait
+	}
+	if s.spared {
+		s.held, s.ended = false, 0
 		return idleWait
 	}
 	if now < s.again {

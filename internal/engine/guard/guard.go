@@ -193,7 +193,8 @@ type pace struct {
 // room is memory that is used again, so that nothing is allocated while nothing
 // changes.
 type room struct {
-	ruling   ruling // of addresses
+	ruling   ruling            // of addresses
+	primary  map[uint32]uint64 // the highest epoch held, by service with roles
 	holds    []lease.Hold
 	orders   []order
 	state    guardwire.State

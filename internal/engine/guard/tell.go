@@ -9,8 +9,8 @@ import (
 
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/core/lease"
-	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/core/quorum"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -30,10 +30,28 @@ func (g *Guard) enforcement(now time.Duration) []order {
 		} else if held {
 			o.epoch, o.until = g.room.holds[at].Number, runsUntil(&g.room.holds[at], s, now)
 		}
+		o.spared = g.spared(s, o.epoch)
 		orders = append(orders, o)
 	}
 	g.room.orders = orders
 	return orders
+}
+
+// spared reports whether what is listed for a service may run without its lease:
+// the agent vouches that nothing of it is primary, after every epoch under which
+// it could have been.
+func (g *Guard) spared(s *guardwire.Seek, epoch uint64) bool {
+	if !s.Replica && epoch == 0 {
+		return false
+	}
+	if epoch > g.room.primary[s.ID] {
+		if g.room.primary == nil {
+			g.room.primary = make(map[uint32]uint64)
+		}
+		g.room.primary[s.ID] = epoch
+	}
+	_, forsaken := g.parting.forsaken[s.Service]
+	return s.Replica && !forsaken && g.room.primary[s.ID] <= s.Demoted
 }
 
 // runsUntil is until when a service may run without more news. What is kept goes
@@ -49,7 +67,7 @@ func runsUntil(h *lease.Hold, s *guardwire.Seek, now time.Duration) time.Duratio
 func unheld(d guardwire.Duty) []order {
 	orders := make([]order, 0, len(d.Seeks))
 	for _, s := range d.Seeks {
-		orders = append(orders, order{service: s.Service, exclusive: s.Exclusive, addresses: s.Addresses, cgroups: s.Cgroups})
+		orders = append(orders, order{service: s.Service, exclusive: s.Exclusive, addresses: s.Addresses, cgroups: s.Cgroups, spared: s.Replica})
 	}
 	return orders
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/front/cli/maintenance"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 )
 
@@ -63,6 +64,8 @@ Change:
     delete        stop a service and forget it
     drain         move all services off a node and keep it free
     undrain       let services back on a node
+    maintenance on   leave a node, or the whole cell, as it is
+    maintenance off  look after it again
     node remove   take a node out of the cell
 
 More:
@@ -143,6 +146,7 @@ func (s *shell) root() *cobra.Command {
 	root.AddCommand(
 		s.applyCommand(), s.statusCommand(), s.getCommand(), s.describeCommand(), s.moveCommand(),
 		s.drainCommand(), s.undrainCommand(), s.deleteCommand(), s.eventsCommand(), s.logsCommand(),
+		maintenance.Command(maintenance.Tools{Dial: s.dial, Say: func(f string, a ...any) { s.tty.Printf(f, a...) }, Wrong: wrong, Complete: s.completeNames(nodes)}, group),
 		s.tokenCommand(), s.nodeCommand(), s.schemaCommand(), s.versionCommand(), s.completionCommand(),
 	)
 	root.AddCommand(s.actionCommands()...)

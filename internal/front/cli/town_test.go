@@ -247,6 +247,21 @@ func (t *town) Undrain(_ context.Context, ask request.Undrain) error {
 	return nil
 }
 
+func (t *town) SetMaintenance(_ context.Context, ask request.Maintenance) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ask.Node == "" {
+		return nil
+	}
+	n, known := t.nodes[ask.Node]
+	if !known {
+		return refuse(request.NotFound, "no-such-node", fmt.Sprintf("there is no node %q", string(ask.Node)))
+	}
+	n.Maintenance = ask.On
+	t.nodes[ask.Node] = n
+	return nil
+}
+
 func (t *town) Remove(_ context.Context, ask request.Remove) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

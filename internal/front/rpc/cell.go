@@ -81,6 +81,12 @@ func (s *cellService) UndrainNode(ctx context.Context, r *req[keelsonv1.UndrainN
 	return reply(&keelsonv1.UndrainNodeResponse{}, err)
 }
 
+// SetMaintenance asks for a node or the cell to be left as it is.
+func (s *cellService) SetMaintenance(ctx context.Context, r *req[keelsonv1.SetMaintenanceRequest]) (*res[keelsonv1.SetMaintenanceResponse], error) {
+	err := s.o.Nodes.SetMaintenance(ctx, request.Maintenance{Node: spec.NodeName(r.Msg.GetNode()), On: r.Msg.GetOn(), By: caller(ctx).Name})
+	return reply(&keelsonv1.SetMaintenanceResponse{}, err)
+}
+
 // RemoveNode takes a node out of the cell.
 func (s *cellService) RemoveNode(ctx context.Context, r *req[keelsonv1.RemoveNodeRequest]) (*res[keelsonv1.RemoveNodeResponse], error) {
 	err := s.o.Nodes.Remove(ctx, request.Remove{

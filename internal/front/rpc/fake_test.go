@@ -88,6 +88,10 @@ func (f *fake) Drain(ctx context.Context, ask request.Drain) error     { return 
 func (f *fake) Undrain(ctx context.Context, ask request.Undrain) error { return f.hear(ctx, ask) }
 func (f *fake) Remove(ctx context.Context, ask request.Remove) error   { return f.hear(ctx, ask) }
 
+func (f *fake) SetMaintenance(ctx context.Context, ask request.Maintenance) error {
+	return f.hear(ctx, ask)
+}
+
 func (f *fake) ListEvents(ctx context.Context, ask request.Events) ([]event.Event, error) {
 	return []event.Event{{Seq: 1, Kind: event.NodeLost}}, f.hear(ctx, ask)
 }

@@ -52,6 +52,7 @@ func newGate(o Options, next http.Handler) *gate {
 			keelsonv1connect.CellServiceMoveServiceProcedure:      change,
 			keelsonv1connect.CellServiceDrainNodeProcedure:        change,
 			keelsonv1connect.CellServiceUndrainNodeProcedure:      change,
+			keelsonv1connect.CellServiceSetMaintenanceProcedure:   change,
 			keelsonv1connect.CellServiceRemoveNodeProcedure:       admit,
 			keelsonv1connect.CellServiceCreateTokenProcedure:      admit,
 			keelsonv1connect.JoinServiceJoinProcedure:             {role: Nobody, limit: JoinTimeout, slots: joins},

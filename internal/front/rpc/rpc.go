@@ -73,6 +73,7 @@ type Nodes interface {
 	Drain(context.Context, request.Drain) error
 	Undrain(context.Context, request.Undrain) error
 	Remove(context.Context, request.Remove) error
+	SetMaintenance(context.Context, request.Maintenance) error
 }
 
 // Events reads the story of the cell.

@@ -56,7 +56,8 @@ func TestEveryCallIsGuarded(t *testing.T) {
 		"ListEvents": "viewer operator admin node", "FollowEvents": "viewer operator admin node", "ReadLogs": "viewer operator admin node",
 		"Apply": "operator admin node", "DeleteService": "operator admin node", "MoveService": "operator admin node",
 		"DrainNode": "operator admin node", "UndrainNode": "operator admin node",
-		"RemoveNode": "admin node", "CreateToken": "admin node",
+		"SetMaintenance": "operator admin node",
+		"RemoveNode":     "admin node", "CreateToken": "admin node",
 		"Join":             "nobody viewer operator admin node",
 		"RenewCertificate": "node",
 	}

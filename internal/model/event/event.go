@@ -47,7 +47,13 @@ const (
 	ServiceStuck    Kind = "service-stuck"    // a part does not stop, even by force
 	ServiceKept     Kind = "service-kept"     // it goes on without a quorum, as its spec says
 	ServiceMoving   Kind = "service-moving"   // an operator asked
+	ServicePromoted Kind = "service-promoted" // a copy became primary
+	ServiceDemoted  Kind = "service-demoted"  // and is not any more
+	ServiceWaited   Kind = "service-waited"   // it stopped without those that depend on it
 	PartStarted     Kind = "part-started"
+
+	MaintenanceOn  Kind = "maintenance-on"
+	MaintenanceOff Kind = "maintenance-off"
 
 	AgentStarted  Kind = "agent-started"
 	GuardStarted  Kind = "guard-started"

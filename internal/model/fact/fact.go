@@ -45,6 +45,21 @@ type Instance struct {
 	// FailedUntil bans the node for this service until then.
 	FailedUntil time.Time `json:"failed_until,omitzero"`
 	Restarts    int       `json:"restarts,omitempty"` // within the window
+
+	// Copy is the number of a copy that differs from the others, from 1; 0: not
+	// one of those.
+	Copy int `json:"copy,omitempty"`
+	// Leaving: it runs, and will stop as soon as what depends on it has stopped.
+	// Yielding: it is primary, and will be demoted likewise.
+	Leaving  bool `json:"leaving,omitempty"`
+	Yielding bool `json:"yielding,omitempty"`
+	// Under is what it was started after, and which life of it: the epoch and since
+	// when it ran. It serves nobody once those are others. Empty: nothing.
+	Under string `json:"under,omitempty"`
+	// Waits says in a few words what it waits for before it starts or stops.
+	Waits string `json:"waits,omitempty"`
+	// Maintenance: it is left as it is.
+	Maintenance bool `json:"maintenance,omitempty"`
 }
 
 // Part is the state of one part of an instance.
@@ -103,7 +118,11 @@ type Service struct {
 	// Order is the succession list in force, the holder first.
 	Order []spec.NodeName `json:"order,omitempty"`
 	// Holder is who holds the lease now, or is known to run it; empty: nobody.
+	// Where copies have roles, it is the primary.
 	Holder spec.NodeName `json:"holder,omitempty"`
+	// Copies are the nodes that are to run copies by the placement in force, each
+	// as often as it has some, sorted.
+	Copies []spec.NodeName `json:"copies,omitempty"`
 }
 
 // Snapshot is the whole input of a decision. Nodes and Services are sorted by

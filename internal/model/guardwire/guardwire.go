@@ -90,6 +90,11 @@ type Seek struct {
 	// cgroup v2 folders or, with the prefix "pidfile:", files with process ids.
 	Addresses []string `json:"addresses,omitempty"`
 	Cgroups   []string `json:"cgroups,omitempty"`
+	// Replica says that what is listed may run without the lease, which is the
+	// right to be primary: nothing of it is primary. It covers no lease with an
+	// epoch above Demoted: what ran under such a one when it ended is cut off.
+	Replica bool   `json:"replica,omitempty"`
+	Demoted uint64 `json:"demoted,omitempty"`
 }
 
 // Beat says that the agent is alive. Sent every [BeatEvery].

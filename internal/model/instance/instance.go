@@ -4,6 +4,8 @@ package instance
 
 import (
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/model/spec"
@@ -18,6 +20,14 @@ type Run struct {
 	Generation uint64
 	Epoch      uint64 // fencing token, given to programs as KEELSON_EPOCH
 	Part       spec.Part
+
+	// Own says that Epoch only counts the lives of a copy on this node: it is no
+	// fencing token and not given to programs.
+	Own bool
+	// Copy is the copy's number, 0 for one that is like all others; Role is the
+	// role of the copy in which the part runs, empty if copies have none.
+	Copy int
+	Role spec.Role
 
 	// RunDir is the folder for state that must not survive a reboot (it is on
 	// tmpfs), LogDir that for kept output. Both are the driver's own for this
@@ -39,8 +49,45 @@ func (r Run) Allowed() error {
 	return r.May()
 }
 
-// Key is the part's path within the node: "service/part".
-func (r Run) Key() string { return filepath.Join(string(r.Service), r.Part.Name) }
+// Name is that of the instance.
+func (r Run) Name() Name { return NameOf(r.Service, r.Copy) }
+
+// Key is the part's path within the node: "service/part", or "service:2/part"
+// for a part of a numbered copy.
+func (r Run) Key() string { return filepath.Join(string(r.Name()), r.Part.Name) }
+
+// Name tells the instances on one node apart: it is the service's name, followed
+// by the number of a numbered copy, as in "web:2".
+type Name string
+
+// NameOf returns the name of a copy; 0 stands for a copy without a number.
+func NameOf(s spec.ServiceName, number int) Name {
+	if number == 0 {
+		return Name(s)
+	}
+	return Name(string(s) + ":" + strconv.Itoa(number))
+}
+
+// Service is the service that n is an instance of.
+func (n Name) Service() spec.ServiceName {
+	s, _, _ := strings.Cut(string(n), ":")
+	return spec.ServiceName(s)
+}
+
+// Number is that of the copy, 0 if it has none.
+func (n Name) Number() int {
+	_, text, _ := strings.Cut(string(n), ":")
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return number
+}
+
+// Valid reports whether n is the name of an instance in its only spelling.
+func (n Name) Valid() bool {
+	return n.Service().Valid() && n.Number() >= 0 && n == NameOf(n.Service(), n.Number())
+}
 
 // Observed is what a probe saw.
 type Observed struct {

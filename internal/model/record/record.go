@@ -21,6 +21,7 @@ const (
 	KeyNodes       = "nodes/"          // Node, by node name
 	KeySlots       = "slots/"          // node name, by slot: a slot has one owner
 	KeyWishes      = "wishes/"         // NodeWish, by node name
+	KeyCellWish    = "cell-wish"       // CellWish
 	KeyServices    = "services/"       // Service, by service name
 	KeyPlacements  = "placements/"     // Placement, by service name
 	KeyReports     = "reports/"        // Report, by node name
@@ -130,6 +131,14 @@ type NodeWish struct {
 	// everything and forget the cell.
 	Voter   bool `json:"voter,omitempty"`
 	Leaving bool `json:"leaving,omitempty"`
+	// Maintenance asks that all on the node be left as it is.
+	Maintenance bool `json:"maintenance,omitempty"`
+}
+
+// CellWish is what an operator asks of the whole cell. Written by maintenance.
+type CellWish struct {
+	// Maintenance asks that everything be left as it is.
+	Maintenance bool `json:"maintenance,omitempty"`
 }
 
 // Service is a spec as it was applied. Written by apply and move.
@@ -159,10 +168,14 @@ type Placement struct {
 	// Order lists who shall run it and, after it, who takes over: the first is
 	// the holder, each further one acts when all before it are lost.
 	// Empty: nobody can or should run it.
-	Order   []spec.NodeName `json:"order,omitempty"`
-	Reasons []string        `json:"reasons,omitempty"`
-	PlanID  string          `json:"plan_id"`
-	At      time.Time       `json:"at"`
+	Order []spec.NodeName `json:"order,omitempty"`
+	// Copies is where the copies of a service that has several shall be, sorted by
+	// node and number. Where copies have roles, Order lists their nodes: the
+	// primary, then who becomes it.
+	Copies  []Copy    `json:"copies,omitempty"`
+	Reasons []string  `json:"reasons,omitempty"`
+	PlanID  string    `json:"plan_id"`
+	At      time.Time `json:"at"`
 	// Epoch is the highest under which the controller knew the service to run. A
 	// holder under a higher one took over since, whenever this was written.
 	Epoch uint64 `json:"epoch,omitempty"`
@@ -172,6 +185,14 @@ type Placement struct {
 	TTL      spec.Duration `json:"ttl,omitempty"`
 	TTLBy    spec.NodeName `json:"ttl_by,omitempty"`
 	TTLStall spec.Duration `json:"ttl_stall,omitempty"`
+}
+
+// Copy is one copy of a service. Number is 0 for copies that are all alike, else
+// it is from 1 on and tells the copy from the others wherever it runs.
+type Copy struct {
+	Node   spec.NodeName `json:"node"`
+	Role   spec.Role     `json:"role,omitempty"`
+	Number int           `json:"number,omitempty"`
 }
 
 // LeaseTTL is the length of the service's lease: what the spec says, else what was

@@ -79,6 +79,14 @@ type Undrain struct {
 	By   string
 }
 
+// Maintenance asks that a node, or with an empty Node the whole cell, be left as
+// it is, or that this end.
+type Maintenance struct {
+	Node spec.NodeName
+	On   bool
+	By   string
+}
+
 // Remove takes a node out of the cell. Force is needed for one that is lost.
 type Remove struct {
 	Node  spec.NodeName

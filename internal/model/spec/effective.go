@@ -6,8 +6,17 @@ import (
 	"time"
 )
 
-// IsExclusive reports whether at most one node may run s at a time.
-func (s Service) IsExclusive() bool { return s.Exclusive == nil || *s.Exclusive }
+// IsExclusive reports whether at most one node may run s at a time or, where s
+// has roles, be its primary. It is false for copies without roles.
+func (s Service) IsExclusive() bool {
+	return (s.Exclusive == nil || *s.Exclusive) && s.HasLease()
+}
+
+// HasRoles reports whether copies of s are primary and replicas.
+func (s Service) HasRoles() bool { return s.Copies != nil && s.Copies.Primaries > 0 }
+
+// HasLease reports whether s runs, or its primary is primary, under a lease.
+func (s Service) HasLease() bool { return s.Copies == nil || s.HasRoles() }
 
 // Addresses returns the IP addresses of all address parts of s, in order.
 // Those that do not parse are left out; Validate names them.
@@ -22,6 +31,15 @@ func (s Service) Addresses() []netip.Addr {
 		}
 	}
 	return out
+}
+
+// StopTime returns how long s may take to stop in good order.
+func (s Service) StopTime() time.Duration {
+	var total time.Duration
+	for _, p := range s.Parts {
+		total += p.EffectiveStopTimeout()
+	}
+	return total
 }
 
 // EffectiveTTL returns the lease's length, [DefaultTTL] for auto.
@@ -110,6 +128,9 @@ func (p Part) EffectiveStopTimeout() time.Duration {
 
 // killTime is what a default stop timeout leaves for killing after the grace.
 const killTime = 5 * time.Second
+
+// Promotes reports whether p is a program that is told its role while it runs.
+func (p Part) Promotes() bool { return p.Exec != nil && len(p.Exec.Promote) > 0 }
 
 // EffectiveChecks returns the checks of the part, with the shorthand Check
 // spelled out: it is asked as liveness and as readiness.

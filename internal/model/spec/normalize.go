@@ -57,6 +57,8 @@ func (p Part) normalize() Part {
 	p.Exec = clone(p.Exec)
 	if p.Exec != nil {
 		p.Exec.Command = cloneList(p.Exec.Command)
+		p.Exec.Promote = cloneList(p.Exec.Promote)
+		p.Exec.Demote = cloneList(p.Exec.Demote)
 		p.Exec.Env = cloneMap(p.Exec.Env)
 		p.Exec.Grace = clone(p.Exec.Grace)
 		p.Exec.StopSignal = strings.TrimPrefix(strings.ToUpper(p.Exec.StopSignal), "SIG")

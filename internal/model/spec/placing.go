@@ -90,7 +90,9 @@ func (c *checker) placing(s Service) {
 		if !k.Unique && k.PerNode > 1 {
 			c.add("copies.per_node", Clash, "copies that are all alike cannot share a node", "set unique: true, or leave per_node out")
 		}
+		c.copies(s, *k)
 	}
+	c.roles(s)
 	after := s.After[:c.count("after", "services", len(s.After), MaxNeighbors)]
 	for i, a := range after {
 		path := index("after", i)
@@ -112,6 +114,59 @@ func (c *checker) placing(s Service) {
 	spread := s.Place.Spread[:c.count("place.spread", "labels", len(s.Place.Spread), MaxLabels)]
 	for i, label := range spread {
 		c.labelKey(index("place.spread", i), label)
+	}
+}
+
+// copies checks that the service can run several times at once.
+func (c *checker) copies(s Service, k Copies) {
+	if s.Exclusive != nil && *s.Exclusive && k.Primaries == 0 && k.Count != 1 {
+		c.add("exclusive", Clash, "an exclusive service runs on one node at most, and this one has copies", "remove it, or remove copies")
+	}
+	if s.Exclusive != nil && !*s.Exclusive && k.Primaries > 0 {
+		c.add("exclusive", Clash, "the role of the primary is exclusive, or there would be two of them", "remove it, or have no primaries")
+	}
+	if k.Primaries > 0 && k.PerNode > 1 {
+		c.add("copies.per_node", Clash, "copies with roles cannot share a node", "leave per_node out")
+	}
+	for i, p := range s.Parts {
+		if p.Address == nil || p.Role == RolePrimary {
+			continue
+		}
+		hint := "make a service of its own of the address, and place it near this one"
+		if k.Primaries > 0 {
+			hint = "write role: primary beside it, so that only the primary has it"
+		}
+		c.add(index("parts", i)+".address", Clash, "an address can be on one node only, and the copies run on several", hint)
+	}
+}
+
+// roles checks what parts say of roles.
+func (c *checker) roles(s Service) {
+	for i, p := range s.Parts {
+		path := index("parts", i)
+		if p.Role != "" && p.Role != RolePrimary {
+			c.add(path+".role", BadRole, fmt.Sprintf("%s is not a role that a part can be bound to", quote(string(p.Role))), "use primary, or remove it")
+		}
+		if p.Role != "" && !s.HasRoles() {
+			c.add(path+".role", Clash, "the service has no roles", "give it copies with primaries, or remove this")
+		}
+		if p.Exec == nil || len(p.Exec.Promote)+len(p.Exec.Demote) == 0 {
+			continue
+		}
+		if len(p.Exec.Promote) > 0 {
+			c.command(path+".exec.promote", p.Exec.Promote)
+		} else {
+			c.add(path+".exec.demote", Clash, "the program can be demoted and not promoted", "give promote as well, or remove demote")
+		}
+		if len(p.Exec.Demote) > 0 {
+			c.command(path+".exec.demote", p.Exec.Demote)
+		}
+		switch {
+		case !s.HasRoles():
+			c.add(path+".exec.promote", Clash, "the service has no roles", "give it copies with primaries, or remove this")
+		case p.Role != "":
+			c.add(path+".exec.promote", Clash, "a part that only the primary has needs no promotion", "remove promote and demote, or role")
+		}
 	}
 }
 
@@ -162,20 +217,11 @@ func (c *checker) labelKey(path, key string) {
 // notYet reports what the cell's agents cannot carry out in this version. It is
 // the one list of such keys: deciding knows all of them already.
 func (c *checker) notYet(s Service) {
-	refuse := func(is bool, path, what string) {
+	refuse := func(is bool, path, what, hint string) {
 		if is {
-			c.add(path, NotYet, "this version cannot "+what+" yet", "remove it")
+			c.add(path, NotYet, "this version cannot "+what+" yet", hint)
 		}
 	}
-	refuse(s.Copies != nil, "copies", "run several copies of a service")
-	refuse(len(s.After) > 0, "after", "start services in an order")
-	refuse(s.Maintenance, "maintenance", "leave a service alone while its cell goes on")
-	refuse(len(s.Place.Spread) > 0, "place.spread", "spread copies")
-	refuse(s.Failover.StopFailure == StopFence, "failover.stop_failure", "fence a node")
-	for i, n := range s.Place.Near {
-		refuse(n.Role != "" || n.As != "", index("place.near", i), "give copies roles")
-	}
-	for i, p := range s.Place.Prefer {
-		refuse(p.Role != "", index("place.prefer", i)+".role", "give copies roles")
-	}
+	refuse(s.Copies != nil && s.Copies.Primaries > 1, "copies.primaries", "have more than one primary", "write 1: each further primary needs a lease of its own")
+	refuse(s.Failover.StopFailure == StopFence, "failover.stop_failure", "fence a node", "remove it")
 }

@@ -74,6 +74,10 @@ type Part struct {
 	// the default stop timeout, the default is the grace and 5 s.
 	StartTimeout Duration `json:"start_timeout,omitempty"`
 	StopTimeout  Duration `json:"stop_timeout,omitempty"`
+
+	// Role is primary for a part that is there only while the copy is primary;
+	// empty: whatever the copy's role.
+	Role Role `json:"role,omitempty"`
 }
 
 // Address is an IP address that moves with the service.
@@ -102,6 +106,12 @@ type Exec struct {
 	Grace      *Duration `json:"grace,omitempty"`
 
 	Limits Limits `json:"limits,omitzero"`
+
+	// Promote and Demote are commands like Command that make the running program
+	// primary and replica again; each may be run twice. They have the part's start
+	// and stop timeout. Without Demote the program is stopped and started instead.
+	Promote []string `json:"promote,omitempty"`
+	Demote  []string `json:"demote,omitempty"`
 
 	// OutputBytes bounds the kept output. Default 10 MiB, range 64 KiB to 1 GiB.
 	OutputBytes Size `json:"output,omitempty"`

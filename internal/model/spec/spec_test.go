@@ -211,6 +211,39 @@ func TestValidateFindsWhatIsWrong(t *testing.T) {
 		{"a service that is kept", func(s *Service) {
 			s.Exclusive, s.Failover.OnQuorumLoss = pointer(false), QuorumLossKeep
 		}, nil},
+		{"copies of a service without an address", func(s *Service) { s.Parts, s.Copies = s.Parts[1:], &Copies{Count: 3} }, nil},
+		{"copies that share an address", func(s *Service) { s.Copies = &Copies{Count: 3} }, []found{{"parts[0].address", Clash}}},
+		{"a primary with an address of its own", func(s *Service) {
+			s.Parts[0].Role, s.Copies = RolePrimary, &Copies{Count: 2, Primaries: 1}
+			s.Parts[1].Exec.Promote, s.Parts[1].Exec.Demote = []string{"/bin/up"}, []string{"/bin/down", "now"}
+		}, nil},
+		{"a part for a role that there is not", func(s *Service) { s.Parts[0].Role = RolePrimary }, []found{{"parts[0].role", Clash}}},
+		{"a part for replicas", func(s *Service) {
+			s.Parts[0].Role, s.Parts[1].Role, s.Copies = RolePrimary, RoleReplica, &Copies{Primaries: 1}
+		}, []found{{"parts[1].role", BadRole}}},
+		{"a promotion without roles", func(s *Service) { s.Parts[1].Exec.Promote = []string{"/bin/up"} }, []found{{"parts[1].exec.promote", Clash}}},
+		{"a demotion alone, and not of a program", func(s *Service) {
+			s.Parts[0].Role, s.Copies = RolePrimary, &Copies{Primaries: 1}
+			s.Parts[1].Exec.Demote = []string{"down"}
+		}, []found{{"parts[1].exec.demote", Clash}, {"parts[1].exec.demote[0]", BadCommand}}},
+		{"a promotion of what only the primary has", func(s *Service) {
+			s.Parts[0].Role, s.Parts[1].Role, s.Copies = RolePrimary, RolePrimary, &Copies{Primaries: 1}
+			s.Parts[1].Exec.Promote = []string{"/bin/up"}
+		}, []found{{"parts[1].exec.promote", Clash}}},
+		{"two primaries", func(s *Service) { s.Parts, s.Copies = s.Parts[1:], &Copies{Count: 3, Primaries: 2} }, []found{{"copies.primaries", NotYet}}},
+		{"a primary that is not exclusive", func(s *Service) {
+			s.Parts, s.Exclusive, s.Copies = s.Parts[1:], pointer(false), &Copies{Primaries: 1}
+		}, []found{{"exclusive", Clash}}},
+		{"copies of what is exclusive", func(s *Service) {
+			s.Parts, s.Exclusive, s.Copies = s.Parts[1:], pointer(true), &Copies{Count: 2}
+		}, []found{{"exclusive", Clash}}},
+		{"copies with roles on one node", func(s *Service) {
+			s.Parts, s.Copies = s.Parts[1:], &Copies{Primaries: 1, Unique: true, PerNode: 2}
+		}, []found{{"copies.per_node", Clash}}},
+		{"an order, a spread and a maintenance", func(s *Service) {
+			s.After, s.Place.Spread, s.Maintenance = []After{{Service: "db", Role: RolePrimary}}, []string{"rack"}, true
+		}, nil},
+		{"a fence", func(s *Service) { s.Failover.StopFailure = StopFence }, []found{{"failover.stop_failure", NotYet}}},
 		{"an unknown word for the loss of the quorum", func(s *Service) { s.Failover.OnQuorumLoss = "go" }, []found{{"failover.on_quorum_loss", BadQuorumLoss}}},
 		{"a label with a line break", func(s *Service) { s.Labels = map[string]string{"a": "b\n"} }, []found{{"labels.a", BadLabel}}},
 	}

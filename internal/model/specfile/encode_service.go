@@ -140,6 +140,7 @@ func partNode(p spec.Part) []pair {
 	m.nested("checks", checks)
 	m.unit("start_timeout", p.StartTimeout, p.StartTimeout != 0)
 	m.unit("stop_timeout", p.StopTimeout, p.StopTimeout != 0)
+	m.text("role", string(p.Role))
 	return m
 }
 
@@ -152,6 +153,8 @@ func execNode(e spec.Exec) mapping {
 	m.texts("env", e.Env)
 	m.text("stop_signal", e.StopSignal)
 	m.optionalDuration("grace", e.Grace)
+	list(&m, "promote", e.Promote)
+	list(&m, "demote", e.Demote)
 	var limits mapping
 	limits.unit("memory", e.Limits.Memory, e.Limits.Memory != 0)
 	if cpu := e.Limits.CPU; cpu != 0 {

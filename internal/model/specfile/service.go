@@ -76,6 +76,7 @@ func (d *decoder) partKeys(p *spec.Part) []key {
 		{"checks", func(v value) { d.mapping(v, "a mapping", d.checksKeys(&p.Checks)) }},
 		{"start_timeout", some(d, &p.StartTimeout, unit(d, &p.StartTimeout))},
 		{"stop_timeout", some(d, &p.StopTimeout, unit(d, &p.StopTimeout))},
+		{"role", text(d, &p.Role)},
 	}
 }
 
@@ -121,6 +122,8 @@ func (d *decoder) execKeys(e *spec.Exec) []key {
 		{"env", textMap(d, &e.Env)},
 		{"stop_signal", text(d, &e.StopSignal)},
 		{"grace", optional(&e.Grace, d.duration)},
+		{"promote", texts(d, &e.Promote)},
+		{"demote", texts(d, &e.Demote)},
 		{"limits", func(v value) { d.mapping(v, "a mapping", d.limitsKeys(&e.Limits)) }},
 		{"output", some(d, &e.OutputBytes, unit(d, &e.OutputBytes))},
 	}

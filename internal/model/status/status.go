@@ -29,6 +29,8 @@ type Cell struct {
 	Problems []string
 	// Stale is true if the store did not answer and this is the last known state.
 	Stale bool
+	// Maintenance: everything is left as it is.
+	Maintenance bool
 }
 
 // Node is a member of the cell and how it is.
@@ -50,6 +52,8 @@ type Node struct {
 	// Services run here; sorted.
 	Services []spec.ServiceName
 	GuardUp  bool
+	// Maintenance: all on it is left as it is.
+	Maintenance bool
 }
 
 // State is how a service is, in one word.
@@ -93,6 +97,32 @@ type Service struct {
 	Bound Bound
 	// Problem is one sentence if something is wrong.
 	Problem string
+	// Copies are those of a service that has several, sorted by node and number.
+	// Node then is where the primary is, if there are roles.
+	Copies []Copy
+	Pause
+}
+
+// Pause says what holds a service up.
+type Pause struct {
+	// Waits is what it waits for, such as "db to run"; empty: nothing.
+	Waits string
+	// Maintenance: it is left as it is.
+	Maintenance bool
+}
+
+// Copy is one copy of a service.
+type Copy struct {
+	Node   spec.NodeName
+	Number int       // from 1 on, if copies differ from each other; else 0
+	Role   spec.Role // empty if copies have none
+	// State is the phase of its instance, "lost" if its node is, and empty if it is
+	// to be there and nothing is known of it.
+	State string
+	Ready bool
+	Waits string
+	Since time.Time
+	Parts []fact.Part
 }
 
 // Bound is the longest outage that the loss of one node can cause, from what was

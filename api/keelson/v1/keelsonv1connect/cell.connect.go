@@ -75,6 +75,9 @@ const (
 	CellServiceReadLogsProcedure = "/keelson.v1.CellService/ReadLogs"
 	// CellServiceCreateTokenProcedure is the fully-qualified name of the CellService's CreateToken RPC.
 	CellServiceCreateTokenProcedure = "/keelson.v1.CellService/CreateToken"
+	// CellServiceSetMaintenanceProcedure is the fully-qualified name of the CellService's
+	// SetMaintenance RPC.
+	CellServiceSetMaintenanceProcedure = "/keelson.v1.CellService/SetMaintenance"
 	// JoinServiceJoinProcedure is the fully-qualified name of the JoinService's Join RPC.
 	JoinServiceJoinProcedure = "/keelson.v1.JoinService/Join"
 	// PeerServiceRenewCertificateProcedure is the fully-qualified name of the PeerService's
@@ -112,6 +115,8 @@ type CellServiceClient interface {
 	ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest]) (*connect.ServerStreamForClient[v1.ReadLogsResponse], error)
 	// CreateToken makes a one-time join token.
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
+	// SetMaintenance has a node, or the whole cell, left as it is, or ends that.
+	SetMaintenance(context.Context, *connect.Request[v1.SetMaintenanceRequest]) (*connect.Response[v1.SetMaintenanceResponse], error)
 }
 
 // NewCellServiceClient constructs a client for the keelson.v1.CellService service. By default, it
@@ -209,25 +214,32 @@ func NewCellServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(cellServiceMethods.ByName("CreateToken")),
 			connect.WithClientOptions(opts...),
 		),
+		setMaintenance: connect.NewClient[v1.SetMaintenanceRequest, v1.SetMaintenanceResponse](
+			httpClient,
+			baseURL+CellServiceSetMaintenanceProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("SetMaintenance")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // cellServiceClient implements CellServiceClient.
 type cellServiceClient struct {
-	getStatus     *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
-	watchStatus   *connect.Client[v1.WatchStatusRequest, v1.WatchStatusResponse]
-	apply         *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
-	getService    *connect.Client[v1.GetServiceRequest, v1.GetServiceResponse]
-	deleteService *connect.Client[v1.DeleteServiceRequest, v1.DeleteServiceResponse]
-	moveService   *connect.Client[v1.MoveServiceRequest, v1.MoveServiceResponse]
-	getNode       *connect.Client[v1.GetNodeRequest, v1.GetNodeResponse]
-	drainNode     *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
-	undrainNode   *connect.Client[v1.UndrainNodeRequest, v1.UndrainNodeResponse]
-	removeNode    *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
-	listEvents    *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
-	followEvents  *connect.Client[v1.FollowEventsRequest, v1.FollowEventsResponse]
-	readLogs      *connect.Client[v1.ReadLogsRequest, v1.ReadLogsResponse]
-	createToken   *connect.Client[v1.CreateTokenRequest, v1.CreateTokenResponse]
+	getStatus      *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
+	watchStatus    *connect.Client[v1.WatchStatusRequest, v1.WatchStatusResponse]
+	apply          *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
+	getService     *connect.Client[v1.GetServiceRequest, v1.GetServiceResponse]
+	deleteService  *connect.Client[v1.DeleteServiceRequest, v1.DeleteServiceResponse]
+	moveService    *connect.Client[v1.MoveServiceRequest, v1.MoveServiceResponse]
+	getNode        *connect.Client[v1.GetNodeRequest, v1.GetNodeResponse]
+	drainNode      *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
+	undrainNode    *connect.Client[v1.UndrainNodeRequest, v1.UndrainNodeResponse]
+	removeNode     *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
+	listEvents     *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
+	followEvents   *connect.Client[v1.FollowEventsRequest, v1.FollowEventsResponse]
+	readLogs       *connect.Client[v1.ReadLogsRequest, v1.ReadLogsResponse]
+	createToken    *connect.Client[v1.CreateTokenRequest, v1.CreateTokenResponse]
+	setMaintenance *connect.Client[v1.SetMaintenanceRequest, v1.SetMaintenanceResponse]
 }
 
 // GetStatus calls keelson.v1.CellService.GetStatus.
@@ -300,6 +312,11 @@ func (c *cellServiceClient) CreateToken(ctx context.Context, req *connect.Reques
 	return c.createToken.CallUnary(ctx, req)
 }
 
+// SetMaintenance calls keelson.v1.CellService.SetMaintenance.
+func (c *cellServiceClient) SetMaintenance(ctx context.Context, req *connect.Request[v1.SetMaintenanceRequest]) (*connect.Response[v1.SetMaintenanceResponse], error) {
+	return c.setMaintenance.CallUnary(ctx, req)
+}
+
 // CellServiceHandler is an implementation of the keelson.v1.CellService service.
 type CellServiceHandler interface {
 	// GetStatus returns the whole cell at a glance.
@@ -330,6 +347,8 @@ type CellServiceHandler interface {
 	ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest], *connect.ServerStream[v1.ReadLogsResponse]) error
 	// CreateToken makes a one-time join token.
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
+	// SetMaintenance has a node, or the whole cell, left as it is, or ends that.
+	SetMaintenance(context.Context, *connect.Request[v1.SetMaintenanceRequest]) (*connect.Response[v1.SetMaintenanceResponse], error)
 }
 
 // NewCellServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -423,6 +442,12 @@ func NewCellServiceHandler(svc CellServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(cellServiceMethods.ByName("CreateToken")),
 		connect.WithHandlerOptions(opts...),
 	)
+	cellServiceSetMaintenanceHandler := connect.NewUnaryHandler(
+		CellServiceSetMaintenanceProcedure,
+		svc.SetMaintenance,
+		connect.WithSchema(cellServiceMethods.ByName("SetMaintenance")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keelson.v1.CellService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case CellServiceGetStatusProcedure:
@@ -453,6 +478,8 @@ func NewCellServiceHandler(svc CellServiceHandler, opts ...connect.HandlerOption
 			cellServiceReadLogsHandler.ServeHTTP(w, r)
 		case CellServiceCreateTokenProcedure:
 			cellServiceCreateTokenHandler.ServeHTTP(w, r)
+		case CellServiceSetMaintenanceProcedure:
+			cellServiceSetMaintenanceHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -516,6 +543,10 @@ func (UnimplementedCellServiceHandler) ReadLogs(context.Context, *connect.Reques
 
 func (UnimplementedCellServiceHandler) CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.CreateToken is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) SetMaintenance(context.Context, *connect.Request[v1.SetMaintenanceRequest]) (*connect.Response[v1.SetMaintenanceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.SetMaintenance is not implemented"))
 }
 
 // JoinServiceClient is a client for the keelson.v1.JoinService service.

@@ -99,7 +99,7 @@ func (d *Driver) Handles(run instance.Run) instance.Handles {
 }
 
 func (d *Driver) group(run instance.Run) (*cgroup.Group, error) {
-	g, err := d.groups.Group(pidfilePath(run), run.Cell, string(run.Node), string(run.Service), run.Part.Name)
+	g, err := d.groups.Group(pidfilePath(run), run.Cell, string(run.Node), string(run.Name()), run.Part.Name)
 	if err != nil {
 		return nil, &Error{BadSpec, fmt.Sprintf("%s has a name that cannot be a folder. Rename it.", run.Key()), err}
 	}

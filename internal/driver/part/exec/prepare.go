@@ -195,7 +195,15 @@ func environment(run instance.Run, id identity, marks []string) []string {
 	env["KEELSON_NODE"] = string(run.Node)
 	env["KEELSON_SERVICE"] = string(run.Service)
 	env["KEELSON_PART"] = run.Part.Name
-	env["KEELSON_EPOCH"] = strconv.FormatUint(run.Epoch, 10)
+	if !run.Own {
+		env["KEELSON_EPOCH"] = strconv.FormatUint(run.Epoch, 10)
+	}
+	if run.Role != "" {
+		env["KEELSON_ROLE"] = string(run.Role)
+	}
+	if run.Copy > 0 {
+		env["KEELSON_COPY"] = strconv.Itoa(run.Copy)
+	}
 	for _, m := range marks {
 		name, value, _ := strings.Cut(m, "=")
 		env[name] = value

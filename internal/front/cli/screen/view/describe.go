@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,6 +66,30 @@ func failover(b status.Bound) string {
 	return fmt.Sprintf("within %s: %s", b.Total.Round(time.Millisecond), b.Why)
 }
 
+// copies says how each copy is, one a line.
+func copies(list []status.Copy) []string {
+	var out []string
+	for _, c := range list {
+		name := string(c.Node)
+		if c.Number > 0 {
+			name = fmt.Sprintf("%d on %s", c.Number, c.Node)
+		}
+		ready := ""
+		if c.Ready {
+			ready = "ready"
+		}
+		waits := ""
+		if c.Waits != "" {
+			waits = "waits for " + c.Waits
+		}
+		out = append(out, strings.TrimRight(fmt.Sprintf("%-12s  %-8s  %-8s  %-5s  %s", name, cmp.Or(c.State, "unknown"), c.Role, ready, waits), " "))
+		for _, p := range c.Parts {
+			out = append(out, strings.TrimRight(fmt.Sprintf("  %-10s  %-8s  %-8s  %s", p.Name, p.Kind, p.State, p.Detail), " "))
+		}
+	}
+	return out
+}
+
 // Service is all about a service, one fact a line, as of now.
 func Service(s client.Service, now time.Time) string {
 	var f facts
@@ -72,7 +97,11 @@ func Service(s client.Service, now time.Time) string {
 	f.add("state", string(s.State))
 	f.add("problem", s.Problem)
 	f.add("ready", yesNo(s.Ready))
-	f.add("node", string(s.Node))
+	f.add("waits for", s.Waits)
+	if s.Maintenance {
+		f.add("maintenance", "it is left as it is")
+	}
+	f.add("node", where(s))
 	if !s.Since.IsZero() {
 		f.add("since", fmt.Sprintf("%s (%s ago)", screen.Moment(s.Since), screen.Since(s.Since, now)))
 	}
@@ -90,6 +119,7 @@ func Service(s client.Service, now time.Time) string {
 		parts = append(parts, strings.TrimRight(fmt.Sprintf("%-12s  %-8s  %-8s  %s", p.Name, p.Kind, p.State, p.Detail), " "))
 	}
 	f.list("parts", parts)
+	f.list("copies", copies(s.Copies))
 	for _, x := range s.Failures {
 		part := ""
 		if x.Part != "" {

@@ -30,9 +30,11 @@ func eventKind(k event.Kind) screen.Field {
 	case event.NodeLost, event.QuorumLost, event.ServiceFailed, event.ServiceGaveUp, event.ServiceHomeless,
 		event.ServiceCut, event.GuardLost, event.LeaseLost:
 		f.Tone = screen.Bad
-	case event.NodeSuspect, event.ServiceUnready, event.ServiceStopped, event.NodeDrained:
+	case event.NodeSuspect, event.ServiceUnready, event.ServiceStopped, event.NodeDrained,
+		event.ServiceWaited, event.ServiceDemoted, event.MaintenanceOn:
 		f.Tone = screen.Doubtful
-	case event.NodeBack, event.NodeJoined, event.QuorumBack, event.ServiceReady, event.ServiceRunning:
+	case event.NodeBack, event.NodeJoined, event.QuorumBack, event.ServiceReady, event.ServiceRunning,
+		event.ServicePromoted, event.MaintenanceOff:
 		f.Tone = screen.Good
 	default:
 	}

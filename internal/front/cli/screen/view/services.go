@@ -34,8 +34,8 @@ func Progress(s client.Service) string {
 	if s.State == status.Running && !s.Ready {
 		text += " but not ready"
 	}
-	if s.Node != "" {
-		text += " on " + string(s.Node)
+	if at := where(s); at != "" {
+		text += " on " + at
 	}
 	if s.Problem != "" {
 		text += ": " + s.Problem

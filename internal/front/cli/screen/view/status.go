@@ -7,6 +7,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
 )
 
@@ -85,6 +87,8 @@ func nodeState(n client.Node) screen.Field {
 	case fact.Alive:
 	}
 	switch {
+	case n.Maintenance:
+		return screen.Doubtful.Of(f.Text + ", maintenance")
 	case n.Leaving:
 		return screen.Doubtful.Of(f.Text + ", leaving")
 	case n.Draining:
@@ -120,7 +124,7 @@ func services(list []client.Service, now time.Time) screen.Table {
 	for _, s := range list {
 		t.Rows = append(t.Rows, []screen.Field{
 			screen.Strong.Of(string(s.Name)),
-			serviceState(s), ready(s), screen.Text(string(s.Node)),
+			serviceState(s), ready(s), screen.Text(where(s)),
 			screen.Text(screen.Since(s.Since, now)), screen.Text(number(s.Epoch)), bound(s),
 			screen.Text(Names(s.Successors)),
 		})
@@ -128,7 +132,24 @@ func services(list []client.Service, now time.Time) screen.Table {
 	return t
 }
 
+// where is the node of a service, or those of its copies.
+func where(s client.Service) string {
+	if s.Node != "" || len(s.Copies) == 0 {
+		return string(s.Node)
+	}
+	var nodes []spec.NodeName
+	for _, c := range s.Copies {
+		if !slices.Contains(nodes, c.Node) && c.State != "" && c.State != string(fact.Lost) {
+			nodes = append(nodes, c.Node)
+		}
+	}
+	return Names(nodes)
+}
+
 func serviceState(s client.Service) screen.Field {
+	if s.Maintenance {
+		return screen.Doubtful.Of(string(s.State) + ", maintenance")
+	}
 	switch s.State {
 	case status.Running:
 		return screen.Good.Of(string(s.State))
