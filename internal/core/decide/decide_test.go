@@ -257,6 +257,9 @@ func show(plan action.Plan, brief bool) string {
 
 // outcome returns s after all agents have done what the plan says.
 func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
+	if plan.History != nil {
+		s.History = *plan.History
+	}
 	s.Services, s.Nodes = slices.Clone(s.Services), slices.Clone(s.Nodes)
 	for _, p := range plan.Placements {
 		for i := range s.Nodes {

@@ -5,6 +5,8 @@
 package action
 
 import (
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -61,4 +63,17 @@ type Plan struct {
 	Steps []Step `json:"steps,omitempty"`
 	// Forget lists services that were deleted and run nowhere any more.
 	Forget []spec.ServiceName `json:"forget,omitempty"`
+	// History is what is to be remembered, in place of the snapshot's; nil: that
+	// stays. It is written together with the placements that it is about.
+	History *fact.History `json:"history,omitempty"`
+	// Notes are what happened that is told nowhere else.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// Note is one thing to tell an operator.
+type Note struct {
+	Kind    event.Kind       `json:"kind"`
+	Service spec.ServiceName `json:"service,omitempty"`
+	Node    spec.NodeName    `json:"node,omitempty"`
+	Text    string           `json:"text"` // one sentence or more
 }

@@ -49,6 +49,16 @@ const (
 	ServiceMoving   Kind = "service-moving"   // an operator asked
 	PartStarted     Kind = "part-started"
 
+	ServiceHalted   Kind = "service-halted" // it failed on every node: stopped for a person
+	ServiceCleared  Kind = "service-cleared"
+	ServiceWaits    Kind = "service-waits" // a move of it is held back
+	NodeQuarantined Kind = "node-quarantined"
+	NodeProbation   Kind = "node-on-probation"
+	NodeTrusted     Kind = "node-trusted"
+	CommonCause     Kind = "common-cause" // trouble on many nodes at once; nothing is moved for it
+	CommonCauseOver Kind = "common-cause-over"
+	RecoveryChanged Kind = "recovery-changed"
+
 	AgentStarted  Kind = "agent-started"
 	GuardStarted  Kind = "guard-started"
 	GuardLost     Kind = "guard-lost"

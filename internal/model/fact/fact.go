@@ -45,6 +45,9 @@ type Instance struct {
 	// FailedUntil bans the node for this service until then.
 	FailedUntil time.Time `json:"failed_until,omitzero"`
 	Restarts    int       `json:"restarts,omitempty"` // within the window
+	// Cleared is the operator's clearing that it heeded last. Failures and bans
+	// from before the newest do not count.
+	Cleared time.Time `json:"cleared,omitzero"`
 }
 
 // Part is the state of one part of an instance.
@@ -88,7 +91,9 @@ type Node struct {
 	Health int `json:"health,omitempty"`
 	// Mute: it has not reported for a while, alive or not. Its agent does not
 	// run or does not reach the store, and Instances is how things were.
-	Mute      bool       `json:"mute,omitempty"`
+	Mute bool `json:"mute,omitempty"`
+	// Cleared is when an operator last said that it is to be trusted again.
+	Cleared   time.Time  `json:"cleared,omitzero"`
 	Instances []Instance `json:"instances,omitempty"` // sorted by service
 }
 
@@ -104,6 +109,11 @@ type Service struct {
 	Order []spec.NodeName `json:"order,omitempty"`
 	// Holder is who holds the lease now, or is known to run it; empty: nobody.
 	Holder spec.NodeName `json:"holder,omitempty"`
+	// Planned is the generation that Order was made for; 0: not known.
+	Planned uint64 `json:"planned,omitempty"`
+	// Cleared is when an operator last said that failures on a node are to be
+	// forgotten, by node.
+	Cleared map[spec.NodeName]time.Time `json:"cleared,omitempty"`
 }
 
 // Snapshot is the whole input of a decision. Nodes and Services are sorted by
@@ -116,4 +126,7 @@ type Snapshot struct {
 	Maintenance bool      `json:"maintenance,omitempty"`
 	Nodes       []Node    `json:"nodes"`
 	Services    []Service `json:"services"`
+	// History is what the controller remembers, and Recovery bounds what it does.
+	History  History       `json:"history,omitzero"`
+	Recovery spec.Recovery `json:"recovery,omitzero"`
 }
