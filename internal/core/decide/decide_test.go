@@ -261,8 +261,11 @@ func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
 		s.History = *plan.History
 	}
 	s.Services, s.Nodes = slices.Clone(s.Services), slices.Clone(s.Nodes)
-	for _, p := range plan.Placements {
+	for k, p := range plan.Placements {
 		for i := range s.Nodes {
+			if s.Services[k].Spec.Copies != nil {
+				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service && running(in) })
+			}
 			if at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == s.Nodes[i].Name }); at >= 0 {
 				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service })
 				s.Nodes[i].Instances = append(s.Nodes[i].Instances, fact.Instance{Service: p.Service, Generation: 1, Phase: fact.Running, Role: p.Copies[at].Role})

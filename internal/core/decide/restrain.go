@@ -183,17 +183,19 @@ func (p *planner) departure(u *unit) (departure, bool) {
 		if !known || n.Liveness == fact.Lost || n.Drain || n.Leaving || n.Maintenance {
 			continue
 		}
-		d := departure{unit: u, from: from, ill: down || n.Health < 0, down: down}
-		if to == "" && (down || n.Health > -spec.MaxScore) {
+		if to == "" && (down || n.Health > -spec.MaxScore) || !down && !p.onlyIll(u, n) {
 			continue // another rule takes its place away
 		}
-		stays := slices.ContainsFunc(u.permitted, func(c candidate) bool { return c.node == from })
-		if !stays && !down && n.Health > -spec.MaxScore {
-			continue // as above
-		}
-		return d, true
+		return departure{unit: u, from: from, ill: down || n.Health < 0, down: down}, true
 	}
 	return departure{}, false
+}
+
+// onlyIll reports whether nothing but illness, if anything, keeps the unit from
+// the node.
+func (p *planner) onlyIll(u *unit, n fact.Node) bool {
+	n.Health = 0
+	return p.halted[u.name()] == "" && p.forbidden(u, n) == ""
 }
 
 // followed reports whether a node of the service's list is lost: who follows is
@@ -332,18 +334,18 @@ func (p *planner) look(leaving []departure) {
 	fresh := func(t time.Time) bool { return !t.IsZero() && now.Sub(t) < recovery.AtOnce }
 	why := map[spec.NodeName]string{}
 	for _, h := range p.history.Nodes {
-		if n := len(h.Losses); n > 0 && fresh(h.Losses[n-1]) {
+		if n := len(h.Losses); n > 0 && fresh(h.Losses[n-1]) { // witnesses have none
 			why[h.Node] = fmt.Sprintf("%s was lost", h.Node)
 		}
 	}
 	for _, d := range leaving {
-		if n, _ := p.node(d.from); n.Health <= -spec.MaxScore {
+		if n, _ := p.node(d.from); n.Health <= -spec.MaxScore && !n.Witness {
 			why[d.from] = fmt.Sprintf("%s is too ill to run anything", d.from)
 		}
 	}
 	for _, h := range p.history.Services {
 		for _, t := range h.Tried {
-			if fresh(t.At) && why[t.Node] == "" {
+			if n, _ := p.node(t.Node); fresh(t.At) && why[t.Node] == "" && !n.Witness && !n.Leaving {
 				why[t.Node] = fmt.Sprintf("%s gave up on %s", h.Service, t.Node)
 			}
 		}

@@ -162,7 +162,7 @@ func (r *review) window() time.Duration {
 func (r *review) try(s fact.Service, h *fact.ServiceHistory) {
 	for _, i := range r.found[s.Spec.Name] {
 		banned := i.FailedUntil.After(r.now)
-		if !Counts(s, i.node.Name, i.Instance) || !banned && i.Phase != fact.Failed {
+		if !Counts(s, i.node.Name, i.Instance) || !banned && (i.Phase != fact.Failed || !i.FailedUntil.IsZero()) {
 			continue
 		}
 		t := fact.Try{Node: i.node.Name, At: r.now, Why: lastFailure(i.Instance), Until: i.FailedUntil, Cleared: s.Cleared[i.node.Name]}
