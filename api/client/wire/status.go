@@ -49,6 +49,7 @@ func FromNode(n status.Node) *keelsonv1.Node {
 		Liveness: string(n.Liveness), Voter: n.Voter, Witness: n.Witness,
 		Draining: n.Draining, Leaving: n.Leaving, Version: n.Version, Joined: stamp(n.Joined),
 		Stall: span(n.Stall), Warnings: n.Warnings, Services: strings[string](n.Services), GuardUp: n.GuardUp,
+		Trust: string(n.Trust.State), TrustUntil: stamp(n.Trust.Until), TrustWhy: n.Trust.Why,
 	}
 }
 
@@ -60,6 +61,7 @@ func ToNode(m *keelsonv1.Node) status.Node {
 		Voter: m.GetVoter(), Witness: m.GetWitness(), Draining: m.GetDraining(), Leaving: m.GetLeaving(),
 		Version: m.GetVersion(), Joined: moment(m.GetJoined()), Stall: Span(m.GetStall()),
 		Warnings: m.GetWarnings(), Services: strings[spec.ServiceName](m.GetServices()), GuardUp: m.GetGuardUp(),
+		Trust: status.Trust{State: fact.Trust(m.GetTrust()), Until: moment(m.GetTrustUntil()), Why: m.GetTrustWhy()},
 	}
 }
 
@@ -69,6 +71,10 @@ func FromService(s status.Service) *keelsonv1.Service {
 		Name: string(s.Name), State: string(s.State), Ready: s.Ready, Node: string(s.Node), Since: stamp(s.Since),
 		Epoch: s.Epoch, Exclusive: s.Exclusive, Generation: s.Generation,
 		Successors: strings[string](s.Successors), Reasons: s.Reasons, Ttl: span(s.TTL), Problem: s.Problem,
+		Halted: stamp(s.Recovery.Halted), Waits: s.Recovery.Waits,
+	}
+	for _, t := range s.Recovery.Tried {
+		out.Tried = append(out.Tried, &keelsonv1.Try{Node: string(t.Node), At: stamp(t.At), Why: t.Why, Until: stamp(t.Until)})
 	}
 	if b := s.Bound; b != (status.Bound{}) {
 		out.Bound = &keelsonv1.Bound{
@@ -99,6 +105,12 @@ func ToService(m *keelsonv1.Service) status.Service {
 		Exclusive: m.GetExclusive(), Generation: m.GetGeneration(),
 		Successors: strings[spec.NodeName](m.GetSuccessors()), Reasons: m.GetReasons(),
 		TTL: Span(m.GetTtl()), Problem: m.GetProblem(),
+		Recovery: status.Recovery{Halted: moment(m.GetHalted()), Waits: m.GetWaits()},
+	}
+	for _, t := range m.GetTried() {
+		out.Recovery.Tried = append(out.Recovery.Tried, fact.Try{
+			Node: spec.NodeName(t.GetNode()), At: moment(t.GetAt()), Why: t.GetWhy(), Until: moment(t.GetUntil()),
+		})
 	}
 	if b := m.GetBound(); b != nil {
 		out.Bound = status.Bound{

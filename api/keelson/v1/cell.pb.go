@@ -386,8 +386,12 @@ type Node struct {
 	Stall    *durationpb.Duration `protobuf:"bytes,12,opt,name=stall,proto3" json:"stall,omitempty"`
 	Warnings []string             `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// Services that run here.
-	Services      []string `protobuf:"bytes,14,rep,name=services,proto3" json:"services,omitempty"`
-	GuardUp       bool     `protobuf:"varint,15,opt,name=guard_up,json=guardUp,proto3" json:"guard_up,omitempty"`
+	Services []string `protobuf:"bytes,14,rep,name=services,proto3" json:"services,omitempty"`
+	GuardUp  bool     `protobuf:"varint,15,opt,name=guard_up,json=guardUp,proto3" json:"guard_up,omitempty"`
+	// "", "quarantined" or "probation", until when, and why.
+	Trust         string                 `protobuf:"bytes,40,opt,name=trust,proto3" json:"trust,omitempty"`
+	TrustUntil    *timestamppb.Timestamp `protobuf:"bytes,41,opt,name=trust_until,json=trustUntil,proto3" json:"trust_until,omitempty"`
+	TrustWhy      string                 `protobuf:"bytes,42,opt,name=trust_why,json=trustWhy,proto3" json:"trust_why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -527,6 +531,27 @@ func (x *Node) GetGuardUp() bool {
 	return false
 }
 
+func (x *Node) GetTrust() string {
+	if x != nil {
+		return x.Trust
+	}
+	return ""
+}
+
+func (x *Node) GetTrustUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TrustUntil
+	}
+	return nil
+}
+
+func (x *Node) GetTrustWhy() string {
+	if x != nil {
+		return x.TrustWhy
+	}
+	return ""
+}
+
 // Service is a service and how it is.
 type Service struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -554,7 +579,13 @@ type Service struct {
 	// One sentence if something is wrong.
 	Problem string `protobuf:"bytes,15,opt,name=problem,proto3" json:"problem,omitempty"`
 	// The longest outage that the loss of one node can cause.
-	Bound         *Bound `protobuf:"bytes,16,opt,name=bound,proto3" json:"bound,omitempty"`
+	Bound *Bound `protobuf:"bytes,16,opt,name=bound,proto3" json:"bound,omitempty"`
+	// Since when it has been stopped for a person, because it failed on every node.
+	Halted *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=halted,proto3" json:"halted,omitempty"`
+	// The nodes on which it gave up since it last ran well.
+	Tried []*Try `protobuf:"bytes,41,rep,name=tried,proto3" json:"tried,omitempty"`
+	// Why a move of it is held back; empty: none is.
+	Waits         string `protobuf:"bytes,42,opt,name=waits,proto3" json:"waits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +732,97 @@ func (x *Service) GetBound() *Bound {
 	return nil
 }
 
+func (x *Service) GetHalted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Halted
+	}
+	return nil
+}
+
+func (x *Service) GetTried() []*Try {
+	if x != nil {
+		return x.Tried
+	}
+	return nil
+}
+
+func (x *Service) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
+// Try is a node on which a service gave up.
+type Try struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Why   string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	// It may be tried there again from then on.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Try) Reset() {
+	*x = Try{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Try) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Try) ProtoMessage() {}
+
+func (x *Try) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Try.ProtoReflect.Descriptor instead.
+func (*Try) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Try) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Try) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Try) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Try) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 // Bound is the longest outage that the loss of one node can cause, from what was
 // measured.
 type Bound struct {
@@ -722,7 +844,7 @@ type Bound struct {
 
 func (x *Bound) Reset() {
 	*x = Bound{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	mi := &file_keelson_v1_cell_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +856,7 @@ func (x *Bound) String() string {
 func (*Bound) ProtoMessage() {}
 
 func (x *Bound) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[8]
+	mi := &file_keelson_v1_cell_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +869,7 @@ func (x *Bound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bound.ProtoReflect.Descriptor instead.
 func (*Bound) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{8}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Bound) GetTotal() *durationpb.Duration {
@@ -805,7 +927,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	mi := &file_keelson_v1_cell_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +939,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	mi := &file_keelson_v1_cell_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +952,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{9}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Part) GetName() string {
@@ -874,7 +996,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[10]
+	mi := &file_keelson_v1_cell_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1008,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[10]
+	mi := &file_keelson_v1_cell_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1021,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{10}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Failure) GetAt() *timestamppb.Timestamp {
@@ -944,7 +1066,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[11]
+	mi := &file_keelson_v1_cell_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1078,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[11]
+	mi := &file_keelson_v1_cell_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1091,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{11}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApplyRequest) GetContent() []byte {
@@ -1004,7 +1126,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[12]
+	mi := &file_keelson_v1_cell_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1138,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[12]
+	mi := &file_keelson_v1_cell_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1151,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{12}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApplyResponse) GetApplied() []*Applied {
@@ -1059,7 +1181,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[13]
+	mi := &file_keelson_v1_cell_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1193,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[13]
+	mi := &file_keelson_v1_cell_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1206,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{13}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Applied) GetName() string {
@@ -1117,7 +1239,7 @@ type GetServiceRequest struct {
 
 func (x *GetServiceRequest) Reset() {
 	*x = GetServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[14]
+	mi := &file_keelson_v1_cell_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1251,7 @@ func (x *GetServiceRequest) String() string {
 func (*GetServiceRequest) ProtoMessage() {}
 
 func (x *GetServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[14]
+	mi := &file_keelson_v1_cell_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1264,7 @@ func (x *GetServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceRequest.ProtoReflect.Descriptor instead.
 func (*GetServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{14}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetServiceRequest) GetName() string {
@@ -1161,7 +1283,7 @@ type GetServiceResponse struct {
 
 func (x *GetServiceResponse) Reset() {
 	*x = GetServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[15]
+	mi := &file_keelson_v1_cell_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1295,7 @@ func (x *GetServiceResponse) String() string {
 func (*GetServiceResponse) ProtoMessage() {}
 
 func (x *GetServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[15]
+	mi := &file_keelson_v1_cell_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1308,7 @@ func (x *GetServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceResponse.ProtoReflect.Descriptor instead.
 func (*GetServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{15}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetServiceResponse) GetService() *Service {
@@ -1205,7 +1327,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[16]
+	mi := &file_keelson_v1_cell_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1339,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[16]
+	mi := &file_keelson_v1_cell_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1352,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{16}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteServiceRequest) GetName() string {
@@ -1248,7 +1370,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[17]
+	mi := &file_keelson_v1_cell_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1382,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[17]
+	mi := &file_keelson_v1_cell_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1395,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{17}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{18}
 }
 
 type MoveServiceRequest struct {
@@ -1287,7 +1409,7 @@ type MoveServiceRequest struct {
 
 func (x *MoveServiceRequest) Reset() {
 	*x = MoveServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[18]
+	mi := &file_keelson_v1_cell_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1421,7 @@ func (x *MoveServiceRequest) String() string {
 func (*MoveServiceRequest) ProtoMessage() {}
 
 func (x *MoveServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[18]
+	mi := &file_keelson_v1_cell_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1434,7 @@ func (x *MoveServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveServiceRequest.ProtoReflect.Descriptor instead.
 func (*MoveServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{18}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MoveServiceRequest) GetName() string {
@@ -1339,7 +1461,7 @@ type MoveServiceResponse struct {
 
 func (x *MoveServiceResponse) Reset() {
 	*x = MoveServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[19]
+	mi := &file_keelson_v1_cell_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1473,7 @@ func (x *MoveServiceResponse) String() string {
 func (*MoveServiceResponse) ProtoMessage() {}
 
 func (x *MoveServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[19]
+	mi := &file_keelson_v1_cell_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1486,7 @@ func (x *MoveServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveServiceResponse.ProtoReflect.Descriptor instead.
 func (*MoveServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MoveServiceResponse) GetFrom() string {
@@ -1390,7 +1512,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[20]
+	mi := &file_keelson_v1_cell_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1524,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[20]
+	mi := &file_keelson_v1_cell_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1537,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{20}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetNodeRequest) GetName() string {
@@ -1434,7 +1556,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[21]
+	mi := &file_keelson_v1_cell_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1568,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[21]
+	mi := &file_keelson_v1_cell_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1581,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{21}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -1479,7 +1601,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[22]
+	mi := &file_keelson_v1_cell_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1613,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[22]
+	mi := &file_keelson_v1_cell_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1626,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{22}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DrainNodeRequest) GetName() string {
@@ -1529,7 +1651,7 @@ type DrainNodeResponse struct {
 
 func (x *DrainNodeResponse) Reset() {
 	*x = DrainNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[23]
+	mi := &file_keelson_v1_cell_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1663,7 @@ func (x *DrainNodeResponse) String() string {
 func (*DrainNodeResponse) ProtoMessage() {}
 
 func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[23]
+	mi := &file_keelson_v1_cell_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1676,7 @@ func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{23}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{24}
 }
 
 type UndrainNodeRequest struct {
@@ -1566,7 +1688,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[24]
+	mi := &file_keelson_v1_cell_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1700,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[24]
+	mi := &file_keelson_v1_cell_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1713,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{24}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UndrainNodeRequest) GetName() string {
@@ -1609,7 +1731,7 @@ type UndrainNodeResponse struct {
 
 func (x *UndrainNodeResponse) Reset() {
 	*x = UndrainNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[25]
+	mi := &file_keelson_v1_cell_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1743,7 @@ func (x *UndrainNodeResponse) String() string {
 func (*UndrainNodeResponse) ProtoMessage() {}
 
 func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[25]
+	mi := &file_keelson_v1_cell_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1756,7 @@ func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*UndrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{25}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{26}
 }
 
 type RemoveNodeRequest struct {
@@ -1648,7 +1770,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[26]
+	mi := &file_keelson_v1_cell_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1782,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[26]
+	mi := &file_keelson_v1_cell_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1795,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{26}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RemoveNodeRequest) GetName() string {
@@ -1698,7 +1820,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[27]
+	mi := &file_keelson_v1_cell_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1710,7 +1832,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[27]
+	mi := &file_keelson_v1_cell_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1723,7 +1845,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{27}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{28}
 }
 
 // Event is one thing that happened.
@@ -1747,7 +1869,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[28]
+	mi := &file_keelson_v1_cell_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1881,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[28]
+	mi := &file_keelson_v1_cell_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1894,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{28}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -1864,7 +1986,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[29]
+	mi := &file_keelson_v1_cell_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +1998,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[29]
+	mi := &file_keelson_v1_cell_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2011,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{29}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListEventsRequest) GetLimit() uint32 {
@@ -1922,7 +2044,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[30]
+	mi := &file_keelson_v1_cell_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2056,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[30]
+	mi := &file_keelson_v1_cell_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2069,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{30}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1969,7 +2091,7 @@ type FollowEventsRequest struct {
 
 func (x *FollowEventsRequest) Reset() {
 	*x = FollowEventsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[31]
+	mi := &file_keelson_v1_cell_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2103,7 @@ func (x *FollowEventsRequest) String() string {
 func (*FollowEventsRequest) ProtoMessage() {}
 
 func (x *FollowEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[31]
+	mi := &file_keelson_v1_cell_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2116,7 @@ func (x *FollowEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEventsRequest.ProtoReflect.Descriptor instead.
 func (*FollowEventsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{31}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FollowEventsRequest) GetFrom() uint64 {
@@ -2027,7 +2149,7 @@ type FollowEventsResponse struct {
 
 func (x *FollowEventsResponse) Reset() {
 	*x = FollowEventsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[32]
+	mi := &file_keelson_v1_cell_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2161,7 @@ func (x *FollowEventsResponse) String() string {
 func (*FollowEventsResponse) ProtoMessage() {}
 
 func (x *FollowEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[32]
+	mi := &file_keelson_v1_cell_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2174,7 @@ func (x *FollowEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEventsResponse.ProtoReflect.Descriptor instead.
 func (*FollowEventsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{32}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FollowEventsResponse) GetEvent() *Event {
@@ -2078,7 +2200,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[33]
+	mi := &file_keelson_v1_cell_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2212,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[33]
+	mi := &file_keelson_v1_cell_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2225,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{33}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadLogsRequest) GetService() string {
@@ -2151,7 +2273,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[34]
+	mi := &file_keelson_v1_cell_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2285,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[34]
+	mi := &file_keelson_v1_cell_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2176,7 +2298,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{34}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadLogsResponse) GetPart() string {
@@ -2203,7 +2325,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[35]
+	mi := &file_keelson_v1_cell_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2337,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[35]
+	mi := &file_keelson_v1_cell_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2350,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{35}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateTokenRequest) GetValid() *durationpb.Duration {
@@ -2250,7 +2372,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[36]
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2384,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[36]
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2397,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{36}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -2322,7 +2444,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +2456,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +2469,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *JoinRequest) GetToken() string {
@@ -2460,7 +2582,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2594,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2607,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *JoinResponse) GetCertificate() []byte {
@@ -2553,7 +2675,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2687,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2700,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RenewCertificateRequest) GetCsr() []byte {
@@ -2598,7 +2720,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2732,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2745,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RenewCertificateResponse) GetCertificate() []byte {
@@ -2638,6 +2760,415 @@ func (x *RenewCertificateResponse) GetCa() []byte {
 		return x.Ca
 	}
 	return nil
+}
+
+type ClearServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Only what happened there; empty: on every node.
+	Node          string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearServiceRequest) Reset() {
+	*x = ClearServiceRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearServiceRequest) ProtoMessage() {}
+
+func (x *ClearServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearServiceRequest.ProtoReflect.Descriptor instead.
+func (*ClearServiceRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ClearServiceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClearServiceRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type ClearServiceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The nodes on which it had failed.
+	Nodes         []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearServiceResponse) Reset() {
+	*x = ClearServiceResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearServiceResponse) ProtoMessage() {}
+
+func (x *ClearServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearServiceResponse.ProtoReflect.Descriptor instead.
+func (*ClearServiceResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ClearServiceResponse) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type TrustNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustNodeRequest) Reset() {
+	*x = TrustNodeRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustNodeRequest) ProtoMessage() {}
+
+func (x *TrustNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustNodeRequest.ProtoReflect.Descriptor instead.
+func (*TrustNodeRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *TrustNodeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type TrustNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustNodeResponse) Reset() {
+	*x = TrustNodeResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustNodeResponse) ProtoMessage() {}
+
+func (x *TrustNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustNodeResponse.ProtoReflect.Descriptor instead.
+func (*TrustNodeResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{45}
+}
+
+// Recovery bounds the moves that the cell plans by itself. 0 means the default.
+type Recovery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many of a hundred nodes are left at once because of trouble there.
+	Share uint32 `protobuf:"varint,1,opt,name=share,proto3" json:"share,omitempty"`
+	// How many moves of one service, and of all, within the window.
+	ServiceMoves  uint32               `protobuf:"varint,2,opt,name=service_moves,json=serviceMoves,proto3" json:"service_moves,omitempty"`
+	CellMoves     uint32               `protobuf:"varint,3,opt,name=cell_moves,json=cellMoves,proto3" json:"cell_moves,omitempty"`
+	Window        *durationpb.Duration `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recovery) Reset() {
+	*x = Recovery{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recovery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recovery) ProtoMessage() {}
+
+func (x *Recovery) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
+func (*Recovery) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *Recovery) GetShare() uint32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Recovery) GetServiceMoves() uint32 {
+	if x != nil {
+		return x.ServiceMoves
+	}
+	return 0
+}
+
+func (x *Recovery) GetCellMoves() uint32 {
+	if x != nil {
+		return x.CellMoves
+	}
+	return 0
+}
+
+func (x *Recovery) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+type GetRecoveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRecoveryRequest) Reset() {
+	*x = GetRecoveryRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRecoveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRecoveryRequest) ProtoMessage() {}
+
+func (x *GetRecoveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRecoveryRequest.ProtoReflect.Descriptor instead.
+func (*GetRecoveryRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{47}
+}
+
+type GetRecoveryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Recovery      *Recovery              `protobuf:"bytes,1,opt,name=recovery,proto3" json:"recovery,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRecoveryResponse) Reset() {
+	*x = GetRecoveryResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRecoveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRecoveryResponse) ProtoMessage() {}
+
+func (x *GetRecoveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRecoveryResponse.ProtoReflect.Descriptor instead.
+func (*GetRecoveryResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *GetRecoveryResponse) GetRecovery() *Recovery {
+	if x != nil {
+		return x.Recovery
+	}
+	return nil
+}
+
+type SetRecoveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Recovery      *Recovery              `protobuf:"bytes,1,opt,name=recovery,proto3" json:"recovery,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRecoveryRequest) Reset() {
+	*x = SetRecoveryRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRecoveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRecoveryRequest) ProtoMessage() {}
+
+func (x *SetRecoveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRecoveryRequest.ProtoReflect.Descriptor instead.
+func (*SetRecoveryRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *SetRecoveryRequest) GetRecovery() *Recovery {
+	if x != nil {
+		return x.Recovery
+	}
+	return nil
+}
+
+type SetRecoveryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRecoveryResponse) Reset() {
+	*x = SetRecoveryResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRecoveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRecoveryResponse) ProtoMessage() {}
+
+func (x *SetRecoveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRecoveryResponse.ProtoReflect.Descriptor instead.
+func (*SetRecoveryResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{50}
 }
 
 var File_keelson_v1_cell_proto protoreflect.FileDescriptor
@@ -2668,7 +3199,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bservices\x18\b \x03(\v2\x13.keelson.v1.ServiceR\bservices\x12\x1a\n" +
 	"\bproblems\x18\t \x03(\tR\bproblems\x12\x14\n" +
 	"\x05stale\x18\n" +
-	" \x01(\bR\x05stale\"\x8d\x04\n" +
+	" \x01(\bR\x05stale\"\xfd\x04\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x18\n" +
@@ -2685,10 +3216,14 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x05stall\x18\f \x01(\v2\x19.google.protobuf.DurationR\x05stall\x12\x1a\n" +
 	"\bwarnings\x18\r \x03(\tR\bwarnings\x12\x1a\n" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x19\n" +
-	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x1a9\n" +
+	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x12\x14\n" +
+	"\x05trust\x18( \x01(\tR\x05trust\x12;\n" +
+	"\vtrust_until\x18) \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"trustUntil\x12\x1b\n" +
+	"\ttrust_why\x18* \x01(\tR\btrustWhy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf4\x04\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -2710,7 +3245,15 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\tspec_json\x18\r \x01(\tR\bspecJson\x12+\n" +
 	"\x03ttl\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x18\n" +
 	"\aproblem\x18\x0f \x01(\tR\aproblem\x12'\n" +
-	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\"\xf1\x01\n" +
+	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\x122\n" +
+	"\x06halted\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x06halted\x12%\n" +
+	"\x05tried\x18) \x03(\v2\x0f.keelson.v1.TryR\x05tried\x12\x14\n" +
+	"\x05waits\x18* \x01(\tR\x05waits\"\x89\x01\n" +
+	"\x03Try\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xf1\x01\n" +
 	"\x05Bound\x12/\n" +
 	"\x05total\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05total\x12/\n" +
 	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12/\n" +
@@ -2841,7 +3384,28 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"L\n" +
 	"\x18RenewCertificateResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x0e\n" +
-	"\x02ca\x18\x02 \x01(\fR\x02ca2\xc0\b\n" +
+	"\x02ca\x18\x02 \x01(\fR\x02ca\"=\n" +
+	"\x13ClearServiceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\",\n" +
+	"\x14ClearServiceResponse\x12\x14\n" +
+	"\x05nodes\x18\x01 \x03(\tR\x05nodes\"&\n" +
+	"\x10TrustNodeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x13\n" +
+	"\x11TrustNodeResponse\"\x97\x01\n" +
+	"\bRecovery\x12\x14\n" +
+	"\x05share\x18\x01 \x01(\rR\x05share\x12#\n" +
+	"\rservice_moves\x18\x02 \x01(\rR\fserviceMoves\x12\x1d\n" +
+	"\n" +
+	"cell_moves\x18\x03 \x01(\rR\tcellMoves\x121\n" +
+	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\"\x14\n" +
+	"\x12GetRecoveryRequest\"G\n" +
+	"\x13GetRecoveryResponse\x120\n" +
+	"\brecovery\x18\x01 \x01(\v2\x14.keelson.v1.RecoveryR\brecovery\"F\n" +
+	"\x12SetRecoveryRequest\x120\n" +
+	"\brecovery\x18\x01 \x01(\v2\x14.keelson.v1.RecoveryR\brecovery\"\x15\n" +
+	"\x13SetRecoveryResponse2\xfd\n" +
+	"\n" +
 	"\vCellService\x12H\n" +
 	"\tGetStatus\x12\x1c.keelson.v1.GetStatusRequest\x1a\x1d.keelson.v1.GetStatusResponse\x12P\n" +
 	"\vWatchStatus\x12\x1e.keelson.v1.WatchStatusRequest\x1a\x1f.keelson.v1.WatchStatusResponse0\x01\x12<\n" +
@@ -2854,7 +3418,11 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\tDrainNode\x12\x1c.keelson.v1.DrainNodeRequest\x1a\x1d.keelson.v1.DrainNodeResponse\x12N\n" +
 	"\vUndrainNode\x12\x1e.keelson.v1.UndrainNodeRequest\x1a\x1f.keelson.v1.UndrainNodeResponse\x12K\n" +
 	"\n" +
-	"RemoveNode\x12\x1d.keelson.v1.RemoveNodeRequest\x1a\x1e.keelson.v1.RemoveNodeResponse\x12K\n" +
+	"RemoveNode\x12\x1d.keelson.v1.RemoveNodeRequest\x1a\x1e.keelson.v1.RemoveNodeResponse\x12Q\n" +
+	"\fClearService\x12\x1f.keelson.v1.ClearServiceRequest\x1a .keelson.v1.ClearServiceResponse\x12H\n" +
+	"\tTrustNode\x12\x1c.keelson.v1.TrustNodeRequest\x1a\x1d.keelson.v1.TrustNodeResponse\x12N\n" +
+	"\vGetRecovery\x12\x1e.keelson.v1.GetRecoveryRequest\x1a\x1f.keelson.v1.GetRecoveryResponse\x12N\n" +
+	"\vSetRecovery\x12\x1e.keelson.v1.SetRecoveryRequest\x1a\x1f.keelson.v1.SetRecoveryResponse\x12K\n" +
 	"\n" +
 	"ListEvents\x12\x1d.keelson.v1.ListEventsRequest\x1a\x1e.keelson.v1.ListEventsResponse\x12S\n" +
 	"\fFollowEvents\x12\x1f.keelson.v1.FollowEventsRequest\x1a .keelson.v1.FollowEventsResponse0\x01\x12G\n" +
@@ -2877,7 +3445,7 @@ func file_keelson_v1_cell_proto_rawDescGZIP() []byte {
 	return file_keelson_v1_cell_proto_rawDescData
 }
 
-var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_keelson_v1_cell_proto_goTypes = []any{
 	(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
 	(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
@@ -2887,111 +3455,137 @@ var file_keelson_v1_cell_proto_goTypes = []any{
 	(*Status)(nil),                   // 5: keelson.v1.Status
 	(*Node)(nil),                     // 6: keelson.v1.Node
 	(*Service)(nil),                  // 7: keelson.v1.Service
-	(*Bound)(nil),                    // 8: keelson.v1.Bound
-	(*Part)(nil),                     // 9: keelson.v1.Part
-	(*Failure)(nil),                  // 10: keelson.v1.Failure
-	(*ApplyRequest)(nil),             // 11: keelson.v1.ApplyRequest
-	(*ApplyResponse)(nil),            // 12: keelson.v1.ApplyResponse
-	(*Applied)(nil),                  // 13: keelson.v1.Applied
-	(*GetServiceRequest)(nil),        // 14: keelson.v1.GetServiceRequest
-	(*GetServiceResponse)(nil),       // 15: keelson.v1.GetServiceResponse
-	(*DeleteServiceRequest)(nil),     // 16: keelson.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),    // 17: keelson.v1.DeleteServiceResponse
-	(*MoveServiceRequest)(nil),       // 18: keelson.v1.MoveServiceRequest
-	(*MoveServiceResponse)(nil),      // 19: keelson.v1.MoveServiceResponse
-	(*GetNodeRequest)(nil),           // 20: keelson.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),          // 21: keelson.v1.GetNodeResponse
-	(*DrainNodeRequest)(nil),         // 22: keelson.v1.DrainNodeRequest
-	(*DrainNodeResponse)(nil),        // 23: keelson.v1.DrainNodeResponse
-	(*UndrainNodeRequest)(nil),       // 24: keelson.v1.UndrainNodeRequest
-	(*UndrainNodeResponse)(nil),      // 25: keelson.v1.UndrainNodeResponse
-	(*RemoveNodeRequest)(nil),        // 26: keelson.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),       // 27: keelson.v1.RemoveNodeResponse
-	(*Event)(nil),                    // 28: keelson.v1.Event
-	(*ListEventsRequest)(nil),        // 29: keelson.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),       // 30: keelson.v1.ListEventsResponse
-	(*FollowEventsRequest)(nil),      // 31: keelson.v1.FollowEventsRequest
-	(*FollowEventsResponse)(nil),     // 32: keelson.v1.FollowEventsResponse
-	(*ReadLogsRequest)(nil),          // 33: keelson.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 34: keelson.v1.ReadLogsResponse
-	(*CreateTokenRequest)(nil),       // 35: keelson.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 36: keelson.v1.CreateTokenResponse
-	(*JoinRequest)(nil),              // 37: keelson.v1.JoinRequest
-	(*JoinResponse)(nil),             // 38: keelson.v1.JoinResponse
-	(*RenewCertificateRequest)(nil),  // 39: keelson.v1.RenewCertificateRequest
-	(*RenewCertificateResponse)(nil), // 40: keelson.v1.RenewCertificateResponse
-	nil,                              // 41: keelson.v1.Node.LabelsEntry
-	nil,                              // 42: keelson.v1.JoinRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),    // 43: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 44: google.protobuf.Duration
+	(*Try)(nil),                      // 8: keelson.v1.Try
+	(*Bound)(nil),                    // 9: keelson.v1.Bound
+	(*Part)(nil),                     // 10: keelson.v1.Part
+	(*Failure)(nil),                  // 11: keelson.v1.Failure
+	(*ApplyRequest)(nil),             // 12: keelson.v1.ApplyRequest
+	(*ApplyResponse)(nil),            // 13: keelson.v1.ApplyResponse
+	(*Applied)(nil),                  // 14: keelson.v1.Applied
+	(*GetServiceRequest)(nil),        // 15: keelson.v1.GetServiceRequest
+	(*GetServiceResponse)(nil),       // 16: keelson.v1.GetServiceResponse
+	(*DeleteServiceRequest)(nil),     // 17: keelson.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),    // 18: keelson.v1.DeleteServiceResponse
+	(*MoveServiceRequest)(nil),       // 19: keelson.v1.MoveServiceRequest
+	(*MoveServiceResponse)(nil),      // 20: keelson.v1.MoveServiceResponse
+	(*GetNodeRequest)(nil),           // 21: keelson.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),          // 22: keelson.v1.GetNodeResponse
+	(*DrainNodeRequest)(nil),         // 23: keelson.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil),        // 24: keelson.v1.DrainNodeResponse
+	(*UndrainNodeRequest)(nil),       // 25: keelson.v1.UndrainNodeRequest
+	(*UndrainNodeResponse)(nil),      // 26: keelson.v1.UndrainNodeResponse
+	(*RemoveNodeRequest)(nil),        // 27: keelson.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),       // 28: keelson.v1.RemoveNodeResponse
+	(*Event)(nil),                    // 29: keelson.v1.Event
+	(*ListEventsRequest)(nil),        // 30: keelson.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),       // 31: keelson.v1.ListEventsResponse
+	(*FollowEventsRequest)(nil),      // 32: keelson.v1.FollowEventsRequest
+	(*FollowEventsResponse)(nil),     // 33: keelson.v1.FollowEventsResponse
+	(*ReadLogsRequest)(nil),          // 34: keelson.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 35: keelson.v1.ReadLogsResponse
+	(*CreateTokenRequest)(nil),       // 36: keelson.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 37: keelson.v1.CreateTokenResponse
+	(*JoinRequest)(nil),              // 38: keelson.v1.JoinRequest
+	(*JoinResponse)(nil),             // 39: keelson.v1.JoinResponse
+	(*RenewCertificateRequest)(nil),  // 40: keelson.v1.RenewCertificateRequest
+	(*RenewCertificateResponse)(nil), // 41: keelson.v1.RenewCertificateResponse
+	(*ClearServiceRequest)(nil),      // 42: keelson.v1.ClearServiceRequest
+	(*ClearServiceResponse)(nil),     // 43: keelson.v1.ClearServiceResponse
+	(*TrustNodeRequest)(nil),         // 44: keelson.v1.TrustNodeRequest
+	(*TrustNodeResponse)(nil),        // 45: keelson.v1.TrustNodeResponse
+	(*Recovery)(nil),                 // 46: keelson.v1.Recovery
+	(*GetRecoveryRequest)(nil),       // 47: keelson.v1.GetRecoveryRequest
+	(*GetRecoveryResponse)(nil),      // 48: keelson.v1.GetRecoveryResponse
+	(*SetRecoveryRequest)(nil),       // 49: keelson.v1.SetRecoveryRequest
+	(*SetRecoveryResponse)(nil),      // 50: keelson.v1.SetRecoveryResponse
+	nil,                              // 51: keelson.v1.Node.LabelsEntry
+	nil,                              // 52: keelson.v1.JoinRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),    // 53: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 54: google.protobuf.Duration
 }
 var file_keelson_v1_cell_proto_depIdxs = []int32{
 	5,  // 0: keelson.v1.GetStatusResponse.status:type_name -> keelson.v1.Status
 	5,  // 1: keelson.v1.WatchStatusResponse.status:type_name -> keelson.v1.Status
-	43, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
+	53, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
 	6,  // 3: keelson.v1.Status.nodes:type_name -> keelson.v1.Node
 	7,  // 4: keelson.v1.Status.services:type_name -> keelson.v1.Service
-	41, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
-	43, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
-	44, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
-	43, // 8: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
-	9,  // 9: keelson.v1.Service.parts:type_name -> keelson.v1.Part
-	10, // 10: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
-	44, // 11: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
-	8,  // 12: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
-	44, // 13: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
-	44, // 14: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
-	44, // 15: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
-	44, // 16: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
-	43, // 17: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
-	13, // 18: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
-	7,  // 19: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
-	6,  // 20: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
-	43, // 21: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
-	44, // 22: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
-	28, // 23: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
-	28, // 24: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
-	44, // 25: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	43, // 26: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	42, // 27: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
-	43, // 28: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
-	1,  // 29: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
-	3,  // 30: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
-	11, // 31: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
-	14, // 32: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
-	16, // 33: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
-	18, // 34: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
-	20, // 35: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
-	22, // 36: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
-	24, // 37: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
-	26, // 38: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
-	29, // 39: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
-	31, // 40: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
-	33, // 41: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
-	35, // 42: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
-	37, // 43: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
-	39, // 44: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
-	2,  // 45: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
-	4,  // 46: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
-	12, // 47: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
-	15, // 48: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
-	17, // 49: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
-	19, // 50: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
-	21, // 51: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
-	23, // 52: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
-	25, // 53: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
-	27, // 54: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
-	30, // 55: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
-	32, // 56: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
-	34, // 57: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
-	36, // 58: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
-	38, // 59: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
-	40, // 60: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
-	45, // [45:61] is the sub-list for method output_type
-	29, // [29:45] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	51, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
+	53, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
+	54, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
+	53, // 8: keelson.v1.Node.trust_until:type_name -> google.protobuf.Timestamp
+	53, // 9: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
+	10, // 10: keelson.v1.Service.parts:type_name -> keelson.v1.Part
+	11, // 11: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
+	54, // 12: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
+	9,  // 13: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
+	53, // 14: keelson.v1.Service.halted:type_name -> google.protobuf.Timestamp
+	8,  // 15: keelson.v1.Service.tried:type_name -> keelson.v1.Try
+	53, // 16: keelson.v1.Try.at:type_name -> google.protobuf.Timestamp
+	53, // 17: keelson.v1.Try.until:type_name -> google.protobuf.Timestamp
+	54, // 18: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
+	54, // 19: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
+	54, // 20: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
+	54, // 21: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
+	53, // 22: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
+	14, // 23: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
+	7,  // 24: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
+	6,  // 25: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
+	53, // 26: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
+	54, // 27: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
+	29, // 28: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
+	29, // 29: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
+	54, // 30: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	53, // 31: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	52, // 32: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
+	53, // 33: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
+	54, // 34: keelson.v1.Recovery.window:type_name -> google.protobuf.Duration
+	46, // 35: keelson.v1.GetRecoveryResponse.recovery:type_name -> keelson.v1.Recovery
+	46, // 36: keelson.v1.SetRecoveryRequest.recovery:type_name -> keelson.v1.Recovery
+	1,  // 37: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
+	3,  // 38: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
+	12, // 39: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
+	15, // 40: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
+	17, // 41: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
+	19, // 42: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
+	21, // 43: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
+	23, // 44: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
+	25, // 45: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
+	27, // 46: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
+	42, // 47: keelson.v1.CellService.ClearService:input_type -> keelson.v1.ClearServiceRequest
+	44, // 48: keelson.v1.CellService.TrustNode:input_type -> keelson.v1.TrustNodeRequest
+	47, // 49: keelson.v1.CellService.GetRecovery:input_type -> keelson.v1.GetRecoveryRequest
+	49, // 50: keelson.v1.CellService.SetRecovery:input_type -> keelson.v1.SetRecoveryRequest
+	30, // 51: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
+	32, // 52: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
+	34, // 53: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
+	36, // 54: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
+	38, // 55: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
+	40, // 56: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
+	2,  // 57: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
+	4,  // 58: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
+	13, // 59: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
+	16, // 60: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
+	18, // 61: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
+	20, // 62: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
+	22, // 63: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
+	24, // 64: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
+	26, // 65: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
+	28, // 66: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
+	43, // 67: keelson.v1.CellService.ClearService:output_type -> keelson.v1.ClearServiceResponse
+	45, // 68: keelson.v1.CellService.TrustNode:output_type -> keelson.v1.TrustNodeResponse
+	48, // 69: keelson.v1.CellService.GetRecovery:output_type -> keelson.v1.GetRecoveryResponse
+	50, // 70: keelson.v1.CellService.SetRecovery:output_type -> keelson.v1.SetRecoveryResponse
+	31, // 71: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
+	33, // 72: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
+	35, // 73: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
+	37, // 74: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
+	39, // 75: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
+	41, // 76: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
+	57, // [57:77] is the sub-list for method output_type
+	37, // [37:57] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_keelson_v1_cell_proto_init() }
@@ -3005,7 +3599,7 @@ func file_keelson_v1_cell_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keelson_v1_cell_proto_rawDesc), len(file_keelson_v1_cell_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

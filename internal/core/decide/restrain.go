@@ -75,6 +75,19 @@ func (r *restraint) stoppedOn(s fact.Service, node spec.NodeName) string {
 	return fmt.Sprintf("%s failed there%s and on every other node; it is stopped until `keelson clear %s`", s.Spec.Name, why, s.Spec.Name)
 }
 
+// waiting says why the unit is not where it is to be, or nowhere; empty: it is.
+func (p *planner) waiting(u *unit) string {
+	if h, held := p.held[u.name()]; held && (h.keep == "" || u.holds(h.keep)) {
+		return h.why
+	}
+	for _, s := range u.members {
+		if h := p.past[s.Spec.Name]; !h.Stopped.IsZero() && len(u.order)+len(u.places) == 0 {
+			return recovery.Halted(h)
+		}
+	}
+	return ""
+}
+
 func tried(h fact.ServiceHistory, node spec.NodeName) bool {
 	return slices.ContainsFunc(h.Tried, func(t fact.Try) bool { return t.Node == node })
 }

@@ -153,6 +153,7 @@ func (p *planner) placement(s fact.Service) action.Placement {
 	out.Why = append(out.Why, u.why...)
 	slices.SortStableFunc(out.Refusals, func(a, b action.Refusal) int { return cmp.Compare(a.Node, b.Node) })
 	out.Changed = !slices.Equal(out.Order, s.Order)
+	out.Waits = p.waiting(u)
 	return out
 }
 

@@ -21,6 +21,7 @@ func Step(st State, in Input) (State, Decision) {
 	m.finish()
 	m.judgeLease()
 	m.followSpec()
+	m.clear()
 	m.endBan()
 	m.judgeFailures()
 
@@ -219,6 +220,14 @@ func (m *machine) followSpec() {
 		return
 	}
 	if changed {
+		m.Failures, m.FailedUntil, m.retryAt = nil, time.Time{}, 0
+	}
+}
+
+// clear forgets failures that an operator has cleared since.
+func (m *machine) clear() {
+	if w := m.in.Wish; w.Service != nil && w.Cleared != m.Cleared {
+		m.Cleared = w.Cleared
 		m.Failures, m.FailedUntil, m.retryAt = nil, time.Time{}, 0
 	}
 }

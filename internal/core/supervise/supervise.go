@@ -70,6 +70,7 @@ type Wish struct {
 	Empty      bool   // there is a placement and its list is empty
 	FirstAlive bool   // the list's first is another node, and it is alive
 	Leaving    bool   // this node is leaving the cell
+	Cleared    int64  // Unix time in ns of the operator's last clearing here; 0: none
 }
 
 // Hold is what the guard shows of the service's lease. It is comparable.

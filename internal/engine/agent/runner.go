@@ -232,7 +232,8 @@ func (s *status) equal(o *status) bool {
 func sameInstance(a, b *fact.Instance) bool {
 	return a.Service == b.Service && a.Generation == b.Generation && a.Phase == b.Phase && a.Ready == b.Ready &&
 		a.Epoch == b.Epoch && a.Since.Equal(b.Since) && slices.Equal(a.Parts, b.Parts) &&
-		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took
+		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took &&
+		a.Cleared.Equal(b.Cleared)
 }
 
 // instance describes the service for the report.
@@ -241,6 +242,9 @@ func (r *runner) instance(now time.Time) fact.Instance {
 		Service: r.name, Generation: r.st.Run.Generation, Phase: r.st.Phase, Epoch: r.st.Epoch, Since: r.st.Since,
 		Failures: slices.Clone(r.st.Failures), FailedUntil: r.st.FailedUntil, Restarts: r.st.RecentFailures(now),
 		Took: r.st.Took,
+	}
+	if r.st.Cleared != 0 {
+		i.Cleared = time.Unix(0, r.st.Cleared).UTC()
 	}
 	if n := len(i.Failures); n > reportedFailures {
 		i.Failures = i.Failures[n-reportedFailures:]

@@ -234,6 +234,11 @@ type wish struct {
 // the nodes that are certainly alive.
 func (v *view) wish(name spec.ServiceName, alive uint32) wish {
 	w := wish{Wish: supervise.Wish{Service: v.Services[name], Rank: -1, Leaving: v.Wish.Leaving}, cell: v.Cell.Name}
+	if w.Service != nil {
+		if at := w.Service.Cleared[v.self]; !at.IsZero() {
+			w.Cleared = at.UnixNano()
+		}
+	}
 	w.Gone = w.Service == nil && v.listed[record.KeyServices] && !v.unreadable[name]
 	p, placed := v.Placements[name]
 	if !placed {

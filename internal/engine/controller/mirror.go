@@ -29,6 +29,7 @@ type mirror struct {
 	unread     map[spec.ServiceName]bool         // services whose record is not understood
 	lease      kept[record.Lease]
 	cell       kept[record.Cell]
+	past
 	lost       uint32 // slots of nodes that are lost
 	controller int64  // revision of the controller's key, 0 if there is none
 	revision   int64
@@ -49,6 +50,7 @@ func newMirror() *mirror {
 		placements: make(map[spec.ServiceName]kept[record.Placement]),
 		owners:     make(map[string]kept[spec.ServiceName]),
 		unread:     make(map[spec.ServiceName]bool),
+		past:       newPast(),
 	}
 }
 
@@ -73,6 +75,8 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 			return nil
 		}
 		return read(e, &m.cell)
+	case record.KeyRecovery, record.KeyStorm:
+		return m.past.applyOne(e)
 	}
 	prefix, name := split(e.Key)
 	switch prefix {
@@ -88,6 +92,8 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 		return m.applyPlacement(spec.ServiceName(name), e)
 	case record.KeyAddressUses:
 		return take(m.owners, name, e)
+	case record.KeyNodeHistories, record.KeyServiceHistories:
+		return m.past.applyMany(prefix, name, e)
 	}
 	return nil
 }

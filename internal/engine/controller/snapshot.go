@@ -14,7 +14,7 @@ import (
 // snapshot puts together what the store says and what the guard sees. It is a
 // pure function of both and of the time.
 func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
-	out := fact.Snapshot{Now: now, Revision: m.revision, Quorate: s.fit()}
+	out := fact.Snapshot{Now: now, Revision: m.revision, Quorate: s.fit(), History: m.history(), Recovery: m.recovery.value}
 	for _, name := range slices.Sorted(maps.Keys(m.nodes)) {
 		n := m.nodes[name].value
 		wish := m.wishes[name].value
@@ -26,6 +26,7 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Leaving:   wish.Leaving,
 			Witness:   n.Witness,
 			Mute:      m.mute(name, now),
+			Cleared:   wish.Trust,
 			Instances: m.reports[name].value.instances(),
 		})
 	}
@@ -38,6 +39,8 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Deleting:   r.Deleting,
 			Order:      m.placements[name].value.Order,
 			Holder:     holders[name],
+			Planned:    m.placements[name].value.Generation,
+			Cleared:    r.Cleared,
 		}
 		if svc.Holder == "" {
 			svc.Holder = running(out.Nodes, name, svc.Order)

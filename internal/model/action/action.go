@@ -25,6 +25,9 @@ type Placement struct {
 	Refusals []Refusal `json:"refusals,omitempty"`
 	// Changed is true if Order differs from the one in force.
 	Changed bool `json:"changed"`
+	// Waits says why it is not where it is to be, or nowhere, for now: it is held
+	// back, or stopped for a person. Empty: it is not.
+	Waits string `json:"waits,omitempty"`
 	// MoveDone is true if an operator's wish to move is fulfilled or void.
 	MoveDone bool `json:"move_done,omitempty"`
 }

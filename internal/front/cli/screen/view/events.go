@@ -28,9 +28,10 @@ func eventKind(k event.Kind) screen.Field {
 	f := screen.Field{Text: string(k)}
 	switch k {
 	case event.NodeLost, event.QuorumLost, event.ServiceFailed, event.ServiceGaveUp, event.ServiceHomeless,
-		event.ServiceCut, event.GuardLost, event.LeaseLost:
+		event.ServiceCut, event.GuardLost, event.LeaseLost, event.ServiceHalted, event.CommonCause:
 		f.Tone = screen.Bad
-	case event.NodeSuspect, event.ServiceUnready, event.ServiceStopped, event.NodeDrained:
+	case event.NodeSuspect, event.ServiceUnready, event.ServiceStopped, event.NodeDrained,
+		event.NodeQuarantined, event.NodeProbation, event.ServiceWaits:
 		f.Tone = screen.Doubtful
 	case event.NodeBack, event.NodeJoined, event.QuorumBack, event.ServiceReady, event.ServiceRunning:
 		f.Tone = screen.Good
