@@ -57,6 +57,7 @@ var siblings = map[string][]string{
 	"base/command":        {"base/clock", "base/thread"},
 	"base/footprint":      {"base/clock", "base/thread"},
 	"front/cli/histories": {"front/cli/screen"},
+	"front/cli/mending":   {"front/cli/screen", "front/cli/screen/view"},
 }
 
 // impure names what the core may not import.

@@ -164,7 +164,9 @@ func TestJSONIsTheSameEveryTimeAndHasEveryField(t *testing.T) {
   "joined": "1970-01-01T00:00:00Z",
   "warnings": [],
   "services": [],
-  "guard_up": false
+  "guard_up": false,
+  "trust": "",
+  "trust_why": ""
 }`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Error(diff)

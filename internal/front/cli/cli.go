@@ -23,6 +23,7 @@ import (
 
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/front/cli/mending"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 )
 
@@ -63,6 +64,9 @@ Change:
     delete        stop a service and forget it
     drain         move all services off a node and keep it free
     undrain       let services back on a node
+    clear         forget where a service failed, and try it there again
+    trust         end a node's quarantine
+    recovery      show or change what bounds the moves a cell makes by itself
     node remove   take a node out of the cell
 
 More:
@@ -146,6 +150,10 @@ func (s *shell) root() *cobra.Command {
 		s.tokenCommand(), s.nodeCommand(), s.schemaCommand(), s.versionCommand(), s.completionCommand(),
 	)
 	root.AddCommand(s.actionCommands()...)
+	root.AddCommand(mending.Commands(mending.Around{
+		Terminal: s.tty, Exactly: exactly, Service: s.completeNames(services), Node: s.completeNames(nodes),
+		Dial: func(f *pflag.FlagSet) (mending.Cell, error) { return s.dial(f) },
+	})...)
 	if s.env.Actions.Pacemaker != nil {
 		root.AddCommand(s.importCommand())
 	}
