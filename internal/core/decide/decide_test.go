@@ -30,7 +30,9 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 // "service NAME [priority=N] [on=a,b] [never=a,b] [prefer=node:a:N]
 // [prefer=k=v:N] [apart=x,y] [together=x,y] [stickiness=N] [stopped] [deleting]
 // [to=a] [from=a] [order=a,b] [holder=a] [generation=N]",
-// "instance SERVICE NODE PHASE [generation=N] [until=DURATION]", "no quorum".
+// "instance SERVICE NODE PHASE [generation=N] [until=DURATION] [since=DURATION]
+// [why=WORD]", "no quorum", "now DURATION" after noon, and
+// "recovery [share=N] [moves=N] [cell-moves=N]". Notes are printed after a "*".
 func TestDecisions(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var s fact.Snapshot
@@ -72,6 +74,10 @@ func read(t *testing.T, s *fact.Snapshot, input string) {
 			readInstance(t, s, words[1:])
 		case "no":
 			s.Quorate = false
+		case "now":
+			s.Now = noon.Add(duration(t, words[1]))
+		case "recovery":
+			readRecovery(t, s, words[1:])
 		default:
 			t.Fatalf("unknown line %q", line)
 		}
@@ -85,6 +91,10 @@ func readNode(t *testing.T, s *fact.Snapshot, words []string) {
 	for _, w := range words[1:] {
 		key, value, isLabel := strings.Cut(w, "=")
 		switch {
+		case key == "health":
+			n.Health = number(t, value)
+		case key == "trusted":
+			n.Cleared = noon.Add(duration(t, value))
 		case isLabel:
 			if n.Labels == nil {
 				n.Labels = make(map[string]string)
@@ -156,10 +166,39 @@ func readService(t *testing.T, s *fact.Snapshot, words []string) {
 			svc.Holder = spec.NodeName(value)
 		case "generation":
 			svc.Generation = uint64(number(t, value))
+		case "planned":
+			svc.Planned = uint64(number(t, value))
+		case "cleared":
+			node, at, _ := strings.Cut(value, ":")
+			svc.Cleared = map[spec.NodeName]time.Time{spec.NodeName(node): noon.Add(duration(t, at))}
 		default:
 			t.Fatalf("unknown word %q", w)
 		}
 	}
+}
+
+func readRecovery(t *testing.T, s *fact.Snapshot, words []string) {
+	for _, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "share":
+			s.Recovery.Share = number(t, value)
+		case "moves":
+			s.Recovery.ServiceMoves = number(t, value)
+		case "cell-moves":
+			s.Recovery.CellMoves = number(t, value)
+		default:
+			t.Fatalf("unknown word %q", w)
+		}
+	}
+}
+
+func duration(t *testing.T, s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func readInstance(t *testing.T, s *fact.Snapshot, words []string) {
@@ -170,11 +209,11 @@ func readInstance(t *testing.T, s *fact.Snapshot, words []string) {
 		case "generation":
 			in.Generation = uint64(number(t, value))
 		case "until":
-			d, err := time.ParseDuration(value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in.FailedUntil = noon.Add(d)
+			in.FailedUntil = noon.Add(duration(t, value))
+		case "since":
+			in.Since = noon.Add(duration(t, value))
+		case "why":
+			in.Failures = []fact.Failure{{Part: "exec", Why: value}}
 		default:
 			t.Fatalf("unknown word %q", w)
 		}
@@ -248,6 +287,9 @@ func show(plan action.Plan, brief bool) string {
 		for _, r := range p.Refusals {
 			fmt.Fprintf(&b, "  - %s\n", r.Why)
 		}
+	}
+	for _, n := range plan.Notes {
+		fmt.Fprintf(&b, "* %s: %s\n", n.Kind, n.Text)
 	}
 	for _, f := range plan.Forget {
 		fmt.Fprintf(&b, "forget %s\n", f)

@@ -108,11 +108,22 @@ func (p *planner) doubt(u *unit, n fact.Node) string {
 	return ""
 }
 
-// isolate takes out the nodes in quarantine, unless the unit is there or no other
-// node may run it.
+// isolate takes out the nodes in quarantine, unless the unit is there. Where not
+// even two others may run it they stay, and come last: better there than nowhere.
 func (p *planner) isolate(u *unit) {
+	if len(p.trust) == 0 {
+		return
+	}
 	barred := func(c candidate) bool { return c.sitting == 0 && !c.kept && p.trust[c.node].Trust == fact.Quarantined }
-	if len(p.trust) == 0 || !slices.ContainsFunc(u.candidates, func(c candidate) bool { return !barred(c) }) {
+	others := 0
+	for i, c := range u.candidates {
+		if barred(c) {
+			u.candidates[i].doubt = fmt.Sprintf("%s is quarantined", c.node)
+		} else {
+			others++
+		}
+	}
+	if others < 2 {
 		return
 	}
 	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
@@ -380,7 +391,7 @@ func (p *planner) look(leaving []departure) {
 	slices.Sort(s.Nodes)
 	s.Nodes = slices.Compact(s.Nodes)
 	if p.history.Storm == nil || len(s.Nodes) > len(p.history.Storm.Nodes) {
-		s.Why = fmt.Sprintf("%s of %d are in trouble at once (%s), and services leave %s at once",
+		s.Why = fmt.Sprintf("%s of %d are in trouble at once (%s), and services may leave %s at once",
 			count(len(why), "node"), p.workers, strings.Join(said, "; "), count(p.atOnce, "node"))
 	}
 	p.storm = s

@@ -10,7 +10,7 @@ import (
 // lost, is not bounded by it.
 type Recovery struct {
 	// Share is how many of a hundred nodes services may be moved away from at once,
-	// because the node is ill or they failed there: 1 to 100, default 33. It is
+	// because the node is ill or they failed there: 1 to 100, default 34, a third. It is
 	// never less than one node.
 	Share int `json:"share,omitempty"`
 	// ServiceMoves and CellMoves are how many moves the cell plans within Window, of
@@ -23,7 +23,7 @@ type Recovery struct {
 
 // Limits and defaults of [Recovery].
 const (
-	DefaultShare        = 33
+	DefaultShare        = 34
 	DefaultServiceMoves = 4
 	DefaultCellMoves    = 30
 	DefaultMoveWindow   = 10 * time.Minute
