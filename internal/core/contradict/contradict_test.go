@@ -52,15 +52,27 @@ func TestContradictionsNameEveryLink(t *testing.T) {
 		{"near as a wish contradicts nothing", nil, []spec.Service{
 			service("db", apart("shop")), service("shop", spec.Place{Near: []spec.Near{{Service: "db", Score: 500}}}),
 		}, nil},
-		{"together, with no node in common", nil, []spec.Service{service("db", on("b", "c")), service("shop", both)},
-			[]string{"shop is together with db (place.together), and db may run only on b, c (place.on), and shop may run only on a (place.on): no node is left"}},
-		{"never leaves no node", nil, []spec.Service{service("db", spec.Place{Never: []spec.NodeName{"a", "b", "c"}})},
-			[]string{"db may not run on a, b, c (place.never): no node is left"}},
+		{
+			"together, with no node in common", nil,
+			[]spec.Service{service("db", on("b", "c")), service("shop", both)},
+			[]string{"shop is together with db (place.together), and db may run only on b, c (place.on), and shop may run only on a (place.on): no node is left"},
+		},
+		{
+			"never leaves no node", nil,
+			[]spec.Service{service("db", spec.Place{Never: []spec.NodeName{"a", "b", "c"}})},
+			[]string{"db may not run on a, b, c (place.never): no node is left"},
+		},
 		{"a node that may join is one", nil, []spec.Service{service("db", on("z"))}, nil},
-		{"more than any node has", nil, []spec.Service{needs(service("db", spec.Place{}), 9)},
-			[]string{"db needs 9 of cpu, and no node that may run it has more than 8: 1 missing"}},
-		{"more than any node has, together", nil, []spec.Service{needs(service("db", spec.Place{}), 5), needs(service("shop", together("db")), 5)},
-			[]string{"shop is together with db (place.together): db, shop need 10 of cpu, and no node that may run it has more than 8: 2 missing"}},
+		{
+			"more than any node has", nil,
+			[]spec.Service{needs(service("db", spec.Place{}), 9)},
+			[]string{"db needs 9 of cpu, and no node that may run it has more than 8: 1 missing"},
+		},
+		{
+			"more than any node has, together", nil,
+			[]spec.Service{needs(service("db", spec.Place{}), 5), needs(service("shop", together("db")), 5)},
+			[]string{"shop is together with db (place.together): db, shop need 10 of cpu, and no node that may run it has more than 8: 2 missing"},
+		},
 		{"more than the cell has", nil, []spec.Service{
 			needs(service("x", spec.Place{}), 8), needs(service("y", spec.Place{}), 4), needs(service("z", spec.Place{}), 6),
 		}, []string{"all services together need 18 of cpu, and the nodes of the cell have 16: 2 missing"}},
@@ -68,15 +80,26 @@ func TestContradictionsNameEveryLink(t *testing.T) {
 		{"more services apart than nodes", nil, []spec.Service{
 			service("s1", apart("s2", "s3", "s4")), service("s2", apart("s3", "s4")), service("s3", apart("s4")), service("s4", spec.Place{}),
 		}, []string{"s1, s2, s3, s4 are all apart from each other (place.apart), and only 3 nodes may run them: a, b, c"}},
-		{"more primaries than nodes", nil, []spec.Service{{Name: "db", Copies: &spec.Copies{Count: 4, Primaries: 4}}},
-			[]string{"db is to have 4 primaries (copies.primaries), and only 3 nodes may run it: a, b, c"}},
+		{
+			"more primaries than nodes", nil,
+			[]spec.Service{{Name: "db", Copies: &spec.Copies{Count: 4, Primaries: 4}}},
+			[]string{"db is to have 4 primaries (copies.primaries), and only 3 nodes may run it: a, b, c"},
+		},
 		{"copies bind nobody", nil, []spec.Service{
 			{Name: "db", Copies: &spec.Copies{Count: 2}}, service("x", spec.Place{Together: []spec.ServiceName{"db"}, Apart: []spec.ServiceName{"y"}}), service("y", together("db")),
 		}, nil},
-		{"what was so before is no reason", []spec.Service{needs(service("db", spec.Place{}), 9)},
-			[]spec.Service{needs(service("db", spec.Place{}), 9), service("web", spec.Place{})}, nil},
-		{"what gets worse is", []spec.Service{needs(service("db", spec.Place{}), 9)}, []spec.Service{needs(service("db", spec.Place{}), 10)},
-			[]string{"db needs 10 of cpu, and no node that may run it has more than 8: 2 missing"}},
+		{
+			"what was so before is no reason",
+			[]spec.Service{needs(service("db", spec.Place{}), 9)},
+			[]spec.Service{needs(service("db", spec.Place{}), 9), service("web", spec.Place{})},
+			nil,
+		},
+		{
+			"what gets worse is",
+			[]spec.Service{needs(service("db", spec.Place{}), 9)},
+			[]spec.Service{needs(service("db", spec.Place{}), 10)},
+			[]string{"db needs 10 of cpu, and no node that may run it has more than 8: 2 missing"},
+		},
 		{"what gets better is not", []spec.Service{needs(service("db", spec.Place{}), 12)}, []spec.Service{needs(service("db", spec.Place{}), 9)}, nil},
 	}
 	for _, tt := range tests {
