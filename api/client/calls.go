@@ -178,3 +178,32 @@ func (c *Client) ReadLogs(ctx context.Context, ask request.Logs, f func(request.
 
 // JSON returns the JSON form of a value that a client returned; see [wire.JSON].
 func JSON(v any) ([]byte, error) { return wire.JSON(v) }
+
+// Clear forgets where a service failed, on one node or, if that is empty, on all,
+// and returns where it had.
+func (c *Client) Clear(ctx context.Context, name spec.ServiceName, node spec.NodeName) ([]spec.NodeName, error) {
+	out, err := call(ctx, c, CallTimeout, c.cell.ClearService, &keelsonv1.ClearServiceRequest{Name: string(name), Node: string(node)})
+	var nodes []spec.NodeName
+	for _, n := range out.GetNodes() {
+		nodes = append(nodes, spec.NodeName(n))
+	}
+	return nodes, err
+}
+
+// Trust ends a node's quarantine or probation.
+func (c *Client) Trust(ctx context.Context, name spec.NodeName) error {
+	_, err := call(ctx, c, CallTimeout, c.cell.TrustNode, &keelsonv1.TrustNodeRequest{Name: string(name)})
+	return err
+}
+
+// Recovery returns what bounds the moves that the cell plans by itself.
+func (c *Client) Recovery(ctx context.Context) (spec.Recovery, error) {
+	out, err := call(ctx, c, CallTimeout, c.cell.GetRecovery, &keelsonv1.GetRecoveryRequest{})
+	return wire.ToRecovery(out.GetRecovery()), err
+}
+
+// SetRecovery changes that; fields that are 0 stay as they are.
+func (c *Client) SetRecovery(ctx context.Context, r spec.Recovery) error {
+	_, err := call(ctx, c, CallTimeout, c.cell.SetRecovery, &keelsonv1.SetRecoveryRequest{Recovery: wire.FromRecovery(r)})
+	return err
+}

@@ -283,7 +283,7 @@ func (n *node) warnings() []string {
 func (n *node) faces(ctx context.Context) ([]organ, error) {
 	options := rpc.Options{
 		Self: n.local.Node, Statuses: n.observer, Services: n.clerk, Nodes: nodes{n}, Events: n.clerk,
-		Logs: logs{n}, Members: members{n}, Clock: n.clock, Log: n.log,
+		Logs: logs{n}, Members: members{n}, Recoveries: n.clerk, Clock: n.clock, Log: n.log,
 	}
 	conf, err := n.trust.JoinServer()
 	if err != nil {

@@ -42,13 +42,14 @@ var siblings = map[string][]string{
 	"model/guardwire":     {"model/record", "model/spec"},
 	"model/request":       {"model/record"},
 	"model/status":        {"model/fact"},
+	"model/action":        {"model/event", "model/fact"},
 	"core/lease":          {"core/quorum"},
 	"core/detect":         {"core/quorum"},
 	"core/plane":          {"core/lease", "core/detect", "core/quorum"},
 	"core/bound":          {"core/lease", "core/plane"},
 	"core/step":           {"core/place"},
 	"core/crm":            {"core/place", "core/step"},
-	"core/decide":         {"core/place", "core/step"},
+	"core/decide":         {"core/place", "core/recovery", "core/step"},
 	"store/etcdstore":     {"store"},
 	"store/memstore":      {"store"},
 	"store/storetest":     {"store"},
@@ -56,6 +57,7 @@ var siblings = map[string][]string{
 	"base/command":        {"base/clock", "base/thread"},
 	"base/footprint":      {"base/clock", "base/thread"},
 	"front/cli/histories": {"front/cli/screen"},
+	"front/cli/mending":   {"front/cli/screen", "front/cli/screen/view"},
 }
 
 // impure names what the core may not import.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math"
+	"time"
 
 	keelsonv1 "github.com/keelson/keelson/api/keelson/v1"
 	"github.com/keelson/keelson/internal/model/request"
@@ -95,5 +96,21 @@ func ToJoined(m *keelsonv1.JoinResponse) request.Joined {
 		Certificate: m.GetCertificate(), CA: m.GetCa(), Cell: m.GetCell(), CellID: m.GetCellId(),
 		NodeID: m.GetNodeId(), Slot: uint8(small(m.GetSlot(), math.MaxUint8)),
 		Endpoints: m.GetEndpoints(), Notes: m.GetNotes(),
+	}
+}
+
+// FromRecovery makes the message of what bounds a cell's own moves.
+func FromRecovery(r spec.Recovery) *keelsonv1.Recovery {
+	return &keelsonv1.Recovery{
+		Share: count(r.Share), ServiceMoves: count(r.ServiceMoves), CellMoves: count(r.CellMoves), Window: span(time.Duration(r.Window)),
+	}
+}
+
+// ToRecovery reads the message of what bounds a cell's own moves; nil gives the
+// zero value.
+func ToRecovery(m *keelsonv1.Recovery) spec.Recovery {
+	return spec.Recovery{
+		Share: small(m.GetShare(), math.MaxInt32), ServiceMoves: small(m.GetServiceMoves(), math.MaxInt32),
+		CellMoves: small(m.GetCellMoves(), math.MaxInt32), Window: spec.Duration(Span(m.GetWindow())),
 	}
 }

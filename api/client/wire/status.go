@@ -50,6 +50,7 @@ func FromNode(n status.Node) *keelsonv1.Node {
 		Draining: n.Draining, Leaving: n.Leaving, Version: n.Version, Joined: stamp(n.Joined),
 		Stall: span(n.Stall), Warnings: n.Warnings, Services: strings[string](n.Services), GuardUp: n.GuardUp,
 		Maintenance: n.Maintenance,
+		Trust:       string(n.Trust.State), TrustUntil: stamp(n.Trust.Until), TrustWhy: n.Trust.Why,
 	}
 }
 
@@ -62,6 +63,7 @@ func ToNode(m *keelsonv1.Node) status.Node {
 		Version: m.GetVersion(), Joined: moment(m.GetJoined()), Stall: Span(m.GetStall()),
 		Warnings: m.GetWarnings(), Services: strings[spec.ServiceName](m.GetServices()), GuardUp: m.GetGuardUp(),
 		Maintenance: m.GetMaintenance(),
+		Trust:       status.Trust{State: fact.Trust(m.GetTrust()), Until: moment(m.GetTrustUntil()), Why: m.GetTrustWhy()},
 	}
 }
 
@@ -72,6 +74,10 @@ func FromService(s status.Service) *keelsonv1.Service {
 		Epoch: s.Epoch, Exclusive: s.Exclusive, Generation: s.Generation,
 		Successors: strings[string](s.Successors), Reasons: s.Reasons, Ttl: span(s.TTL), Problem: s.Problem,
 		Waits: s.Waits, Maintenance: s.Maintenance, Copies: fromCopies(s.Copies), Parts: fromParts(s.Parts),
+		Halted: stamp(s.Recovery.Halted), HeldBack: s.Recovery.Waits,
+	}
+	for _, t := range s.Recovery.Tried {
+		out.Tried = append(out.Tried, &keelsonv1.Try{Node: string(t.Node), At: stamp(t.At), Why: t.Why, Until: stamp(t.Until)})
 	}
 	if b := s.Bound; b != (status.Bound{}) {
 		out.Bound = &keelsonv1.Bound{
@@ -101,6 +107,12 @@ func ToService(m *keelsonv1.Service) status.Service {
 		TTL: Span(m.GetTtl()), Problem: m.GetProblem(),
 		Pause:  status.Pause{Waits: m.GetWaits(), Maintenance: m.GetMaintenance()},
 		Copies: toCopies(m.GetCopies()), Parts: toParts(m.GetParts()),
+		Recovery: status.Recovery{Halted: moment(m.GetHalted()), Waits: m.GetHeldBack()},
+	}
+	for _, t := range m.GetTried() {
+		out.Recovery.Tried = append(out.Recovery.Tried, fact.Try{
+			Node: spec.NodeName(t.GetNode()), At: moment(t.GetAt()), Why: t.GetWhy(), Until: moment(t.GetUntil()),
+		})
 	}
 	if b := m.GetBound(); b != nil {
 		out.Bound = status.Bound{

@@ -52,6 +52,7 @@ func node(t *rapid.T) status.Node {
 		Liveness: fact.Liveness(word(t)), Voter: flag(t), Witness: flag(t), Draining: flag(t), Leaving: flag(t),
 		Version: word(t), Joined: moment(t), Stall: span(t), Warnings: list(t, word),
 		Services: list(t, func(t *rapid.T) spec.ServiceName { return spec.ServiceName(word(t)) }), GuardUp: flag(t),
+		Trust: status.Trust{State: fact.Trust(word(t)), Until: moment(t), Why: word(t)},
 	}
 }
 
@@ -67,6 +68,12 @@ func service(t *rapid.T) status.Service {
 			return status.Failure{At: moment(t), Node: spec.NodeName(word(t)), Part: word(t), Why: word(t)}
 		}),
 		Reasons: list(t, word), TTL: span(t), Problem: word(t),
+		Recovery: status.Recovery{
+			Halted: moment(t), Waits: word(t),
+			Tried: list(t, func(t *rapid.T) fact.Try {
+				return fact.Try{Node: spec.NodeName(word(t)), At: moment(t), Why: word(t), Until: moment(t)}
+			}),
+		},
 	}
 	if flag(t) {
 		s.Spec = &spec.Service{Name: "x", Priority: 3, Parts: []spec.Part{{Exec: &spec.Exec{Command: []string{"/bin/x"}}}}}
@@ -88,6 +95,9 @@ func TestWhatGoesThereAndBackIsWhatItWas(t *testing.T) {
 			Problems: list(t, word), Stale: flag(t),
 		}
 		same(t, wire.ToStatus(wire.FromStatus(c)), c)
+
+		r := spec.Recovery{Share: rapid.IntRange(0, 100).Draw(t, "share"), ServiceMoves: 3, CellMoves: 7, Window: spec.Duration(span(t))}
+		same(t, wire.ToRecovery(wire.FromRecovery(r)), r)
 
 		e := event.Event{
 			Seq: number(t), At: moment(t), Boot: span(t), Node: spec.NodeName(word(t)), Kind: event.Kind(word(t)),
@@ -155,7 +165,9 @@ func TestJSONIsTheSameEveryTimeAndHasEveryField(t *testing.T) {
   "warnings": [],
   "services": [],
   "guard_up": false,
-  "maintenance": false
+  "maintenance": false,
+  "trust": "",
+  "trust_why": ""
 }`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Error(diff)

@@ -15,13 +15,14 @@
 package keelsonv1
 
 import (
+	reflect "reflect"
+	sync "sync"
+	unsafe "unsafe"
+
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
-	reflect "reflect"
-	sync "sync"
-	unsafe "unsafe"
 )
 
 const (
@@ -398,7 +399,11 @@ type Node struct {
 	Services []string `protobuf:"bytes,14,rep,name=services,proto3" json:"services,omitempty"`
 	GuardUp  bool     `protobuf:"varint,15,opt,name=guard_up,json=guardUp,proto3" json:"guard_up,omitempty"`
 	// True while all on it is left as it is.
-	Maintenance   bool `protobuf:"varint,16,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	Maintenance bool `protobuf:"varint,16,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	// "", "quarantined" or "probation", until when, and why.
+	Trust         string                 `protobuf:"bytes,40,opt,name=trust,proto3" json:"trust,omitempty"`
+	TrustUntil    *timestamppb.Timestamp `protobuf:"bytes,41,opt,name=trust_until,json=trustUntil,proto3" json:"trust_until,omitempty"`
+	TrustWhy      string                 `protobuf:"bytes,42,opt,name=trust_why,json=trustWhy,proto3" json:"trust_why,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -545,6 +550,27 @@ func (x *Node) GetMaintenance() bool {
 	return false
 }
 
+func (x *Node) GetTrust() string {
+	if x != nil {
+		return x.Trust
+	}
+	return ""
+}
+
+func (x *Node) GetTrustUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TrustUntil
+	}
+	return nil
+}
+
+func (x *Node) GetTrustWhy() string {
+	if x != nil {
+		return x.TrustWhy
+	}
+	return ""
+}
+
 // Service is a service and how it is.
 type Service struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -578,7 +604,13 @@ type Service struct {
 	// What it waits for, such as "db to run"; empty: nothing.
 	Waits string `protobuf:"bytes,18,opt,name=waits,proto3" json:"waits,omitempty"`
 	// True while it is left as it is.
-	Maintenance   bool `protobuf:"varint,19,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	Maintenance bool `protobuf:"varint,19,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	// Since when it has been stopped for a person, because it failed on every node.
+	Halted *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=halted,proto3" json:"halted,omitempty"`
+	// The nodes on which it gave up since it last ran well.
+	Tried []*Try `protobuf:"bytes,41,rep,name=tried,proto3" json:"tried,omitempty"`
+	// Why a move of it is held back; empty: none is.
+	HeldBack      string `protobuf:"bytes,42,opt,name=held_back,json=heldBack,proto3" json:"held_back,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -746,6 +778,27 @@ func (x *Service) GetMaintenance() bool {
 	return false
 }
 
+func (x *Service) GetHalted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Halted
+	}
+	return nil
+}
+
+func (x *Service) GetTried() []*Try {
+	if x != nil {
+		return x.Tried
+	}
+	return nil
+}
+
+func (x *Service) GetHeldBack() string {
+	if x != nil {
+		return x.HeldBack
+	}
+	return ""
+}
+
 // Copy is one copy of a service that has several.
 type Copy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -851,6 +904,76 @@ func (x *Copy) GetParts() []*Part {
 	return nil
 }
 
+// Try is a node on which a service gave up.
+type Try struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Why   string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	// It may be tried there again from then on.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Try) Reset() {
+	*x = Try{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Try) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Try) ProtoMessage() {}
+
+func (x *Try) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Try.ProtoReflect.Descriptor instead.
+func (*Try) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Try) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Try) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Try) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *Try) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 // Bound is the longest outage that the loss of one node can cause, from what was
 // measured.
 type Bound struct {
@@ -872,7 +995,7 @@ type Bound struct {
 
 func (x *Bound) Reset() {
 	*x = Bound{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	mi := &file_keelson_v1_cell_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +1007,7 @@ func (x *Bound) String() string {
 func (*Bound) ProtoMessage() {}
 
 func (x *Bound) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[9]
+	mi := &file_keelson_v1_cell_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +1020,7 @@ func (x *Bound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bound.ProtoReflect.Descriptor instead.
 func (*Bound) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{9}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Bound) GetTotal() *durationpb.Duration {
@@ -955,7 +1078,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[10]
+	mi := &file_keelson_v1_cell_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1090,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[10]
+	mi := &file_keelson_v1_cell_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1103,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{10}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Part) GetName() string {
@@ -1024,7 +1147,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[11]
+	mi := &file_keelson_v1_cell_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1159,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[11]
+	mi := &file_keelson_v1_cell_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1172,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{11}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Failure) GetAt() *timestamppb.Timestamp {
@@ -1094,7 +1217,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[12]
+	mi := &file_keelson_v1_cell_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1229,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[12]
+	mi := &file_keelson_v1_cell_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1242,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{12}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApplyRequest) GetContent() []byte {
@@ -1154,7 +1277,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[13]
+	mi := &file_keelson_v1_cell_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1289,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[13]
+	mi := &file_keelson_v1_cell_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1302,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{13}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ApplyResponse) GetApplied() []*Applied {
@@ -1209,7 +1332,7 @@ type Applied struct {
 
 func (x *Applied) Reset() {
 	*x = Applied{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[14]
+	mi := &file_keelson_v1_cell_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1344,7 @@ func (x *Applied) String() string {
 func (*Applied) ProtoMessage() {}
 
 func (x *Applied) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[14]
+	mi := &file_keelson_v1_cell_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1357,7 @@ func (x *Applied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Applied.ProtoReflect.Descriptor instead.
 func (*Applied) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{14}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Applied) GetName() string {
@@ -1267,7 +1390,7 @@ type GetServiceRequest struct {
 
 func (x *GetServiceRequest) Reset() {
 	*x = GetServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[15]
+	mi := &file_keelson_v1_cell_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1402,7 @@ func (x *GetServiceRequest) String() string {
 func (*GetServiceRequest) ProtoMessage() {}
 
 func (x *GetServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[15]
+	mi := &file_keelson_v1_cell_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1415,7 @@ func (x *GetServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceRequest.ProtoReflect.Descriptor instead.
 func (*GetServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{15}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetServiceRequest) GetName() string {
@@ -1311,7 +1434,7 @@ type GetServiceResponse struct {
 
 func (x *GetServiceResponse) Reset() {
 	*x = GetServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[16]
+	mi := &file_keelson_v1_cell_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1446,7 @@ func (x *GetServiceResponse) String() string {
 func (*GetServiceResponse) ProtoMessage() {}
 
 func (x *GetServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[16]
+	mi := &file_keelson_v1_cell_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1459,7 @@ func (x *GetServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServiceResponse.ProtoReflect.Descriptor instead.
 func (*GetServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{16}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetServiceResponse) GetService() *Service {
@@ -1355,7 +1478,7 @@ type DeleteServiceRequest struct {
 
 func (x *DeleteServiceRequest) Reset() {
 	*x = DeleteServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[17]
+	mi := &file_keelson_v1_cell_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1490,7 @@ func (x *DeleteServiceRequest) String() string {
 func (*DeleteServiceRequest) ProtoMessage() {}
 
 func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[17]
+	mi := &file_keelson_v1_cell_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1503,7 @@ func (x *DeleteServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{17}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteServiceRequest) GetName() string {
@@ -1398,7 +1521,7 @@ type DeleteServiceResponse struct {
 
 func (x *DeleteServiceResponse) Reset() {
 	*x = DeleteServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[18]
+	mi := &file_keelson_v1_cell_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1533,7 @@ func (x *DeleteServiceResponse) String() string {
 func (*DeleteServiceResponse) ProtoMessage() {}
 
 func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[18]
+	mi := &file_keelson_v1_cell_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1546,7 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{18}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
 }
 
 type MoveServiceRequest struct {
@@ -1437,7 +1560,7 @@ type MoveServiceRequest struct {
 
 func (x *MoveServiceRequest) Reset() {
 	*x = MoveServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[19]
+	mi := &file_keelson_v1_cell_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1572,7 @@ func (x *MoveServiceRequest) String() string {
 func (*MoveServiceRequest) ProtoMessage() {}
 
 func (x *MoveServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[19]
+	mi := &file_keelson_v1_cell_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1585,7 @@ func (x *MoveServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveServiceRequest.ProtoReflect.Descriptor instead.
 func (*MoveServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MoveServiceRequest) GetName() string {
@@ -1489,7 +1612,7 @@ type MoveServiceResponse struct {
 
 func (x *MoveServiceResponse) Reset() {
 	*x = MoveServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[20]
+	mi := &file_keelson_v1_cell_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1624,7 @@ func (x *MoveServiceResponse) String() string {
 func (*MoveServiceResponse) ProtoMessage() {}
 
 func (x *MoveServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[20]
+	mi := &file_keelson_v1_cell_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1637,7 @@ func (x *MoveServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveServiceResponse.ProtoReflect.Descriptor instead.
 func (*MoveServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{20}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MoveServiceResponse) GetFrom() string {
@@ -1540,7 +1663,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[21]
+	mi := &file_keelson_v1_cell_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1675,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[21]
+	mi := &file_keelson_v1_cell_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1688,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{21}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetNodeRequest) GetName() string {
@@ -1584,7 +1707,7 @@ type GetNodeResponse struct {
 
 func (x *GetNodeResponse) Reset() {
 	*x = GetNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[22]
+	mi := &file_keelson_v1_cell_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1596,7 +1719,7 @@ func (x *GetNodeResponse) String() string {
 func (*GetNodeResponse) ProtoMessage() {}
 
 func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[22]
+	mi := &file_keelson_v1_cell_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1609,7 +1732,7 @@ func (x *GetNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{22}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetNodeResponse) GetNode() *Node {
@@ -1629,7 +1752,7 @@ type DrainNodeRequest struct {
 
 func (x *DrainNodeRequest) Reset() {
 	*x = DrainNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[23]
+	mi := &file_keelson_v1_cell_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1764,7 @@ func (x *DrainNodeRequest) String() string {
 func (*DrainNodeRequest) ProtoMessage() {}
 
 func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[23]
+	mi := &file_keelson_v1_cell_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1777,7 @@ func (x *DrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*DrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{23}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DrainNodeRequest) GetName() string {
@@ -1679,7 +1802,7 @@ type DrainNodeResponse struct {
 
 func (x *DrainNodeResponse) Reset() {
 	*x = DrainNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[24]
+	mi := &file_keelson_v1_cell_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1691,7 +1814,7 @@ func (x *DrainNodeResponse) String() string {
 func (*DrainNodeResponse) ProtoMessage() {}
 
 func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[24]
+	mi := &file_keelson_v1_cell_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1827,7 @@ func (x *DrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*DrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{24}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{25}
 }
 
 type UndrainNodeRequest struct {
@@ -1716,7 +1839,7 @@ type UndrainNodeRequest struct {
 
 func (x *UndrainNodeRequest) Reset() {
 	*x = UndrainNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[25]
+	mi := &file_keelson_v1_cell_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +1851,7 @@ func (x *UndrainNodeRequest) String() string {
 func (*UndrainNodeRequest) ProtoMessage() {}
 
 func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[25]
+	mi := &file_keelson_v1_cell_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +1864,7 @@ func (x *UndrainNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeRequest.ProtoReflect.Descriptor instead.
 func (*UndrainNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{25}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UndrainNodeRequest) GetName() string {
@@ -1759,7 +1882,7 @@ type UndrainNodeResponse struct {
 
 func (x *UndrainNodeResponse) Reset() {
 	*x = UndrainNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[26]
+	mi := &file_keelson_v1_cell_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1894,7 @@ func (x *UndrainNodeResponse) String() string {
 func (*UndrainNodeResponse) ProtoMessage() {}
 
 func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[26]
+	mi := &file_keelson_v1_cell_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1907,7 @@ func (x *UndrainNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainNodeResponse.ProtoReflect.Descriptor instead.
 func (*UndrainNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{26}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{27}
 }
 
 type RemoveNodeRequest struct {
@@ -1798,7 +1921,7 @@ type RemoveNodeRequest struct {
 
 func (x *RemoveNodeRequest) Reset() {
 	*x = RemoveNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[27]
+	mi := &file_keelson_v1_cell_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1933,7 @@ func (x *RemoveNodeRequest) String() string {
 func (*RemoveNodeRequest) ProtoMessage() {}
 
 func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[27]
+	mi := &file_keelson_v1_cell_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +1946,7 @@ func (x *RemoveNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{27}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoveNodeRequest) GetName() string {
@@ -1848,7 +1971,7 @@ type RemoveNodeResponse struct {
 
 func (x *RemoveNodeResponse) Reset() {
 	*x = RemoveNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[28]
+	mi := &file_keelson_v1_cell_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +1983,7 @@ func (x *RemoveNodeResponse) String() string {
 func (*RemoveNodeResponse) ProtoMessage() {}
 
 func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[28]
+	mi := &file_keelson_v1_cell_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +1996,7 @@ func (x *RemoveNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveNodeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{28}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{29}
 }
 
 // Event is one thing that happened.
@@ -1897,7 +2020,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[29]
+	mi := &file_keelson_v1_cell_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2032,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[29]
+	mi := &file_keelson_v1_cell_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2045,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{29}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -2014,7 +2137,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[30]
+	mi := &file_keelson_v1_cell_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2026,7 +2149,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[30]
+	mi := &file_keelson_v1_cell_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2039,7 +2162,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{30}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListEventsRequest) GetLimit() uint32 {
@@ -2072,7 +2195,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[31]
+	mi := &file_keelson_v1_cell_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2084,7 +2207,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[31]
+	mi := &file_keelson_v1_cell_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2097,7 +2220,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{31}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -2119,7 +2242,7 @@ type FollowEventsRequest struct {
 
 func (x *FollowEventsRequest) Reset() {
 	*x = FollowEventsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[32]
+	mi := &file_keelson_v1_cell_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2254,7 @@ func (x *FollowEventsRequest) String() string {
 func (*FollowEventsRequest) ProtoMessage() {}
 
 func (x *FollowEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[32]
+	mi := &file_keelson_v1_cell_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2267,7 @@ func (x *FollowEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEventsRequest.ProtoReflect.Descriptor instead.
 func (*FollowEventsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{32}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FollowEventsRequest) GetFrom() uint64 {
@@ -2177,7 +2300,7 @@ type FollowEventsResponse struct {
 
 func (x *FollowEventsResponse) Reset() {
 	*x = FollowEventsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[33]
+	mi := &file_keelson_v1_cell_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2312,7 @@ func (x *FollowEventsResponse) String() string {
 func (*FollowEventsResponse) ProtoMessage() {}
 
 func (x *FollowEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[33]
+	mi := &file_keelson_v1_cell_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2325,7 @@ func (x *FollowEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowEventsResponse.ProtoReflect.Descriptor instead.
 func (*FollowEventsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{33}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *FollowEventsResponse) GetEvent() *Event {
@@ -2228,7 +2351,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[34]
+	mi := &file_keelson_v1_cell_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2240,7 +2363,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[34]
+	mi := &file_keelson_v1_cell_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2253,7 +2376,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{34}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadLogsRequest) GetService() string {
@@ -2301,7 +2424,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[35]
+	mi := &file_keelson_v1_cell_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2436,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[35]
+	mi := &file_keelson_v1_cell_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2449,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{35}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReadLogsResponse) GetPart() string {
@@ -2353,7 +2476,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[36]
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2365,7 +2488,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[36]
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2378,7 +2501,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{36}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CreateTokenRequest) GetValid() *durationpb.Duration {
@@ -2400,7 +2523,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +2535,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +2548,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -2472,7 +2595,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2484,7 +2607,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2497,7 +2620,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *JoinRequest) GetToken() string {
@@ -2610,7 +2733,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2622,7 +2745,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2635,7 +2758,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *JoinResponse) GetCertificate() []byte {
@@ -2703,7 +2826,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2715,7 +2838,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2728,7 +2851,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RenewCertificateRequest) GetCsr() []byte {
@@ -2748,7 +2871,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[41]
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2760,7 +2883,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[41]
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2773,7 +2896,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{41}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *RenewCertificateResponse) GetCertificate() []byte {
@@ -2801,7 +2924,7 @@ type SetMaintenanceRequest struct {
 
 func (x *SetMaintenanceRequest) Reset() {
 	*x = SetMaintenanceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2813,7 +2936,7 @@ func (x *SetMaintenanceRequest) String() string {
 func (*SetMaintenanceRequest) ProtoMessage() {}
 
 func (x *SetMaintenanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2826,7 +2949,7 @@ func (x *SetMaintenanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMaintenanceRequest.ProtoReflect.Descriptor instead.
 func (*SetMaintenanceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{42}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetMaintenanceRequest) GetOn() bool {
@@ -2851,7 +2974,7 @@ type SetMaintenanceResponse struct {
 
 func (x *SetMaintenanceResponse) Reset() {
 	*x = SetMaintenanceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	mi := &file_keelson_v1_cell_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +2986,7 @@ func (x *SetMaintenanceResponse) String() string {
 func (*SetMaintenanceResponse) ProtoMessage() {}
 
 func (x *SetMaintenanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	mi := &file_keelson_v1_cell_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +2999,416 @@ func (x *SetMaintenanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMaintenanceResponse.ProtoReflect.Descriptor instead.
 func (*SetMaintenanceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{43}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{44}
+}
+
+type ClearServiceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Only what happened there; empty: on every node.
+	Node          string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearServiceRequest) Reset() {
+	*x = ClearServiceRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearServiceRequest) ProtoMessage() {}
+
+func (x *ClearServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearServiceRequest.ProtoReflect.Descriptor instead.
+func (*ClearServiceRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ClearServiceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClearServiceRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+type ClearServiceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The nodes on which it had failed.
+	Nodes         []string `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearServiceResponse) Reset() {
+	*x = ClearServiceResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearServiceResponse) ProtoMessage() {}
+
+func (x *ClearServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearServiceResponse.ProtoReflect.Descriptor instead.
+func (*ClearServiceResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ClearServiceResponse) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type TrustNodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustNodeRequest) Reset() {
+	*x = TrustNodeRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustNodeRequest) ProtoMessage() {}
+
+func (x *TrustNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustNodeRequest.ProtoReflect.Descriptor instead.
+func (*TrustNodeRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *TrustNodeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type TrustNodeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustNodeResponse) Reset() {
+	*x = TrustNodeResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustNodeResponse) ProtoMessage() {}
+
+func (x *TrustNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustNodeResponse.ProtoReflect.Descriptor instead.
+func (*TrustNodeResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{48}
+}
+
+// Recovery bounds the moves that the cell plans by itself. 0 means the default.
+type Recovery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many of a hundred nodes are left at once because of trouble there.
+	Share uint32 `protobuf:"varint,1,opt,name=share,proto3" json:"share,omitempty"`
+	// How many moves of one service, and of all, within the window.
+	ServiceMoves  uint32               `protobuf:"varint,2,opt,name=service_moves,json=serviceMoves,proto3" json:"service_moves,omitempty"`
+	CellMoves     uint32               `protobuf:"varint,3,opt,name=cell_moves,json=cellMoves,proto3" json:"cell_moves,omitempty"`
+	Window        *durationpb.Duration `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recovery) Reset() {
+	*x = Recovery{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recovery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recovery) ProtoMessage() {}
+
+func (x *Recovery) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
+func (*Recovery) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *Recovery) GetShare() uint32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Recovery) GetServiceMoves() uint32 {
+	if x != nil {
+		return x.ServiceMoves
+	}
+	return 0
+}
+
+func (x *Recovery) GetCellMoves() uint32 {
+	if x != nil {
+		return x.CellMoves
+	}
+	return 0
+}
+
+func (x *Recovery) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+type GetRecoveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRecoveryRequest) Reset() {
+	*x = GetRecoveryRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRecoveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRecoveryRequest) ProtoMessage() {}
+
+func (x *GetRecoveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRecoveryRequest.ProtoReflect.Descriptor instead.
+func (*GetRecoveryRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{50}
+}
+
+type GetRecoveryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Recovery      *Recovery              `protobuf:"bytes,1,opt,name=recovery,proto3" json:"recovery,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRecoveryResponse) Reset() {
+	*x = GetRecoveryResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRecoveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRecoveryResponse) ProtoMessage() {}
+
+func (x *GetRecoveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRecoveryResponse.ProtoReflect.Descriptor instead.
+func (*GetRecoveryResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *GetRecoveryResponse) GetRecovery() *Recovery {
+	if x != nil {
+		return x.Recovery
+	}
+	return nil
+}
+
+type SetRecoveryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Recovery      *Recovery              `protobuf:"bytes,1,opt,name=recovery,proto3" json:"recovery,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRecoveryRequest) Reset() {
+	*x = SetRecoveryRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRecoveryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRecoveryRequest) ProtoMessage() {}
+
+func (x *SetRecoveryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRecoveryRequest.ProtoReflect.Descriptor instead.
+func (*SetRecoveryRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *SetRecoveryRequest) GetRecovery() *Recovery {
+	if x != nil {
+		return x.Recovery
+	}
+	return nil
+}
+
+type SetRecoveryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRecoveryResponse) Reset() {
+	*x = SetRecoveryResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRecoveryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRecoveryResponse) ProtoMessage() {}
+
+func (x *SetRecoveryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRecoveryResponse.ProtoReflect.Descriptor instead.
+func (*SetRecoveryResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{53}
 }
 
 var File_keelson_v1_cell_proto protoreflect.FileDescriptor
@@ -2908,7 +3440,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bproblems\x18\t \x03(\tR\bproblems\x12\x14\n" +
 	"\x05stale\x18\n" +
 	" \x01(\bR\x05stale\x12 \n" +
-	"\vmaintenance\x18\v \x01(\bR\vmaintenance\"\xaf\x04\n" +
+	"\vmaintenance\x18\v \x01(\bR\vmaintenance\"\x9f\x05\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x18\n" +
@@ -2926,10 +3458,14 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bwarnings\x18\r \x03(\tR\bwarnings\x12\x1a\n" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x19\n" +
 	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x12 \n" +
-	"\vmaintenance\x18\x10 \x01(\bR\vmaintenance\x1a9\n" +
+	"\vmaintenance\x18\x10 \x01(\bR\vmaintenance\x12\x14\n" +
+	"\x05trust\x18( \x01(\tR\x05trust\x12;\n" +
+	"\vtrust_until\x18) \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"trustUntil\x12\x1b\n" +
+	"\ttrust_why\x18* \x01(\tR\btrustWhy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe5\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdd\x05\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -2954,7 +3490,10 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\x12(\n" +
 	"\x06copies\x18\x11 \x03(\v2\x10.keelson.v1.CopyR\x06copies\x12\x14\n" +
 	"\x05waits\x18\x12 \x01(\tR\x05waits\x12 \n" +
-	"\vmaintenance\x18\x13 \x01(\bR\vmaintenance\"\xe2\x01\n" +
+	"\vmaintenance\x18\x13 \x01(\bR\vmaintenance\x122\n" +
+	"\x06halted\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x06halted\x12%\n" +
+	"\x05tried\x18) \x03(\v2\x0f.keelson.v1.TryR\x05tried\x12\x1b\n" +
+	"\theld_back\x18* \x01(\tR\bheldBack\"\xe2\x01\n" +
 	"\x04Copy\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
@@ -2963,7 +3502,12 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x05ready\x18\x05 \x01(\bR\x05ready\x12\x14\n" +
 	"\x05waits\x18\x06 \x01(\tR\x05waits\x120\n" +
 	"\x05since\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12&\n" +
-	"\x05parts\x18\b \x03(\v2\x10.keelson.v1.PartR\x05parts\"\xf1\x01\n" +
+	"\x05parts\x18\b \x03(\v2\x10.keelson.v1.PartR\x05parts\"\x89\x01\n" +
+	"\x03Try\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xf1\x01\n" +
 	"\x05Bound\x12/\n" +
 	"\x05total\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05total\x12/\n" +
 	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12/\n" +
@@ -3098,7 +3642,27 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x15SetMaintenanceRequest\x12\x0e\n" +
 	"\x02on\x18\x01 \x01(\bR\x02on\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\"\x18\n" +
-	"\x16SetMaintenanceResponse2\x99\t\n" +
+	"\x16SetMaintenanceResponse\"=\n" +
+	"\x13ClearServiceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\",\n" +
+	"\x14ClearServiceResponse\x12\x14\n" +
+	"\x05nodes\x18\x01 \x03(\tR\x05nodes\"&\n" +
+	"\x10TrustNodeRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x13\n" +
+	"\x11TrustNodeResponse\"\x97\x01\n" +
+	"\bRecovery\x12\x14\n" +
+	"\x05share\x18\x01 \x01(\rR\x05share\x12#\n" +
+	"\rservice_moves\x18\x02 \x01(\rR\fserviceMoves\x12\x1d\n" +
+	"\n" +
+	"cell_moves\x18\x03 \x01(\rR\tcellMoves\x121\n" +
+	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\"\x14\n" +
+	"\x12GetRecoveryRequest\"G\n" +
+	"\x13GetRecoveryResponse\x120\n" +
+	"\brecovery\x18\x01 \x01(\v2\x14.keelson.v1.RecoveryR\brecovery\"F\n" +
+	"\x12SetRecoveryRequest\x120\n" +
+	"\brecovery\x18\x01 \x01(\v2\x14.keelson.v1.RecoveryR\brecovery\"\x15\n" +
+	"\x13SetRecoveryResponse2\xd6\v\n" +
 	"\vCellService\x12H\n" +
 	"\tGetStatus\x12\x1c.keelson.v1.GetStatusRequest\x1a\x1d.keelson.v1.GetStatusResponse\x12P\n" +
 	"\vWatchStatus\x12\x1e.keelson.v1.WatchStatusRequest\x1a\x1f.keelson.v1.WatchStatusResponse0\x01\x12<\n" +
@@ -3111,7 +3675,11 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\tDrainNode\x12\x1c.keelson.v1.DrainNodeRequest\x1a\x1d.keelson.v1.DrainNodeResponse\x12N\n" +
 	"\vUndrainNode\x12\x1e.keelson.v1.UndrainNodeRequest\x1a\x1f.keelson.v1.UndrainNodeResponse\x12K\n" +
 	"\n" +
-	"RemoveNode\x12\x1d.keelson.v1.RemoveNodeRequest\x1a\x1e.keelson.v1.RemoveNodeResponse\x12K\n" +
+	"RemoveNode\x12\x1d.keelson.v1.RemoveNodeRequest\x1a\x1e.keelson.v1.RemoveNodeResponse\x12Q\n" +
+	"\fClearService\x12\x1f.keelson.v1.ClearServiceRequest\x1a .keelson.v1.ClearServiceResponse\x12H\n" +
+	"\tTrustNode\x12\x1c.keelson.v1.TrustNodeRequest\x1a\x1d.keelson.v1.TrustNodeResponse\x12N\n" +
+	"\vGetRecovery\x12\x1e.keelson.v1.GetRecoveryRequest\x1a\x1f.keelson.v1.GetRecoveryResponse\x12N\n" +
+	"\vSetRecovery\x12\x1e.keelson.v1.SetRecoveryRequest\x1a\x1f.keelson.v1.SetRecoveryResponse\x12K\n" +
 	"\n" +
 	"ListEvents\x12\x1d.keelson.v1.ListEventsRequest\x1a\x1e.keelson.v1.ListEventsResponse\x12S\n" +
 	"\fFollowEvents\x12\x1f.keelson.v1.FollowEventsRequest\x1a .keelson.v1.FollowEventsResponse0\x01\x12G\n" +
@@ -3135,129 +3703,158 @@ func file_keelson_v1_cell_proto_rawDescGZIP() []byte {
 	return file_keelson_v1_cell_proto_rawDescData
 }
 
-var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
-var file_keelson_v1_cell_proto_goTypes = []any{
-	(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
-	(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),        // 2: keelson.v1.GetStatusResponse
-	(*WatchStatusRequest)(nil),       // 3: keelson.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),      // 4: keelson.v1.WatchStatusResponse
-	(*Status)(nil),                   // 5: keelson.v1.Status
-	(*Node)(nil),                     // 6: keelson.v1.Node
-	(*Service)(nil),                  // 7: keelson.v1.Service
-	(*Copy)(nil),                     // 8: keelson.v1.Copy
-	(*Bound)(nil),                    // 9: keelson.v1.Bound
-	(*Part)(nil),                     // 10: keelson.v1.Part
-	(*Failure)(nil),                  // 11: keelson.v1.Failure
-	(*ApplyRequest)(nil),             // 12: keelson.v1.ApplyRequest
-	(*ApplyResponse)(nil),            // 13: keelson.v1.ApplyResponse
-	(*Applied)(nil),                  // 14: keelson.v1.Applied
-	(*GetServiceRequest)(nil),        // 15: keelson.v1.GetServiceRequest
-	(*GetServiceResponse)(nil),       // 16: keelson.v1.GetServiceResponse
-	(*DeleteServiceRequest)(nil),     // 17: keelson.v1.DeleteServiceRequest
-	(*DeleteServiceResponse)(nil),    // 18: keelson.v1.DeleteServiceResponse
-	(*MoveServiceRequest)(nil),       // 19: keelson.v1.MoveServiceRequest
-	(*MoveServiceResponse)(nil),      // 20: keelson.v1.MoveServiceResponse
-	(*GetNodeRequest)(nil),           // 21: keelson.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),          // 22: keelson.v1.GetNodeResponse
-	(*DrainNodeRequest)(nil),         // 23: keelson.v1.DrainNodeRequest
-	(*DrainNodeResponse)(nil),        // 24: keelson.v1.DrainNodeResponse
-	(*UndrainNodeRequest)(nil),       // 25: keelson.v1.UndrainNodeRequest
-	(*UndrainNodeResponse)(nil),      // 26: keelson.v1.UndrainNodeResponse
-	(*RemoveNodeRequest)(nil),        // 27: keelson.v1.RemoveNodeRequest
-	(*RemoveNodeResponse)(nil),       // 28: keelson.v1.RemoveNodeResponse
-	(*Event)(nil),                    // 29: keelson.v1.Event
-	(*ListEventsRequest)(nil),        // 30: keelson.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),       // 31: keelson.v1.ListEventsResponse
-	(*FollowEventsRequest)(nil),      // 32: keelson.v1.FollowEventsRequest
-	(*FollowEventsResponse)(nil),     // 33: keelson.v1.FollowEventsResponse
-	(*ReadLogsRequest)(nil),          // 34: keelson.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),         // 35: keelson.v1.ReadLogsResponse
-	(*CreateTokenRequest)(nil),       // 36: keelson.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 37: keelson.v1.CreateTokenResponse
-	(*JoinRequest)(nil),              // 38: keelson.v1.JoinRequest
-	(*JoinResponse)(nil),             // 39: keelson.v1.JoinResponse
-	(*RenewCertificateRequest)(nil),  // 40: keelson.v1.RenewCertificateRequest
-	(*RenewCertificateResponse)(nil), // 41: keelson.v1.RenewCertificateResponse
-	(*SetMaintenanceRequest)(nil),    // 42: keelson.v1.SetMaintenanceRequest
-	(*SetMaintenanceResponse)(nil),   // 43: keelson.v1.SetMaintenanceResponse
-	nil,                              // 44: keelson.v1.Node.LabelsEntry
-	nil,                              // 45: keelson.v1.JoinRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),    // 46: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 47: google.protobuf.Duration
-}
+var (
+	file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+	file_keelson_v1_cell_proto_goTypes  = []any{
+		(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
+		(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
+		(*GetStatusResponse)(nil),        // 2: keelson.v1.GetStatusResponse
+		(*WatchStatusRequest)(nil),       // 3: keelson.v1.WatchStatusRequest
+		(*WatchStatusResponse)(nil),      // 4: keelson.v1.WatchStatusResponse
+		(*Status)(nil),                   // 5: keelson.v1.Status
+		(*Node)(nil),                     // 6: keelson.v1.Node
+		(*Service)(nil),                  // 7: keelson.v1.Service
+		(*Copy)(nil),                     // 8: keelson.v1.Copy
+		(*Try)(nil),                      // 9: keelson.v1.Try
+		(*Bound)(nil),                    // 10: keelson.v1.Bound
+		(*Part)(nil),                     // 11: keelson.v1.Part
+		(*Failure)(nil),                  // 12: keelson.v1.Failure
+		(*ApplyRequest)(nil),             // 13: keelson.v1.ApplyRequest
+		(*ApplyResponse)(nil),            // 14: keelson.v1.ApplyResponse
+		(*Applied)(nil),                  // 15: keelson.v1.Applied
+		(*GetServiceRequest)(nil),        // 16: keelson.v1.GetServiceRequest
+		(*GetServiceResponse)(nil),       // 17: keelson.v1.GetServiceResponse
+		(*DeleteServiceRequest)(nil),     // 18: keelson.v1.DeleteServiceRequest
+		(*DeleteServiceResponse)(nil),    // 19: keelson.v1.DeleteServiceResponse
+		(*MoveServiceRequest)(nil),       // 20: keelson.v1.MoveServiceRequest
+		(*MoveServiceResponse)(nil),      // 21: keelson.v1.MoveServiceResponse
+		(*GetNodeRequest)(nil),           // 22: keelson.v1.GetNodeRequest
+		(*GetNodeResponse)(nil),          // 23: keelson.v1.GetNodeResponse
+		(*DrainNodeRequest)(nil),         // 24: keelson.v1.DrainNodeRequest
+		(*DrainNodeResponse)(nil),        // 25: keelson.v1.DrainNodeResponse
+		(*UndrainNodeRequest)(nil),       // 26: keelson.v1.UndrainNodeRequest
+		(*UndrainNodeResponse)(nil),      // 27: keelson.v1.UndrainNodeResponse
+		(*RemoveNodeRequest)(nil),        // 28: keelson.v1.RemoveNodeRequest
+		(*RemoveNodeResponse)(nil),       // 29: keelson.v1.RemoveNodeResponse
+		(*Event)(nil),                    // 30: keelson.v1.Event
+		(*ListEventsRequest)(nil),        // 31: keelson.v1.ListEventsRequest
+		(*ListEventsResponse)(nil),       // 32: keelson.v1.ListEventsResponse
+		(*FollowEventsRequest)(nil),      // 33: keelson.v1.FollowEventsRequest
+		(*FollowEventsResponse)(nil),     // 34: keelson.v1.FollowEventsResponse
+		(*ReadLogsRequest)(nil),          // 35: keelson.v1.ReadLogsRequest
+		(*ReadLogsResponse)(nil),         // 36: keelson.v1.ReadLogsResponse
+		(*CreateTokenRequest)(nil),       // 37: keelson.v1.CreateTokenRequest
+		(*CreateTokenResponse)(nil),      // 38: keelson.v1.CreateTokenResponse
+		(*JoinRequest)(nil),              // 39: keelson.v1.JoinRequest
+		(*JoinResponse)(nil),             // 40: keelson.v1.JoinResponse
+		(*RenewCertificateRequest)(nil),  // 41: keelson.v1.RenewCertificateRequest
+		(*RenewCertificateResponse)(nil), // 42: keelson.v1.RenewCertificateResponse
+		(*SetMaintenanceRequest)(nil),    // 43: keelson.v1.SetMaintenanceRequest
+		(*SetMaintenanceResponse)(nil),   // 44: keelson.v1.SetMaintenanceResponse
+		(*ClearServiceRequest)(nil),      // 45: keelson.v1.ClearServiceRequest
+		(*ClearServiceResponse)(nil),     // 46: keelson.v1.ClearServiceResponse
+		(*TrustNodeRequest)(nil),         // 47: keelson.v1.TrustNodeRequest
+		(*TrustNodeResponse)(nil),        // 48: keelson.v1.TrustNodeResponse
+		(*Recovery)(nil),                 // 49: keelson.v1.Recovery
+		(*GetRecoveryRequest)(nil),       // 50: keelson.v1.GetRecoveryRequest
+		(*GetRecoveryResponse)(nil),      // 51: keelson.v1.GetRecoveryResponse
+		(*SetRecoveryRequest)(nil),       // 52: keelson.v1.SetRecoveryRequest
+		(*SetRecoveryResponse)(nil),      // 53: keelson.v1.SetRecoveryResponse
+		nil,                              // 54: keelson.v1.Node.LabelsEntry
+		nil,                              // 55: keelson.v1.JoinRequest.LabelsEntry
+		(*timestamppb.Timestamp)(nil),    // 56: google.protobuf.Timestamp
+		(*durationpb.Duration)(nil),      // 57: google.protobuf.Duration
+	}
+)
+
 var file_keelson_v1_cell_proto_depIdxs = []int32{
 	5,  // 0: keelson.v1.GetStatusResponse.status:type_name -> keelson.v1.Status
 	5,  // 1: keelson.v1.WatchStatusResponse.status:type_name -> keelson.v1.Status
-	46, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
+	56, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
 	6,  // 3: keelson.v1.Status.nodes:type_name -> keelson.v1.Node
 	7,  // 4: keelson.v1.Status.services:type_name -> keelson.v1.Service
-	44, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
-	46, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
-	47, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
-	46, // 8: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
-	10, // 9: keelson.v1.Service.parts:type_name -> keelson.v1.Part
-	11, // 10: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
-	47, // 11: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
-	9,  // 12: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
-	8,  // 13: keelson.v1.Service.copies:type_name -> keelson.v1.Copy
-	46, // 14: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
-	10, // 15: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
-	47, // 16: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
-	47, // 17: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
-	47, // 18: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
-	47, // 19: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
-	46, // 20: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
-	14, // 21: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
-	7,  // 22: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
-	6,  // 23: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
-	46, // 24: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
-	47, // 25: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
-	29, // 26: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
-	29, // 27: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
-	47, // 28: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	46, // 29: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	45, // 30: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
-	46, // 31: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
-	1,  // 32: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
-	3,  // 33: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
-	12, // 34: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
-	15, // 35: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
-	17, // 36: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
-	19, // 37: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
-	21, // 38: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
-	23, // 39: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
-	25, // 40: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
-	27, // 41: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
-	30, // 42: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
-	32, // 43: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
-	34, // 44: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
-	36, // 45: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
-	42, // 46: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
-	38, // 47: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
-	40, // 48: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
-	2,  // 49: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
-	4,  // 50: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
-	13, // 51: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
-	16, // 52: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
-	18, // 53: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
-	20, // 54: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
-	22, // 55: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
-	24, // 56: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
-	26, // 57: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
-	28, // 58: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
-	31, // 59: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
-	33, // 60: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
-	35, // 61: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
-	37, // 62: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
-	43, // 63: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
-	39, // 64: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
-	41, // 65: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
-	49, // [49:66] is the sub-list for method output_type
-	32, // [32:49] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	54, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
+	56, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
+	57, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
+	56, // 8: keelson.v1.Node.trust_until:type_name -> google.protobuf.Timestamp
+	56, // 9: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
+	11, // 10: keelson.v1.Service.parts:type_name -> keelson.v1.Part
+	12, // 11: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
+	57, // 12: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
+	10, // 13: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
+	8,  // 14: keelson.v1.Service.copies:type_name -> keelson.v1.Copy
+	56, // 15: keelson.v1.Service.halted:type_name -> google.protobuf.Timestamp
+	9,  // 16: keelson.v1.Service.tried:type_name -> keelson.v1.Try
+	56, // 17: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
+	11, // 18: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
+	56, // 19: keelson.v1.Try.at:type_name -> google.protobuf.Timestamp
+	56, // 20: keelson.v1.Try.until:type_name -> google.protobuf.Timestamp
+	57, // 21: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
+	57, // 22: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
+	57, // 23: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
+	57, // 24: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
+	56, // 25: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
+	15, // 26: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
+	7,  // 27: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
+	6,  // 28: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
+	56, // 29: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
+	57, // 30: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
+	30, // 31: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
+	30, // 32: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
+	57, // 33: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	56, // 34: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	55, // 35: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
+	56, // 36: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
+	57, // 37: keelson.v1.Recovery.window:type_name -> google.protobuf.Duration
+	49, // 38: keelson.v1.GetRecoveryResponse.recovery:type_name -> keelson.v1.Recovery
+	49, // 39: keelson.v1.SetRecoveryRequest.recovery:type_name -> keelson.v1.Recovery
+	1,  // 40: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
+	3,  // 41: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
+	13, // 42: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
+	16, // 43: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
+	18, // 44: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
+	20, // 45: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
+	22, // 46: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
+	24, // 47: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
+	26, // 48: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
+	28, // 49: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
+	45, // 50: keelson.v1.CellService.ClearService:input_type -> keelson.v1.ClearServiceRequest
+	47, // 51: keelson.v1.CellService.TrustNode:input_type -> keelson.v1.TrustNodeRequest
+	50, // 52: keelson.v1.CellService.GetRecovery:input_type -> keelson.v1.GetRecoveryRequest
+	52, // 53: keelson.v1.CellService.SetRecovery:input_type -> keelson.v1.SetRecoveryRequest
+	31, // 54: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
+	33, // 55: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
+	35, // 56: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
+	37, // 57: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
+	43, // 58: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
+	39, // 59: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
+	41, // 60: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
+	2,  // 61: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
+	4,  // 62: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
+	14, // 63: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
+	17, // 64: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
+	19, // 65: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
+	21, // 66: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
+	23, // 67: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
+	25, // 68: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
+	27, // 69: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
+	29, // 70: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
+	46, // 71: keelson.v1.CellService.ClearService:output_type -> keelson.v1.ClearServiceResponse
+	48, // 72: keelson.v1.CellService.TrustNode:output_type -> keelson.v1.TrustNodeResponse
+	51, // 73: keelson.v1.CellService.GetRecovery:output_type -> keelson.v1.GetRecoveryResponse
+	53, // 74: keelson.v1.CellService.SetRecovery:output_type -> keelson.v1.SetRecoveryResponse
+	32, // 75: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
+	34, // 76: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
+	36, // 77: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
+	38, // 78: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
+	44, // 79: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
+	40, // 80: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
+	42, // 81: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
+	61, // [61:82] is the sub-list for method output_type
+	40, // [40:61] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_keelson_v1_cell_proto_init() }
@@ -3271,7 +3868,7 @@ func file_keelson_v1_cell_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keelson_v1_cell_proto_rawDesc), len(file_keelson_v1_cell_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   46,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

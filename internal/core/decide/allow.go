@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -28,12 +29,16 @@ func (p *planner) consider(u *unit) {
 			u.refuse(n.Name, "%s", why)
 			continue
 		}
-		if why := p.forbidden(u, n); why != "" {
+		kept, why := p.holdsBack(u, n)
+		if why == "" && !kept {
+			why = p.forbidden(u, n)
+		}
+		if why != "" {
 			u.refuse(n.Name, "%s", why)
 			continue
 		}
 		c := rate(u, n, p.snapshot.Now)
-		c.index = i
+		c.index, c.kept, c.doubt = i, kept, p.doubt(u, n)
 		for k, s := range u.members {
 			if u.copies == nil && u.at[k] == n.Name {
 				c.sitting++
@@ -42,6 +47,7 @@ func (p *planner) consider(u *unit) {
 		}
 		u.candidates = append(u.candidates, c)
 	}
+	p.isolate(u)
 }
 
 // forbidden returns the rule that keeps the unit from the node, empty if none
@@ -82,14 +88,17 @@ func (p *planner) forbiddenTo(s fact.Service, n fact.Node) string {
 	case slices.Contains(place.Never, n.Name):
 		return fmt.Sprintf("place.never names %s", n.Name)
 	}
+	if why := p.stoppedOn(s, n.Name); why != "" {
+		return why
+	}
 	i := instance(n, s.Spec.Name)
 	switch {
 	case i == nil:
 		return ""
 	case i.Phase == fact.Stuck:
 		return fmt.Sprintf("a part of %s would not stop there", s.Spec.Name)
-	case i.Generation != 0 && i.Generation < s.Generation:
-		return "" // an older spec failed; the new one gets its chance
+	case !recovery.Counts(s, n.Name, *i):
+		return "" // an older spec failed, or an operator cleared it; it gets its chance
 	case i.FailedUntil.After(p.snapshot.Now):
 		return fmt.Sprintf("%s failed there and may return at %s", s.Spec.Name, i.FailedUntil.UTC().Format(time.RFC3339))
 	case i.Phase == fact.Failed && i.FailedUntil.IsZero():

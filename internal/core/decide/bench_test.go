@@ -53,7 +53,7 @@ func BenchmarkPlacement(b *testing.B) {
 
 // BenchmarkEngine is the engine alone, on the same cell.
 func BenchmarkEngine(b *testing.B) {
-	p := newPlanner(large(32, 1000), nil)
+	p := newPlanner(large(32, 1000), nil, newRestraint(large(32, 1000), fact.History{}))
 	b.ReportAllocs()
 	for b.Loop() {
 		place.Solve(p.problem)

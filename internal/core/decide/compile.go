@@ -126,6 +126,9 @@ func (p *planner) item(u *unit) place.Item {
 // suspect node is no refuge.
 func (c *candidate) rank() int {
 	n := 0
+	if c.kept {
+		return -1
+	}
 	if !c.wanted {
 		n += 4
 	}

@@ -25,6 +25,7 @@ import (
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -44,7 +45,7 @@ func Decide(s fact.Snapshot) action.Plan {
 		return plan
 	}
 
-	p := settled(s)
+	p, notes := settled(s)
 	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))
@@ -53,6 +54,8 @@ func Decide(s fact.Snapshot) action.Plan {
 		}
 	}
 	plan.Steps = p.steps()
+	history, told := p.remember()
+	plan.History, plan.Notes = &history, append(notes, told...)
 	if fault := check(s, plan); fault != "" {
 		return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + fault}
 	}
@@ -62,13 +65,18 @@ func Decide(s fact.Snapshot) action.Plan {
 // settled returns a planner whose units have their first places. Units that
 // could not start for want of what they are after are not placed at all: they
 // would stand in others' way.
-func settled(s fact.Snapshot) *planner {
+//
+// Nor is what waits moved: where more would be moved than recovery allows, it is
+// held back, and all is placed again. The notes are what was remembered anew.
+func settled(s fact.Snapshot) (*planner, []action.Note) {
 	halted := make(map[spec.ServiceName]string)
+	history, notes := recovery.Review(s)
+	r := newRestraint(s, history)
 	for {
-		p := newPlanner(s, halted)
+		p := newPlanner(s, halted, r)
 		p.place()
-		if !p.halt(halted) {
-			return p
+		if !p.halt(halted) && !p.restrain() {
+			return p, notes
 		}
 	}
 }
@@ -85,6 +93,7 @@ type planner struct {
 	free    map[spec.NodeName][]int // beside what is placed
 	problem place.Problem
 	halted  map[spec.ServiceName]string // units that cannot start, and why
+	*restraint
 
 	// load is how many services each node is to have.
 	load map[spec.NodeName]int
@@ -93,13 +102,14 @@ type planner struct {
 	takeovers map[[2]spec.NodeName]int
 }
 
-func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string) *planner {
+func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, r *restraint) *planner {
 	p := &planner{
 		snapshot:  s,
 		nodes:     slices.Clone(s.Nodes),
 		services:  slices.Clone(s.Services),
 		unitOf:    make(map[spec.ServiceName]*unit),
 		halted:    halted,
+		restraint: r,
 		load:      make(map[spec.NodeName]int),
 		takeovers: make(map[[2]spec.NodeName]int),
 	}

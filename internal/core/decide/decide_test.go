@@ -31,7 +31,9 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 // [prefer=k=v:N] [apart=x,y] [together=x,y] [stickiness=N] [stopped] [deleting]
 // [to=a] [from=a] [order=a,b] [holder=a] [generation=N] [copies=N] [primaries=1]
 // [primary=node:a:N] [near=PRIMARY:N] [at=a,b] [spread=rack] [maintenance]",
-// "instance SERVICE NODE PHASE [generation=N] [until=DURATION]", "no quorum".
+// "instance SERVICE NODE PHASE [generation=N] [until=DURATION] [since=DURATION]
+// [why=WORD]", "no quorum", "now DURATION" after noon, and
+// "recovery [share=N] [moves=N] [cell-moves=N]". Notes are printed after a "*".
 func TestDecisions(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var s fact.Snapshot
@@ -73,6 +75,10 @@ func read(t *testing.T, s *fact.Snapshot, input string) {
 			readInstance(t, s, words[1:])
 		case "no":
 			s.Quorate = false
+		case "now":
+			s.Now = noon.Add(duration(t, words[1]))
+		case "recovery":
+			readRecovery(t, s, words[1:])
 		default:
 			t.Fatalf("unknown line %q", line)
 		}
@@ -86,6 +92,10 @@ func readNode(t *testing.T, s *fact.Snapshot, words []string) {
 	for _, w := range words[1:] {
 		key, value, isLabel := strings.Cut(w, "=")
 		switch {
+		case key == "health":
+			n.Health = number(t, value)
+		case key == "trusted":
+			n.Cleared = noon.Add(duration(t, value))
 		case isLabel:
 			if n.Labels == nil {
 				n.Labels = make(map[string]string)
@@ -176,10 +186,39 @@ func readService(t *testing.T, s *fact.Snapshot, words []string) {
 			svc.Holder = spec.NodeName(value)
 		case "generation":
 			svc.Generation = uint64(number(t, value))
+		case "planned":
+			svc.Planned = uint64(number(t, value))
+		case "cleared":
+			node, at, _ := strings.Cut(value, ":")
+			svc.Cleared = map[spec.NodeName]time.Time{spec.NodeName(node): noon.Add(duration(t, at))}
 		default:
 			t.Fatalf("unknown word %q", w)
 		}
 	}
+}
+
+func readRecovery(t *testing.T, s *fact.Snapshot, words []string) {
+	for _, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "share":
+			s.Recovery.Share = number(t, value)
+		case "moves":
+			s.Recovery.ServiceMoves = number(t, value)
+		case "cell-moves":
+			s.Recovery.CellMoves = number(t, value)
+		default:
+			t.Fatalf("unknown word %q", w)
+		}
+	}
+}
+
+func duration(t *testing.T, s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func readInstance(t *testing.T, s *fact.Snapshot, words []string) {
@@ -192,11 +231,11 @@ func readInstance(t *testing.T, s *fact.Snapshot, words []string) {
 		case "role":
 			in.Role = spec.Role(value)
 		case "until":
-			d, err := time.ParseDuration(value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in.FailedUntil = noon.Add(d)
+			in.FailedUntil = noon.Add(duration(t, value))
+		case "since":
+			in.Since = noon.Add(duration(t, value))
+		case "why":
+			in.Failures = []fact.Failure{{Part: "exec", Why: value}}
 		default:
 			t.Fatalf("unknown word %q", w)
 		}
@@ -274,6 +313,9 @@ func show(plan action.Plan, brief bool) string {
 			fmt.Fprintf(&b, "  - %s\n", r.Why)
 		}
 	}
+	for _, n := range plan.Notes {
+		fmt.Fprintf(&b, "* %s: %s\n", n.Kind, n.Text)
+	}
 	for _, f := range plan.Forget {
 		fmt.Fprintf(&b, "forget %s\n", f)
 	}
@@ -282,9 +324,15 @@ func show(plan action.Plan, brief bool) string {
 
 // outcome returns s after all agents have done what the plan says.
 func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
+	if plan.History != nil {
+		s.History = *plan.History
+	}
 	s.Services, s.Nodes = slices.Clone(s.Services), slices.Clone(s.Nodes)
-	for _, p := range plan.Placements {
+	for k, p := range plan.Placements {
 		for i := range s.Nodes {
+			if s.Services[k].Spec.Copies != nil {
+				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service && running(in) })
+			}
 			if at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == s.Nodes[i].Name }); at >= 0 {
 				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service })
 				s.Nodes[i].Instances = append(s.Nodes[i].Instances, fact.Instance{Service: p.Service, Generation: 1, Phase: fact.Running, Role: p.Copies[at].Role})

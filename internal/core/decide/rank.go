@@ -22,6 +22,8 @@ type candidate struct {
 	others   int      // the part that is for where other services are now
 	named    bool     // place.prefer names the node and wants it
 	sitting  int      // members that are there now
+	kept     bool     // it stays there, since its move waits
+	doubt    string   // why it is to come last; empty: it is not
 	wanted   bool     // an operator asked for it
 	unwanted bool     // an operator asked to leave it
 	crowd    int      // services that would have to leave it, or find no place
@@ -51,7 +53,7 @@ func (c candidate) successor() candidate {
 		return strings.HasPrefix(what, "staying ") || strings.HasPrefix(what, "other services ")
 	})
 	c.others = 0
-	c.sticky, c.sitting, c.crowd, c.wanted, c.unwanted = 0, 0, 0, false, false
+	c.sticky, c.sitting, c.crowd, c.kept, c.wanted, c.unwanted = 0, 0, 0, false, false, false
 	return c
 }
 
@@ -72,7 +74,9 @@ func rate(u *unit, n fact.Node, now time.Time) candidate {
 			}
 		}
 	}
-	c.add(n.Health, "health")
+	if n.Health > -spec.MaxScore {
+		c.add(n.Health, "health") // else it may only stay, and that does not count
+	}
 	return c
 }
 
@@ -100,12 +104,16 @@ type criterion struct {
 // come with it at a death.
 var criteria = [...]criterion{
 	{
+		func(a, b *candidate) int { return yes(a.kept, b.kept) },
+		func(better, _ *candidate) string { return fmt.Sprintf("its move away from %s waits", better.node) },
+	},
+	{
 		func(a, b *candidate) int { return yes(a.wanted, b.wanted) },
 		func(better, _ *candidate) string { return fmt.Sprintf("an operator asked for %s", better.node) },
 	},
 	{
 		func(a, b *candidate) int { return yes(a.refuge(), b.refuge()) },
-		func(_, worse *candidate) string { return fmt.Sprintf("%s is suspect", worse.node) },
+		func(_, worse *candidate) string { return worse.unsafe() },
 	},
 	{
 		func(a, b *candidate) int { return yes(b.unwanted, a.unwanted) },
@@ -189,7 +197,15 @@ func reason(better, worse *candidate) string {
 }
 
 // refuge reports whether the node is one to go to or to stay on.
-func (c *candidate) refuge() bool { return !c.suspect || c.sitting > 0 }
+func (c *candidate) refuge() bool { return !c.suspect && c.doubt == "" || c.sitting > 0 }
+
+// unsafe says why the node is none to go to.
+func (c *candidate) unsafe() string {
+	if c.suspect {
+		return fmt.Sprintf("%s is suspect", c.node)
+	}
+	return c.doubt
+}
 
 // yes compares two statements: the true one is better.
 func yes(a, b bool) int {

@@ -159,6 +159,7 @@ func (p *planner) placement(s fact.Service) action.Placement {
 		out.Order = slices.Clone(u.succession)
 	}
 	out.Changed = !slices.Equal(out.Order, s.Order)
+	out.Waits = p.waiting(u)
 	return out
 }
 

@@ -323,6 +323,9 @@ func (s *solver) weigh(i, child int) {
 		return
 	}
 	c.priority = -1
+	if s.Soft {
+		c.priority = 0
+	}
 	if score := s.promotion(set, child, n); score != NoPromotion {
 		c.priority = score
 	}
@@ -370,5 +373,5 @@ func (s *solver) promotable(i, child int) bool {
 			return false
 		}
 	}
-	return c.priority >= 0 && c.weight >= 0 && s.Nodes[n].Open && s.cells[i].seats[n] < s.Items[i].Set.PrimariesPerNode
+	return s.allowed(c.priority) && s.allowed(c.weight) && s.Nodes[n].Open && s.cells[i].seats[n] < s.Items[i].Set.PrimariesPerNode
 }

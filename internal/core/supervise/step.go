@@ -23,6 +23,7 @@ func Step(st State, in Input) (State, Decision) {
 	m.judgeLease()
 	m.judgeRight()
 	m.followSpec()
+	m.clear()
 	m.endBan()
 	m.judgeFailures()
 
@@ -276,6 +277,14 @@ func (m *machine) followSpec() {
 		m.Under = "" // what it is after may be others now
 	}
 	if changed {
+		m.Failures, m.FailedUntil, m.retryAt = nil, time.Time{}, 0
+	}
+}
+
+// clear forgets failures that an operator has cleared since.
+func (m *machine) clear() {
+	if w := m.in.Wish; w.Service != nil && w.Cleared != m.Cleared {
+		m.Cleared = w.Cleared
 		m.Failures, m.FailedUntil, m.retryAt = nil, time.Time{}, 0
 	}
 }

@@ -235,6 +235,22 @@ func TestRestartsOnTheSpotThenGivesUp(t *testing.T) {
 	}
 }
 
+func TestAClearingEndsABanOnce(t *testing.T) {
+	d := running(t, 1)
+	d.in.Wish.Service.Spec.Failover.Restarts = new(0)
+	d.st.Run = *d.in.Wish.Service
+	d.dies(0).want("stop 0 force", fact.Stopping)
+	d.done(nil).want("release 5", fact.Failed)
+	d.in.Hold.Held = false
+	d.in.Wish.Cleared = 1
+	d.step().want("", fact.Waiting)
+	d.hold(6).step().want("start 0", fact.Starting)
+	d.done(errTest).want("stop 0", fact.Stopping)
+	d.done(nil).want("release 6", fact.Failed)
+	d.in.Hold.Held = false
+	d.step().want("", fact.Failed) // the same clearing says nothing of what failed since
+}
+
 func TestFailuresOutsideTheWindowDoNotCount(t *testing.T) {
 	d := running(t, 1)
 	for range 20 {

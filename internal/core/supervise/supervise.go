@@ -81,6 +81,7 @@ type Wish struct {
 	Empty      bool   // there is a placement and its list is empty
 	FirstAlive bool   // the list's first is another node, and it is alive
 	Leaving    bool   // this node is leaving the cell
+	Cleared    int64  // Unix time in ns of the operator's last clearing here; 0: none
 
 	// Copy says that the wish is of one copy of several: Rank is 0 if it is to be
 	// here, else -1. Right is the wish about the role of primary.

@@ -293,7 +293,8 @@ func sameInstance(a, b *fact.Instance) bool {
 	return a.Service == b.Service && a.Generation == b.Generation && a.Phase == b.Phase && a.Ready == b.Ready &&
 		a.Epoch == b.Epoch && a.Since.Equal(b.Since) && slices.Equal(a.Parts, b.Parts) &&
 		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took &&
-		a.Copy == b.Copy && a.Role == b.Role && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Under == b.Under && a.Maintenance == b.Maintenance
+		a.Copy == b.Copy && a.Role == b.Role && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Under == b.Under && a.Maintenance == b.Maintenance &&
+		a.Cleared.Equal(b.Cleared)
 }
 
 // instance describes the service for the report.
@@ -311,6 +312,9 @@ func (r *runner) instance(now time.Time) fact.Instance {
 		if r.st.Primary() {
 			i.Role = spec.RolePrimary
 		}
+	}
+	if r.st.Cleared != 0 {
+		i.Cleared = time.Unix(0, r.st.Cleared).UTC()
 	}
 	if n := len(i.Failures); n > reportedFailures {
 		i.Failures = i.Failures[n-reportedFailures:]

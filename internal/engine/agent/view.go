@@ -255,6 +255,11 @@ type wish struct {
 func (v *view) wish(name instance.Name, alive uint32) wish {
 	service := name.Service()
 	w := wish{Wish: supervise.Wish{Service: v.Services[service], Rank: -1, Leaving: v.Wish.Leaving}, cell: v.Cell.Name}
+	if w.Service != nil {
+		if at := w.Service.Cleared[v.self]; !at.IsZero() {
+			w.Cleared = at.UnixNano()
+		}
+	}
 	w.Gone = w.Service == nil && v.listed[record.KeyServices] && !v.unreadable[service]
 	w.Maintenance = v.Wish.Maintenance || v.CellWish.Maintenance || w.Service != nil && w.Service.Spec.Maintenance
 	p, placed := v.Placements[service]

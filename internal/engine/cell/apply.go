@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/contradict"
 	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -109,10 +111,44 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string) (*app
 	for _, w := range warnings {
 		p.result.Warnings = append(p.result.Warnings, w.String())
 	}
+	before := p.running()
 	if err := p.make(file.Services); err != nil {
 		return nil, err
 	}
-	return p, nil
+	for _, s := range file.Services {
+		for _, text := range contradict.Unknown(s, p.members) {
+			p.result.Warnings = append(p.result.Warnings, fmt.Sprintf("service %s: %s", s.Name, text))
+		}
+	}
+	return p, p.consistent(before)
+}
+
+// running returns the specs of the services that are not being deleted.
+func (p *applyPlan) running() []spec.Service {
+	var all []spec.Service
+	for _, name := range sortedKeys(p.records) {
+		if r := p.records[name]; !r.Deleting {
+			all = append(all, r.Spec)
+		}
+	}
+	return all
+}
+
+// consistent refuses what makes the services contradict each other, or the nodes
+// of the cell. What contradicted before is not held against this change.
+func (p *applyPlan) consistent(before []spec.Service) error {
+	found := contradict.New(before, p.running(), p.members)
+	if len(found) == 0 {
+		return nil
+	}
+	lines := make([]string, 0, len(found))
+	for _, c := range found[:min(len(found), spec.MaxProblems)] {
+		lines = append(lines, c.Text)
+	}
+	return &request.Error{
+		Kind: request.Invalid, Code: "contradiction", Text: "the services contradict each other: " + strings.Join(lines, "\n"),
+		Hint: "nothing was changed; take back one of these and apply again",
+	}
 }
 
 type stored struct {
@@ -128,6 +164,7 @@ type applyPlan struct {
 	owners  map[netip.Addr]spec.ServiceName      // as the specs say
 	nodes   map[netip.Addr]spec.NodeName         // the nodes' own addresses
 	keepers map[spec.ServiceName][]spec.NodeName // who may go on with a service without its lease
+	members []fact.Node                          // the nodes, as far as specs speak of them
 	counter int64
 	next    uint32
 
@@ -158,6 +195,7 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 		if err := json.Unmarshal(e.Value, &n); err != nil {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
+		p.members = append(p.members, fact.Node{Name: n.Name, Labels: n.Labels, Witness: n.Witness})
 		for _, text := range append([]string{n.Address}, n.Links...) {
 			if ip, err := netip.ParseAddr(text); err == nil {
 				p.nodes[ip] = n.Name

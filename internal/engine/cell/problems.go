@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -20,13 +21,13 @@ const StallWorth = spec.MinTTL / 2
 func (a *assembly) trouble(s status.Service, p record.Placement, at *found) string {
 	switch s.State {
 	case status.Homeless:
-		if len(p.Reasons) > 0 {
-			return "no node may run it: " + p.Reasons[0]
-		}
-		return "no node may run it"
+		return homeless(s.Name, p)
 	case status.Recovering:
 		return a.recovery(s, p, at)
 	case status.Failed:
+		if past := a.Records.ServicePast[s.Name]; !s.Recovery.Halted.IsZero() && s.Node == "" {
+			return recovery.Halted(past)
+		}
 		return failure(s, at)
 	case status.Running:
 		if h := a.holds[s.Name]; h.kept {
@@ -35,6 +36,7 @@ func (a *assembly) trouble(s status.Service, p record.Placement, at *found) stri
 		if !s.Ready {
 			return "it runs, but its readiness check fails" + detail(at)
 		}
+		return s.Recovery.Waits
 	case status.Starting:
 		if s.Waits != "" {
 			return "it waits for " + s.Waits
@@ -47,7 +49,32 @@ func (a *assembly) trouble(s status.Service, p record.Placement, at *found) stri
 	return ""
 }
 
+// refusalsShown is how many refusals a problem names; describe has them all.
+const refusalsShown = 5
+
+// homeless says what forbids each node.
+func homeless(name spec.ServiceName, p record.Placement) string {
+	var each []string
+	for _, r := range p.Reasons {
+		if _, why, is := strings.Cut(r, " may not run on "); is {
+			each = append(each, why)
+		}
+	}
+	switch more := len(each) - refusalsShown; {
+	case len(each) == 0 && len(p.Reasons) > 0:
+		return "no node may run it: " + p.Reasons[0]
+	case len(each) == 0:
+		return "no node may run it"
+	case more > 0:
+		each = append(each[:refusalsShown], fmt.Sprintf("and %d more: see `keelson describe %s`", more, name))
+	}
+	return "no node may run it: " + strings.Join(each, "; ")
+}
+
 func (a *assembly) recovery(s status.Service, p record.Placement, at *found) string {
+	if s.Recovery.Waits != "" && s.Node == "" {
+		return s.Recovery.Waits
+	}
 	if lost := a.lostHolder(s.Name, p); lost != "" {
 		for _, n := range p.Order {
 			if a.liveness[n] != fact.Lost {
@@ -131,6 +158,9 @@ func (a *assembly) problems(c status.Cell) []string {
 				"Compare its clock source (/sys/devices/system/clocksource/clocksource0/current_clocksource) with the others', or replace the board", n.Name)
 		}
 	}
+	if storm := a.Records.Storm; storm != nil {
+		say("%s: look for a common cause", storm.Why)
+	}
 	out = append(out, troubled(c.Services)...)
 	if c.Controller == "" && !c.Stale {
 		say("no controller is elected: nothing is planned until one is")
@@ -212,6 +242,15 @@ func remarks(c status.Cell) []string {
 	for _, n := range c.Nodes {
 		for _, w := range n.Warnings {
 			out = append(out, fmt.Sprintf("node %s: %s", n.Name, strings.TrimSuffix(w, ".")))
+		}
+	}
+	for _, n := range c.Nodes {
+		switch until := n.Trust.Until.UTC().Format(time.RFC3339); n.Trust.State {
+		case fact.Quarantined:
+			out = append(out, fmt.Sprintf("node %s is quarantined until %s, since %s: `keelson trust %s` ends it", n.Name, until, n.Trust.Why, n.Name))
+		case fact.Probation:
+			out = append(out, fmt.Sprintf("node %s is on probation until %s, since %s", n.Name, until, n.Trust.Why))
+		case fact.Trusted:
 		}
 	}
 	for _, n := range c.Nodes {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
@@ -24,6 +25,12 @@ type Records struct {
 	Services   map[spec.ServiceName]record.Service
 	Placements map[spec.ServiceName]record.Placement
 	Wish       record.CellWish // of the whole cell
+
+	// What the controller remembers, and what bounds it.
+	NodePast    map[spec.NodeName]fact.NodeHistory
+	ServicePast map[spec.ServiceName]fact.ServiceHistory
+	Storm       *fact.Storm // nil: there is none
+	Recovery    spec.Recovery
 }
 
 // sections are the prefixes and keys that Records is made of.
@@ -31,6 +38,8 @@ func sections() []string {
 	return []string{
 		record.KeyCell, record.KeyLease, record.KeyController, record.KeyNodes, record.KeyWishes,
 		record.KeyReports, record.KeyServices, record.KeyPlacements, record.KeyCellWish,
+		record.KeyReports, record.KeyServices, record.KeyPlacements,
+		record.KeyNodeHistories, record.KeyServiceHistories, record.KeyStorm, record.KeyRecovery,
 	}
 }
 
@@ -66,6 +75,10 @@ func (r *Records) Apply(e store.Event) error {
 		return one(&r.Lease, e)
 	case record.KeyCellWish:
 		return one(&r.Wish, e)
+	case record.KeyStorm:
+		return one(&r.Storm, e)
+	case record.KeyRecovery:
+		return one(&r.Recovery, e)
 	case record.KeyController:
 		r.Controller = ""
 		if !e.Deleted {
@@ -88,6 +101,10 @@ func (r *Records) Apply(e store.Event) error {
 		return many(&r.Services, record.KeyServices, e)
 	case record.KeyPlacements:
 		return many(&r.Placements, record.KeyPlacements, e)
+	case record.KeyNodeHistories:
+		return many(&r.NodePast, record.KeyNodeHistories, e)
+	case record.KeyServiceHistories:
+		return many(&r.ServicePast, record.KeyServiceHistories, e)
 	}
 	return nil
 }
@@ -129,6 +146,8 @@ func (r Records) Clone() Records {
 	r.Reports = maps.Clone(r.Reports)
 	r.Services = maps.Clone(r.Services)
 	r.Placements = maps.Clone(r.Placements)
+	r.NodePast = maps.Clone(r.NodePast)
+	r.ServicePast = maps.Clone(r.ServicePast)
 	return r
 }
 

@@ -60,6 +60,7 @@ type assembly struct {
 
 func (a *assembly) node(n record.Node) status.Node {
 	wish, report := a.Records.Wishes[n.Name], a.Records.Reports[n.Name]
+	past := a.Records.NodePast[n.Name]
 	return status.Node{
 		Name: n.Name, Slot: n.Slot, Address: n.Address, Labels: n.Labels,
 		Liveness: a.liveness[n.Name],
@@ -68,7 +69,16 @@ func (a *assembly) node(n record.Node) status.Node {
 		Version: n.Version, Joined: n.Joined,
 		Stall: time.Duration(report.Stall), Warnings: report.Warnings,
 		GuardUp: report.GuardUp, Maintenance: wish.Maintenance,
+		Trust: trust(past),
 	}
+}
+
+// trust is empty for a node of whose past there is nothing to say.
+func trust(h fact.NodeHistory) status.Trust {
+	if h.Trust == fact.Trusted {
+		return status.Trust{}
+	}
+	return status.Trust{State: h.Trust, Until: h.Until, Why: h.Why}
 }
 
 // counts reports whether a node's vote counts for good: one that is about to
@@ -116,7 +126,18 @@ func (a *assembly) service(r record.Service) status.Service {
 		out.Waits = at.Waits
 	}
 	out.Maintenance = a.resting(r, out.Node)
+	if past := a.Records.ServicePast[name]; past.Generation == r.Generation {
+		out.Recovery = status.Recovery{Halted: past.Stopped, Tried: past.Tried, Waits: past.Waits}
+	}
 	out.State = a.state(r, placement, at)
+	if (out.State == status.Homeless || out.State == status.Failed) && out.Node == "" {
+		switch {
+		case !out.Recovery.Halted.IsZero():
+			out.State = status.Failed
+		case out.Recovery.Waits != "":
+			out.State = status.Recovering
+		}
+	}
 	out.Ready = out.State == status.Running && at.Ready
 	out.Problem = a.trouble(out, placement, at)
 	out.Bound = a.bound(r, out, at)

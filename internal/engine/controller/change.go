@@ -59,9 +59,16 @@ func (m *mirror) changes(plan action.Plan, now time.Time) []change {
 			out = append(out, m.forget(p.Service))
 			continue
 		}
-		if c := m.place(p, plan.ID, now); len(c.ops) > 0 {
+		c := m.place(p, plan.ID, now)
+		if plan.History != nil {
+			m.rememberService(&c, plan)
+		}
+		if len(c.ops) > 0 {
 			out = append(out, c)
 		}
+	}
+	if c := m.remember(plan); len(c.ops) > 0 {
+		out = append(out, c)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.placements)) {
 		if _, known := m.services[name]; !known && !m.unread[name] {
@@ -102,6 +109,7 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	idle := svc.value.Deleting || svc.value.Spec.Stopped
 	switch {
 	case idle:
+	case p.Waits != "": // that is told when it begins
 	case nowhere && (elsewhere || !placed):
 		c.events = append(c.events, event.Event{
 			Kind: event.ServiceHomeless, Service: p.Service, Text: "no node may run " + string(p.Service) + ": " + sentences(p.Refusals),

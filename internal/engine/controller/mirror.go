@@ -30,6 +30,7 @@ type mirror struct {
 	lease      kept[record.Lease]
 	cell       kept[record.Cell]
 	wish       kept[record.CellWish]
+	past
 	lost       uint32 // slots of nodes that are lost
 	controller int64  // revision of the controller's key, 0 if there is none
 	revision   int64
@@ -50,6 +51,7 @@ func newMirror() *mirror {
 		placements: make(map[spec.ServiceName]kept[record.Placement]),
 		owners:     make(map[string]kept[spec.ServiceName]),
 		unread:     make(map[spec.ServiceName]bool),
+		past:       newPast(),
 	}
 }
 
@@ -79,6 +81,8 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 			return nil
 		}
 		return read(e, &m.wish)
+	case record.KeyRecovery, record.KeyStorm:
+		return m.past.applyOne(e)
 	}
 	prefix, name := split(e.Key)
 	switch prefix {
@@ -94,6 +98,8 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 		return m.applyPlacement(spec.ServiceName(name), e)
 	case record.KeyAddressUses:
 		return take(m.owners, name, e)
+	case record.KeyNodeHistories, record.KeyServiceHistories:
+		return m.past.applyMany(prefix, name, e)
 	}
 	return nil
 }

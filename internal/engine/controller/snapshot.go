@@ -14,7 +14,10 @@ import (
 // snapshot puts together what the store says and what the guard sees. It is a
 // pure function of both and of the time.
 func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
-	out := fact.Snapshot{Now: now, Revision: m.revision, Quorate: s.fit(), Maintenance: m.wish.value.Maintenance}
+	out := fact.Snapshot{
+		Now: now, Revision: m.revision, Quorate: s.fit(), Maintenance: m.wish.value.Maintenance,
+		History: m.history(), Recovery: m.recovery.value,
+	}
 	for _, name := range slices.Sorted(maps.Keys(m.nodes)) {
 		n := m.nodes[name].value
 		wish := m.wishes[name].value
@@ -26,6 +29,7 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Leaving:   wish.Leaving,
 			Witness:   n.Witness,
 			Mute:      m.mute(name, now),
+			Cleared:   wish.Trust,
 			Instances: m.reports[name].value.instances(),
 
 			Maintenance: wish.Maintenance,
@@ -40,6 +44,8 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Deleting:   r.Deleting,
 			Order:      m.placements[name].value.Order,
 			Holder:     holders[name],
+			Planned:    m.placements[name].value.Generation,
+			Cleared:    r.Cleared,
 		}
 		for _, c := range m.placements[name].value.Copies {
 			svc.Copies = append(svc.Copies, c.Node)

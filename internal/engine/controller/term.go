@@ -113,7 +113,7 @@ func relevant(key string) bool {
 	case record.KeyNodes, record.KeyWishes, record.KeyReports, record.KeyServices, record.KeyPlacements:
 		return true
 	}
-	return key == record.KeyController || key == record.KeyLease || key == record.KeyCellWish
+	return key == record.KeyRecovery || key == record.KeyController || key == record.KeyLease || key == record.KeyCellWish
 }
 
 // loop decides at every change, but not more often than decidePause and not

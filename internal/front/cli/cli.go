@@ -24,6 +24,7 @@ import (
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/front/cli/maintenance"
+	"github.com/keelson/keelson/internal/front/cli/mending"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 )
 
@@ -66,6 +67,9 @@ Change:
     undrain       let services back on a node
     maintenance on   leave a node, or the whole cell, as it is
     maintenance off  look after it again
+    clear         forget where a service failed, and try it there again
+    trust         end a node's quarantine
+    recovery      show or change what bounds the moves a cell makes by itself
     node remove   take a node out of the cell
 
 More:
@@ -150,6 +154,10 @@ func (s *shell) root() *cobra.Command {
 		s.tokenCommand(), s.nodeCommand(), s.schemaCommand(), s.versionCommand(), s.completionCommand(),
 	)
 	root.AddCommand(s.actionCommands()...)
+	root.AddCommand(mending.Commands(mending.Around{
+		Terminal: s.tty, Exactly: exactly, Service: s.completeNames(services), Node: s.completeNames(nodes),
+		Dial: func(f *pflag.FlagSet) (mending.Cell, error) { return s.dial(f) },
+	})...)
 	if s.env.Actions.Pacemaker != nil {
 		root.AddCommand(s.importCommand())
 	}

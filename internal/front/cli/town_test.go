@@ -31,6 +31,7 @@ type town struct {
 	nodes    map[spec.NodeName]status.Node
 	changed  chan struct{}
 	asked    int // how often the removal of c was asked for
+	bounds   spec.Recovery
 }
 
 func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
@@ -332,6 +333,31 @@ func (t *town) Renew(context.Context, request.Renew) (request.Renewed, error) {
 	return request.Renewed{}, errors.New("nobody renews here")
 }
 
+func (t *town) Clear(_ context.Context, ask request.Clear) ([]spec.NodeName, error) {
+	if ask.Service != "shop" {
+		return nil, &request.Error{Kind: request.NotFound, Code: "no-such-service", Text: fmt.Sprintf("there is no service %q", ask.Service)}
+	}
+	if ask.Node != "" {
+		return nil, nil
+	}
+	return []spec.NodeName{"a", "b"}, nil
+}
+
+func (t *town) Trust(context.Context, request.Trust) error { return nil }
+
+func (t *town) Recovery(context.Context) (spec.Recovery, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bounds.Effective(), nil
+}
+
+func (t *town) SetRecovery(_ context.Context, ask request.SetRecovery) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bounds = ask.Recovery
+	return nil
+}
+
 // open serves the town on a socket until the returned function is called.
 func (t *town) open(ctx context.Context, socket string) (stop func(), err error) {
 	l, err := net.Listen("unix", socket)
@@ -340,7 +366,7 @@ func (t *town) open(ctx context.Context, socket string) (stop func(), err error)
 	}
 	log := slog.New(slog.DiscardHandler)
 	h := rpc.New(rpc.Options{
-		Self: "a", Statuses: t, Services: t, Nodes: t, Events: t, Logs: t, Members: t,
+		Self: "a", Statuses: t, Services: t, Nodes: t, Events: t, Logs: t, Members: t, Recoveries: t,
 		Identify: rpc.Local, Clock: clock.System{}, Log: log,
 	})
 	ctx, cancel := context.WithCancel(ctx)

@@ -136,9 +136,23 @@ func (f *fake) Renew(ctx context.Context, ask request.Renew) (request.Renewed, e
 	return request.Renewed{Certificate: []byte("new")}, f.hear(ctx, ask)
 }
 
+func (f *fake) Clear(ctx context.Context, ask request.Clear) ([]spec.NodeName, error) {
+	return []spec.NodeName{"b"}, f.hear(ctx, ask)
+}
+
+func (f *fake) Trust(ctx context.Context, ask request.Trust) error { return f.hear(ctx, ask) }
+
+func (f *fake) Recovery(ctx context.Context) (spec.Recovery, error) {
+	return spec.Recovery{Share: 33}, f.hear(ctx, nil)
+}
+
+func (f *fake) SetRecovery(ctx context.Context, ask request.SetRecovery) error {
+	return f.hear(ctx, ask)
+}
+
 func options(f *fake, identify func(*http.Request) (rpc.Identity, error)) rpc.Options {
 	return rpc.Options{
-		Self: "a", Statuses: f, Services: f, Nodes: f, Events: f, Logs: f, Members: f,
+		Self: "a", Statuses: f, Services: f, Nodes: f, Events: f, Logs: f, Members: f, Recoveries: f,
 		Identify: identify, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
 	}
 }

@@ -109,6 +109,8 @@ type Options struct {
 	Logs     Logs
 	Members  Members
 
+	Recoveries Recoveries
+
 	// Identify says who is calling, before anything is read of the request. An
 	// error refuses the call. See [Local] and [ByCertificate].
 	Identify func(*http.Request) (Identity, error)

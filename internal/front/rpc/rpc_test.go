@@ -14,6 +14,7 @@ import (
 	keelsonv1 "github.com/keelson/keelson/api/keelson/v1"
 	"github.com/keelson/keelson/internal/front/rpc"
 	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
 )
 
@@ -58,6 +59,8 @@ func TestEveryCallIsGuarded(t *testing.T) {
 		"DrainNode": "operator admin node", "UndrainNode": "operator admin node",
 		"SetMaintenance": "operator admin node",
 		"RemoveNode":     "admin node", "CreateToken": "admin node",
+		"ClearService": "operator admin node", "TrustNode": "operator admin node",
+		"GetRecovery": "viewer operator admin node", "SetRecovery": "admin node",
 		"Join":             "nobody viewer operator admin node",
 		"RenewCertificate": "node",
 	}
@@ -123,6 +126,9 @@ func TestEveryCallArrives(t *testing.T) {
 		{"drain", func() error { return c.Drain(ctx, "b", "disk") }, request.Drain{Node: "b", Why: "disk", By: "local"}},
 		{"undrain", func() error { return c.Undrain(ctx, "b") }, request.Undrain{Node: "b", By: "local"}},
 		{"remove", func() error { return c.Remove(ctx, "b", true) }, request.Remove{Node: "b", Force: true, By: "local"}},
+		{"clear", func() error { _, err := c.Clear(ctx, "shop", "b"); return err }, request.Clear{Service: "shop", Node: "b", By: "local"}},
+		{"trust", func() error { return c.Trust(ctx, "b") }, request.Trust{Node: "b", By: "local"}},
+		{"recovery", func() error { return c.SetRecovery(ctx, spec.Recovery{Share: 50}) }, request.SetRecovery{Recovery: spec.Recovery{Share: 50}, By: "local"}},
 		{"events", func() error {
 			_, err := c.Events(ctx, request.Events{Limit: 5000, Node: "b"})
 			return err

@@ -5,6 +5,8 @@
 package action
 
 import (
+	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -23,6 +25,9 @@ type Placement struct {
 	Refusals []Refusal `json:"refusals,omitempty"`
 	// Changed is true if Order differs from the one in force.
 	Changed bool `json:"changed"`
+	// Waits says why it is not where it is to be, or nowhere, for now: it is held
+	// back, or stopped for a person. Empty: it is not.
+	Waits string `json:"waits,omitempty"`
 	// MoveDone is true if an operator's wish to move is fulfilled or void.
 	MoveDone bool `json:"move_done,omitempty"`
 }
@@ -61,4 +66,17 @@ type Plan struct {
 	Steps []Step `json:"steps,omitempty"`
 	// Forget lists services that were deleted and run nowhere any more.
 	Forget []spec.ServiceName `json:"forget,omitempty"`
+	// History is what is to be remembered, in place of the snapshot's; nil: that
+	// stays. It is written together with the placements that it is about.
+	History *fact.History `json:"history,omitempty"`
+	// Notes are what happened that is told nowhere else.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// Note is one thing to tell an operator.
+type Note struct {
+	Kind    event.Kind       `json:"kind"`
+	Service spec.ServiceName `json:"service,omitempty"`
+	Node    spec.NodeName    `json:"node,omitempty"`
+	Text    string           `json:"text"` // one sentence or more
 }

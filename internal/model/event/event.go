@@ -52,8 +52,17 @@ const (
 	ServiceWaited   Kind = "service-waited"   // it stopped without those that depend on it
 	PartStarted     Kind = "part-started"
 
-	MaintenanceOn  Kind = "maintenance-on"
-	MaintenanceOff Kind = "maintenance-off"
+	MaintenanceOn   Kind = "maintenance-on"
+	MaintenanceOff  Kind = "maintenance-off"
+	ServiceHalted   Kind = "service-halted" // it failed on every node: stopped for a person
+	ServiceCleared  Kind = "service-cleared"
+	ServiceWaits    Kind = "service-waits" // a move of it is held back
+	NodeQuarantined Kind = "node-quarantined"
+	NodeProbation   Kind = "node-on-probation"
+	NodeTrusted     Kind = "node-trusted"
+	CommonCause     Kind = "common-cause" // trouble on many nodes at once; nothing is moved for it
+	CommonCauseOver Kind = "common-cause-over"
+	RecoveryChanged Kind = "recovery-changed"
 
 	AgentStarted  Kind = "agent-started"
 	GuardStarted  Kind = "guard-started"

@@ -60,6 +60,9 @@ type Instance struct {
 	Waits string `json:"waits,omitempty"`
 	// Maintenance: it is left as it is.
 	Maintenance bool `json:"maintenance,omitempty"`
+	// Cleared is the operator's clearing that it heeded last. Failures and bans
+	// from before the newest do not count.
+	Cleared time.Time `json:"cleared,omitzero"`
 }
 
 // Part is the state of one part of an instance.
@@ -103,7 +106,9 @@ type Node struct {
 	Health int `json:"health,omitempty"`
 	// Mute: it has not reported for a while, alive or not. Its agent does not
 	// run or does not reach the store, and Instances is how things were.
-	Mute      bool       `json:"mute,omitempty"`
+	Mute bool `json:"mute,omitempty"`
+	// Cleared is when an operator last said that it is to be trusted again.
+	Cleared   time.Time  `json:"cleared,omitzero"`
 	Instances []Instance `json:"instances,omitempty"` // sorted by service
 }
 
@@ -123,6 +128,11 @@ type Service struct {
 	// Copies are the nodes that are to run copies by the placement in force, each
 	// as often as it has some, sorted.
 	Copies []spec.NodeName `json:"copies,omitempty"`
+	// Planned is the generation that Order was made for; 0: not known.
+	Planned uint64 `json:"planned,omitempty"`
+	// Cleared is when an operator last said that failures on a node are to be
+	// forgotten, by node.
+	Cleared map[spec.NodeName]time.Time `json:"cleared,omitempty"`
 }
 
 // Snapshot is the whole input of a decision. Nodes and Services are sorted by
@@ -135,4 +145,7 @@ type Snapshot struct {
 	Maintenance bool      `json:"maintenance,omitempty"`
 	Nodes       []Node    `json:"nodes"`
 	Services    []Service `json:"services"`
+	// History is what the controller remembers, and Recovery bounds what it does.
+	History  History       `json:"history,omitzero"`
+	Recovery spec.Recovery `json:"recovery,omitzero"`
 }

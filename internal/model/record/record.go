@@ -32,6 +32,11 @@ const (
 	KeyRevoked     = "revoked/"        // Revoked, by certificate serial or node id
 	KeyServiceIDs  = "service-ids/"    // service name, by number
 	KeyAddressUses = "address-owners/" // service name, by address: an address has one owner
+
+	KeyRecovery         = "recovery"           // spec.Recovery, written by operators
+	KeyStorm            = "storm"              // fact.Storm, written by the controller
+	KeyNodeHistories    = "node-histories/"    // fact.NodeHistory, by node name, written by the controller
+	KeyServiceHistories = "service-histories/" // fact.ServiceHistory, by service name, written by the controller
 )
 
 // Cell is what all nodes of a cell share. Written at init; the keys are
@@ -133,6 +138,9 @@ type NodeWish struct {
 	Leaving bool `json:"leaving,omitempty"`
 	// Maintenance asks that all on the node be left as it is.
 	Maintenance bool `json:"maintenance,omitempty"`
+	// Trust is when an operator last ended what kept work from the node because of
+	// its past.
+	Trust time.Time `json:"trust,omitzero"`
 }
 
 // CellWish is what an operator asks of the whole cell. Written by maintenance.
@@ -152,6 +160,9 @@ type Service struct {
 	Move *Move `json:"move,omitempty"`
 	// Deleting: stop everywhere, then forget.
 	Deleting bool `json:"deleting,omitempty"`
+	// Cleared is when an operator last said that failures on a node are to be
+	// forgotten, by node.
+	Cleared map[spec.NodeName]time.Time `json:"cleared,omitempty"`
 }
 
 // Move asks that a service go to To, or away from where it is if To is empty.

@@ -94,6 +94,26 @@ type Remove struct {
 	By    string
 }
 
+// Clear forgets the failures of a service, so that it may be tried again, on one
+// node or, if that is empty, on all.
+type Clear struct {
+	Service spec.ServiceName
+	Node    spec.NodeName
+	By      string
+}
+
+// Trust ends a node's quarantine or probation.
+type Trust struct {
+	Node spec.NodeName
+	By   string
+}
+
+// SetRecovery changes what bounds the moves that the cell plans by itself.
+type SetRecovery struct {
+	Recovery spec.Recovery
+	By       string
+}
+
 // Events asks for recorded events. An empty Service or Node means any.
 type Events struct {
 	// Limit is how many of the newest; 0 means [DefaultEvents], at most [MaxEvents].

@@ -54,6 +54,15 @@ type Node struct {
 	GuardUp  bool
 	// Maintenance: all on it is left as it is.
 	Maintenance bool
+	Trust       Trust
+}
+
+// Trust is what the cell makes of a node's past, until when, and the sentence that
+// led to it. Its zero value means that there is nothing to say.
+type Trust struct {
+	State fact.Trust
+	Until time.Time
+	Why   string
 }
 
 // State is how a service is, in one word.
@@ -101,6 +110,8 @@ type Service struct {
 	// Node then is where the primary is, if there are roles.
 	Copies []Copy
 	Pause
+	// Recovery is how far its recovery has come.
+	Recovery Recovery
 }
 
 // Pause says what holds a service up.
@@ -123,6 +134,16 @@ type Copy struct {
 	Waits string
 	Since time.Time
 	Parts []fact.Part
+}
+
+// Recovery is how far the recovery of a service has come.
+type Recovery struct {
+	// Halted is since when it has been stopped for a person; zero: it is not.
+	Halted time.Time
+	// Tried are the nodes on which it gave up since it last ran well.
+	Tried []fact.Try
+	// Waits says why a move of it is held back; empty: none is.
+	Waits string
 }
 
 // Bound is the longest outage that the loss of one node can cause, from what was

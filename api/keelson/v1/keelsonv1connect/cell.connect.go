@@ -66,6 +66,15 @@ const (
 	CellServiceUndrainNodeProcedure = "/keelson.v1.CellService/UndrainNode"
 	// CellServiceRemoveNodeProcedure is the fully-qualified name of the CellService's RemoveNode RPC.
 	CellServiceRemoveNodeProcedure = "/keelson.v1.CellService/RemoveNode"
+	// CellServiceClearServiceProcedure is the fully-qualified name of the CellService's ClearService
+	// RPC.
+	CellServiceClearServiceProcedure = "/keelson.v1.CellService/ClearService"
+	// CellServiceTrustNodeProcedure is the fully-qualified name of the CellService's TrustNode RPC.
+	CellServiceTrustNodeProcedure = "/keelson.v1.CellService/TrustNode"
+	// CellServiceGetRecoveryProcedure is the fully-qualified name of the CellService's GetRecovery RPC.
+	CellServiceGetRecoveryProcedure = "/keelson.v1.CellService/GetRecovery"
+	// CellServiceSetRecoveryProcedure is the fully-qualified name of the CellService's SetRecovery RPC.
+	CellServiceSetRecoveryProcedure = "/keelson.v1.CellService/SetRecovery"
 	// CellServiceListEventsProcedure is the fully-qualified name of the CellService's ListEvents RPC.
 	CellServiceListEventsProcedure = "/keelson.v1.CellService/ListEvents"
 	// CellServiceFollowEventsProcedure is the fully-qualified name of the CellService's FollowEvents
@@ -107,6 +116,14 @@ type CellServiceClient interface {
 	UndrainNode(context.Context, *connect.Request[v1.UndrainNodeRequest]) (*connect.Response[v1.UndrainNodeResponse], error)
 	// RemoveNode takes a node out of the cell: itself, or one that is lost.
 	RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error)
+	// ClearService forgets where a service failed, so that it may be tried again.
+	ClearService(context.Context, *connect.Request[v1.ClearServiceRequest]) (*connect.Response[v1.ClearServiceResponse], error)
+	// TrustNode ends a node's quarantine or probation.
+	TrustNode(context.Context, *connect.Request[v1.TrustNodeRequest]) (*connect.Response[v1.TrustNodeResponse], error)
+	// GetRecovery returns what bounds the moves that the cell plans by itself.
+	GetRecovery(context.Context, *connect.Request[v1.GetRecoveryRequest]) (*connect.Response[v1.GetRecoveryResponse], error)
+	// SetRecovery changes that.
+	SetRecovery(context.Context, *connect.Request[v1.SetRecoveryRequest]) (*connect.Response[v1.SetRecoveryResponse], error)
 	// ListEvents returns recorded events, the newest last.
 	ListEvents(context.Context, *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error)
 	// FollowEvents sends recorded events from a sequence number on, then new ones.
@@ -190,6 +207,30 @@ func NewCellServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(cellServiceMethods.ByName("RemoveNode")),
 			connect.WithClientOptions(opts...),
 		),
+		clearService: connect.NewClient[v1.ClearServiceRequest, v1.ClearServiceResponse](
+			httpClient,
+			baseURL+CellServiceClearServiceProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ClearService")),
+			connect.WithClientOptions(opts...),
+		),
+		trustNode: connect.NewClient[v1.TrustNodeRequest, v1.TrustNodeResponse](
+			httpClient,
+			baseURL+CellServiceTrustNodeProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("TrustNode")),
+			connect.WithClientOptions(opts...),
+		),
+		getRecovery: connect.NewClient[v1.GetRecoveryRequest, v1.GetRecoveryResponse](
+			httpClient,
+			baseURL+CellServiceGetRecoveryProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("GetRecovery")),
+			connect.WithClientOptions(opts...),
+		),
+		setRecovery: connect.NewClient[v1.SetRecoveryRequest, v1.SetRecoveryResponse](
+			httpClient,
+			baseURL+CellServiceSetRecoveryProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("SetRecovery")),
+			connect.WithClientOptions(opts...),
+		),
 		listEvents: connect.NewClient[v1.ListEventsRequest, v1.ListEventsResponse](
 			httpClient,
 			baseURL+CellServiceListEventsProcedure,
@@ -235,6 +276,10 @@ type cellServiceClient struct {
 	drainNode      *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
 	undrainNode    *connect.Client[v1.UndrainNodeRequest, v1.UndrainNodeResponse]
 	removeNode     *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
+	clearService   *connect.Client[v1.ClearServiceRequest, v1.ClearServiceResponse]
+	trustNode      *connect.Client[v1.TrustNodeRequest, v1.TrustNodeResponse]
+	getRecovery    *connect.Client[v1.GetRecoveryRequest, v1.GetRecoveryResponse]
+	setRecovery    *connect.Client[v1.SetRecoveryRequest, v1.SetRecoveryResponse]
 	listEvents     *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
 	followEvents   *connect.Client[v1.FollowEventsRequest, v1.FollowEventsResponse]
 	readLogs       *connect.Client[v1.ReadLogsRequest, v1.ReadLogsResponse]
@@ -292,6 +337,26 @@ func (c *cellServiceClient) RemoveNode(ctx context.Context, req *connect.Request
 	return c.removeNode.CallUnary(ctx, req)
 }
 
+// ClearService calls keelson.v1.CellService.ClearService.
+func (c *cellServiceClient) ClearService(ctx context.Context, req *connect.Request[v1.ClearServiceRequest]) (*connect.Response[v1.ClearServiceResponse], error) {
+	return c.clearService.CallUnary(ctx, req)
+}
+
+// TrustNode calls keelson.v1.CellService.TrustNode.
+func (c *cellServiceClient) TrustNode(ctx context.Context, req *connect.Request[v1.TrustNodeRequest]) (*connect.Response[v1.TrustNodeResponse], error) {
+	return c.trustNode.CallUnary(ctx, req)
+}
+
+// GetRecovery calls keelson.v1.CellService.GetRecovery.
+func (c *cellServiceClient) GetRecovery(ctx context.Context, req *connect.Request[v1.GetRecoveryRequest]) (*connect.Response[v1.GetRecoveryResponse], error) {
+	return c.getRecovery.CallUnary(ctx, req)
+}
+
+// SetRecovery calls keelson.v1.CellService.SetRecovery.
+func (c *cellServiceClient) SetRecovery(ctx context.Context, req *connect.Request[v1.SetRecoveryRequest]) (*connect.Response[v1.SetRecoveryResponse], error) {
+	return c.setRecovery.CallUnary(ctx, req)
+}
+
 // ListEvents calls keelson.v1.CellService.ListEvents.
 func (c *cellServiceClient) ListEvents(ctx context.Context, req *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error) {
 	return c.listEvents.CallUnary(ctx, req)
@@ -339,6 +404,14 @@ type CellServiceHandler interface {
 	UndrainNode(context.Context, *connect.Request[v1.UndrainNodeRequest]) (*connect.Response[v1.UndrainNodeResponse], error)
 	// RemoveNode takes a node out of the cell: itself, or one that is lost.
 	RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error)
+	// ClearService forgets where a service failed, so that it may be tried again.
+	ClearService(context.Context, *connect.Request[v1.ClearServiceRequest]) (*connect.Response[v1.ClearServiceResponse], error)
+	// TrustNode ends a node's quarantine or probation.
+	TrustNode(context.Context, *connect.Request[v1.TrustNodeRequest]) (*connect.Response[v1.TrustNodeResponse], error)
+	// GetRecovery returns what bounds the moves that the cell plans by itself.
+	GetRecovery(context.Context, *connect.Request[v1.GetRecoveryRequest]) (*connect.Response[v1.GetRecoveryResponse], error)
+	// SetRecovery changes that.
+	SetRecovery(context.Context, *connect.Request[v1.SetRecoveryRequest]) (*connect.Response[v1.SetRecoveryResponse], error)
 	// ListEvents returns recorded events, the newest last.
 	ListEvents(context.Context, *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error)
 	// FollowEvents sends recorded events from a sequence number on, then new ones.
@@ -418,6 +491,30 @@ func NewCellServiceHandler(svc CellServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(cellServiceMethods.ByName("RemoveNode")),
 		connect.WithHandlerOptions(opts...),
 	)
+	cellServiceClearServiceHandler := connect.NewUnaryHandler(
+		CellServiceClearServiceProcedure,
+		svc.ClearService,
+		connect.WithSchema(cellServiceMethods.ByName("ClearService")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceTrustNodeHandler := connect.NewUnaryHandler(
+		CellServiceTrustNodeProcedure,
+		svc.TrustNode,
+		connect.WithSchema(cellServiceMethods.ByName("TrustNode")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceGetRecoveryHandler := connect.NewUnaryHandler(
+		CellServiceGetRecoveryProcedure,
+		svc.GetRecovery,
+		connect.WithSchema(cellServiceMethods.ByName("GetRecovery")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceSetRecoveryHandler := connect.NewUnaryHandler(
+		CellServiceSetRecoveryProcedure,
+		svc.SetRecovery,
+		connect.WithSchema(cellServiceMethods.ByName("SetRecovery")),
+		connect.WithHandlerOptions(opts...),
+	)
 	cellServiceListEventsHandler := connect.NewUnaryHandler(
 		CellServiceListEventsProcedure,
 		svc.ListEvents,
@@ -470,6 +567,14 @@ func NewCellServiceHandler(svc CellServiceHandler, opts ...connect.HandlerOption
 			cellServiceUndrainNodeHandler.ServeHTTP(w, r)
 		case CellServiceRemoveNodeProcedure:
 			cellServiceRemoveNodeHandler.ServeHTTP(w, r)
+		case CellServiceClearServiceProcedure:
+			cellServiceClearServiceHandler.ServeHTTP(w, r)
+		case CellServiceTrustNodeProcedure:
+			cellServiceTrustNodeHandler.ServeHTTP(w, r)
+		case CellServiceGetRecoveryProcedure:
+			cellServiceGetRecoveryHandler.ServeHTTP(w, r)
+		case CellServiceSetRecoveryProcedure:
+			cellServiceSetRecoveryHandler.ServeHTTP(w, r)
 		case CellServiceListEventsProcedure:
 			cellServiceListEventsHandler.ServeHTTP(w, r)
 		case CellServiceFollowEventsProcedure:
@@ -527,6 +632,22 @@ func (UnimplementedCellServiceHandler) UndrainNode(context.Context, *connect.Req
 
 func (UnimplementedCellServiceHandler) RemoveNode(context.Context, *connect.Request[v1.RemoveNodeRequest]) (*connect.Response[v1.RemoveNodeResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.RemoveNode is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ClearService(context.Context, *connect.Request[v1.ClearServiceRequest]) (*connect.Response[v1.ClearServiceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ClearService is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) TrustNode(context.Context, *connect.Request[v1.TrustNodeRequest]) (*connect.Response[v1.TrustNodeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.TrustNode is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) GetRecovery(context.Context, *connect.Request[v1.GetRecoveryRequest]) (*connect.Response[v1.GetRecoveryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.GetRecovery is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) SetRecovery(context.Context, *connect.Request[v1.SetRecoveryRequest]) (*connect.Response[v1.SetRecoveryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.SetRecovery is not implemented"))
 }
 
 func (UnimplementedCellServiceHandler) ListEvents(context.Context, *connect.Request[v1.ListEventsRequest]) (*connect.Response[v1.ListEventsResponse], error) {

@@ -42,6 +42,9 @@ func Node(n client.Node) string {
 	f.add("role", role(n))
 	f.add("address", n.Address)
 	f.add("slot", fmt.Sprint(n.Slot))
+	if t := n.Trust; t.State != "" {
+		f.add("trust", fmt.Sprintf("%s until %s: %s", t.State, screen.Moment(t.Until), t.Why))
+	}
 	f.add("guard", map[bool]string{true: "up", false: "does not answer"}[n.GuardUp])
 	if n.Stall > 0 {
 		f.add("stall", n.Stall.Round(100*time.Microsecond).String()+" at most in the last 10 min")
@@ -96,6 +99,10 @@ func Service(s client.Service, now time.Time) string {
 	f.add("service", string(s.Name))
 	f.add("state", string(s.State))
 	f.add("problem", s.Problem)
+	f.add("waits", s.Recovery.Waits)
+	if at := s.Recovery.Halted; !at.IsZero() {
+		f.add("halted", screen.Moment(at))
+	}
 	f.add("ready", yesNo(s.Ready))
 	f.add("waits for", s.Waits)
 	if s.Maintenance {
@@ -128,6 +135,11 @@ func Service(s client.Service, now time.Time) string {
 		failures = append(failures, fmt.Sprintf("%s  %s  %s%s", screen.Moment(x.At), x.Node, part, x.Why))
 	}
 	f.list("failures", failures)
+	var tried []string
+	for _, t := range s.Recovery.Tried {
+		tried = append(tried, strings.TrimRight(fmt.Sprintf("%s  %s  %s", screen.Moment(t.At), t.Node, t.Why), " "))
+	}
+	f.list("gave up on", tried)
 	if s.Spec != nil {
 		f.list("spec", strings.Split(strings.TrimRight(string(specfile.Marshal(*s.Spec)), "\n"), "\n"))
 	}

@@ -28,10 +28,11 @@ func eventKind(k event.Kind) screen.Field {
 	f := screen.Field{Text: string(k)}
 	switch k {
 	case event.NodeLost, event.QuorumLost, event.ServiceFailed, event.ServiceGaveUp, event.ServiceHomeless,
-		event.ServiceCut, event.GuardLost, event.LeaseLost:
+		event.ServiceCut, event.GuardLost, event.LeaseLost, event.ServiceHalted, event.CommonCause:
 		f.Tone = screen.Bad
 	case event.NodeSuspect, event.ServiceUnready, event.ServiceStopped, event.NodeDrained,
-		event.ServiceWaited, event.ServiceDemoted, event.MaintenanceOn:
+		event.ServiceWaited, event.ServiceDemoted, event.MaintenanceOn,
+		event.NodeQuarantined, event.NodeProbation, event.ServiceWaits:
 		f.Tone = screen.Doubtful
 	case event.NodeBack, event.NodeJoined, event.QuorumBack, event.ServiceReady, event.ServiceRunning,
 		event.ServicePromoted, event.MaintenanceOff:

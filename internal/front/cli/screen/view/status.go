@@ -93,6 +93,8 @@ func nodeState(n client.Node) screen.Field {
 		return screen.Doubtful.Of(f.Text + ", leaving")
 	case n.Draining:
 		return screen.Doubtful.Of(f.Text + ", drained")
+	case n.Trust.State != fact.Trusted && n.Liveness != fact.Lost:
+		return screen.Doubtful.Of(f.Text + ", " + string(n.Trust.State))
 	}
 	return f
 }

@@ -1,0 +1,170 @@
+// Package mending holds the commands with which an operator ends what the cell
+// does for the sake of past failures: `keelson clear`, `keelson trust` and
+// `keelson recovery`. They ask the cell and say what it answered, and decide
+// nothing.
+package mending
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/keelson/keelson/internal/front/cli/screen"
+	"github.com/keelson/keelson/internal/front/cli/screen/view"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+const clearHelp = `Forget where a service failed, so that it may be tried there again.
+
+Usage:
+    keelson clear SERVICE [--node NODE]
+
+A service that failed on every node that may run it is stopped for a person:
+correct the cause, then clear it. Applying a changed spec clears it too.
+
+    --node NODE          forget only what failed there
+
+Exit status: 0 done, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
+
+Example:
+    $ keelson clear shop
+    shop may be tried again on a, b, c
+`
+
+const trustHelp = `Trust a node again that was quarantined because it kept failing.
+
+Usage:
+    keelson trust NODE
+
+A node that is lost again and again, or on which one service after the other
+fails that is well elsewhere, gets no new work for a time that doubles with each
+quarantine; then it is on probation. This ends both, and forgets its past.
+
+Exit status: 0 done, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
+
+Example:
+    $ keelson trust b
+    b is trusted again
+`
+
+const recoveryHelp = `Show or change what bounds the moves that the cell makes by itself.
+
+Usage:
+    keelson recovery [--share PERCENT] [--moves N] [--cell-moves N]
+                     [--window TIME]
+
+Successors of a lost node take over at once, whatever stands here, and what you
+ask for with move, drain or apply is done.
+
+    --share PERCENT      how many of a hundred nodes services leave at once
+                         because of trouble there; never less than one node
+    --moves N            moves of one service within the window
+    --cell-moves N       moves of all services within the window
+    --window TIME        1m to 24h
+
+Exit status: 0 shown or changed, 1 refused, 2 wrong usage, 3 the cell cannot be
+reached.
+
+Example:
+    $ keelson recovery --share 25
+    25 % of the nodes at once; within 10m 4 moves of a service and 30 of all
+`
+
+// Cell is what these commands ask of a cell.
+type Cell interface {
+	Clear(context.Context, spec.ServiceName, spec.NodeName) ([]spec.NodeName, error)
+	Trust(context.Context, spec.NodeName) error
+	Recovery(context.Context) (spec.Recovery, error)
+	SetRecovery(context.Context, spec.Recovery) error
+	Close()
+}
+
+// Around is what these commands have around them. All fields are required.
+type Around struct {
+	Terminal *screen.Terminal
+	Dial     func(*pflag.FlagSet) (Cell, error)
+	// Exactly checks the number of arguments, by what they are called.
+	Exactly func(names ...string) cobra.PositionalArgs
+	// Service and Node complete names.
+	Service, Node cobra.CompletionFunc
+}
+
+// Commands returns the commands.
+func Commands(a Around) []*cobra.Command {
+	return []*cobra.Command{a.clear(), a.trust(), a.recovery()}
+}
+
+func (a Around) clear() *cobra.Command {
+	c := &cobra.Command{Use: "clear", Long: clearHelp, Args: a.Exactly("a SERVICE"), ValidArgsFunction: a.Service}
+	var node string
+	c.Flags().StringVar(&node, "node", "", "")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cell, err := a.Dial(c.Flags())
+		if err != nil {
+			return err
+		}
+		defer cell.Close()
+		nodes, err := cell.Clear(c.Context(), spec.ServiceName(args[0]), spec.NodeName(node))
+		switch {
+		case err != nil:
+			return err
+		case len(nodes) == 0:
+			a.Terminal.Printf("%s had failed nowhere\n", args[0])
+		default:
+			a.Terminal.Printf("%s may be tried again on %s\n", args[0], view.Names(nodes))
+		}
+		return nil
+	}
+	return c
+}
+
+func (a Around) trust() *cobra.Command {
+	return &cobra.Command{
+		Use: "trust", Long: trustHelp, Args: a.Exactly("a NODE"), ValidArgsFunction: a.Node,
+		RunE: func(c *cobra.Command, args []string) error {
+			cell, err := a.Dial(c.Flags())
+			if err != nil {
+				return err
+			}
+			defer cell.Close()
+			if err := cell.Trust(c.Context(), spec.NodeName(args[0])); err != nil {
+				return err
+			}
+			a.Terminal.Printf("%s is trusted again\n", args[0])
+			return nil
+		},
+	}
+}
+
+func (a Around) recovery() *cobra.Command {
+	c := &cobra.Command{Use: "recovery", Long: recoveryHelp, Args: a.Exactly()}
+	var r spec.Recovery
+	var window time.Duration
+	c.Flags().IntVar(&r.Share, "share", 0, "")
+	c.Flags().IntVar(&r.ServiceMoves, "moves", 0, "")
+	c.Flags().IntVar(&r.CellMoves, "cell-moves", 0, "")
+	c.Flags().DurationVar(&window, "window", 0, "")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cell, err := a.Dial(c.Flags())
+		if err != nil {
+			return err
+		}
+		defer cell.Close()
+		r.Window = spec.Duration(window)
+		if r != (spec.Recovery{}) {
+			if err := cell.SetRecovery(c.Context(), r); err != nil {
+				return err
+			}
+		}
+		now, err := cell.Recovery(c.Context())
+		if err != nil {
+			return fmt.Errorf("read what bounds recovery: %w", err)
+		}
+		a.Terminal.Printf("%s\n", now)
+		return nil
+	}
+	return c
+}
