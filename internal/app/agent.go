@@ -259,6 +259,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		organ{"revocations", n.revoked.Run},
 		organ{"certificates", renewer.Run},
 		organ{"controller", leader.Run},
+		organ{"trials", (&cell.Trials{Clerk: n.clerk, Mirror: n.mirror, Leading: leader.Leading}).Run},
 		organ{"membership", n.newMember(leader).Run},
 		organ{"housekeeping", n.sweep},
 		organ{"store endpoints", n.followVoters},
@@ -283,7 +284,7 @@ func (n *node) warnings() []string {
 func (n *node) faces(ctx context.Context) ([]organ, error) {
 	options := rpc.Options{
 		Self: n.local.Node, Statuses: n.observer, Services: n.clerk, Nodes: nodes{n}, Events: n.clerk,
-		Logs: logs{n}, Members: members{n}, Clock: n.clock, Log: n.log,
+		Logs: logs{n}, Members: members{n}, Reasons: n.desk(), Clock: n.clock, Log: n.log,
 	}
 	conf, err := n.trust.JoinServer()
 	if err != nil {

@@ -49,6 +49,7 @@ var siblings = map[string][]string{
 	"core/step":           {"core/place"},
 	"core/crm":            {"core/place", "core/step"},
 	"core/decide":         {"core/place", "core/step"},
+	"core/explain":        {"core/decide"},
 	"store/etcdstore":     {"store"},
 	"store/memstore":      {"store"},
 	"store/storetest":     {"store"},
@@ -56,6 +57,7 @@ var siblings = map[string][]string{
 	"base/command":        {"base/clock", "base/thread"},
 	"base/footprint":      {"base/clock", "base/thread"},
 	"front/cli/histories": {"front/cli/screen"},
+	"front/cli/reasons":   {"front/cli/screen"},
 }
 
 // impure names what the core may not import.

@@ -554,7 +554,9 @@ type Service struct {
 	// One sentence if something is wrong.
 	Problem string `protobuf:"bytes,15,opt,name=problem,proto3" json:"problem,omitempty"`
 	// The longest outage that the loss of one node can cause.
-	Bound         *Bound `protobuf:"bytes,16,opt,name=bound,proto3" json:"bound,omitempty"`
+	Bound *Bound `protobuf:"bytes,16,opt,name=bound,proto3" json:"bound,omitempty"`
+	// The change of it that is taken back unless it is confirmed; absent: none.
+	Trial         *Trial `protobuf:"bytes,30,opt,name=trial,proto3" json:"trial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -697,6 +699,13 @@ func (x *Service) GetProblem() string {
 func (x *Service) GetBound() *Bound {
 	if x != nil {
 		return x.Bound
+	}
+	return nil
+}
+
+func (x *Service) GetTrial() *Trial {
+	if x != nil {
+		return x.Trial
 	}
 	return nil
 }
@@ -937,7 +946,10 @@ type ApplyRequest struct {
 	// The file's name, for error messages.
 	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
 	// Check only.
-	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// If not 0, what changes is taken back by itself unless it is confirmed in
+	// time, with ConfirmChange: 1 s to 24 h.
+	ConfirmWithin *durationpb.Duration `protobuf:"bytes,30,opt,name=confirm_within,json=confirmWithin,proto3" json:"confirm_within,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -993,11 +1005,21 @@ func (x *ApplyRequest) GetDryRun() bool {
 	return false
 }
 
+func (x *ApplyRequest) GetConfirmWithin() *durationpb.Duration {
+	if x != nil {
+		return x.ConfirmWithin
+	}
+	return nil
+}
+
 type ApplyResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Applied []*Applied             `protobuf:"bytes,1,rep,name=applied,proto3" json:"applied,omitempty"`
 	// Sentences about what was accepted all the same.
-	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What waits to be confirmed, and until when; empty: nothing does.
+	Change        string                 `protobuf:"bytes,30,opt,name=change,proto3" json:"change,omitempty"`
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1042,6 +1064,20 @@ func (x *ApplyResponse) GetApplied() []*Applied {
 func (x *ApplyResponse) GetWarnings() []string {
 	if x != nil {
 		return x.Warnings
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ApplyResponse) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
 	}
 	return nil
 }
@@ -1740,7 +1776,9 @@ type Event struct {
 	Text    string                 `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`
 	Actor   string                 `protobuf:"bytes,10,opt,name=actor,proto3" json:"actor,omitempty"`
 	// CLOCK_BOOTTIME of the node, for exact intervals on one node.
-	Boot          *durationpb.Duration `protobuf:"bytes,11,opt,name=boot,proto3" json:"boot,omitempty"`
+	Boot *durationpb.Duration `protobuf:"bytes,11,opt,name=boot,proto3" json:"boot,omitempty"`
+	// The id of the plan that made it happen; empty: no decision did.
+	Plan          string `protobuf:"bytes,30,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1850,6 +1888,13 @@ func (x *Event) GetBoot() *durationpb.Duration {
 		return x.Boot
 	}
 	return nil
+}
+
+func (x *Event) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
 }
 
 type ListEventsRequest struct {
@@ -2299,6 +2344,1610 @@ func (x *CreateTokenResponse) GetAddress() string {
 	return ""
 }
 
+// Trial is a change that waits to be confirmed.
+type Trial struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Change   string                 `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	By       string                 `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	// The service was new: taking the change back deletes it.
+	New           bool `protobuf:"varint,4,opt,name=new,proto3" json:"new,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trial) Reset() {
+	*x = Trial{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trial) ProtoMessage() {}
+
+func (x *Trial) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trial.ProtoReflect.Descriptor instead.
+func (*Trial) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Trial) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *Trial) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *Trial) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Trial) GetNew() bool {
+	if x != nil {
+		return x.New
+	}
+	return false
+}
+
+// Seat is one place of a service, with the role of the copy there.
+type Seat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Seat) Reset() {
+	*x = Seat{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Seat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Seat) ProtoMessage() {}
+
+func (x *Seat) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Seat.ProtoReflect.Descriptor instead.
+func (*Seat) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Seat) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Seat) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+// Score is one part of what speaks for or against a node, and the rule that it
+// comes from.
+type Score struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rule          string                 `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Score         int32                  `protobuf:"varint,2,opt,name=score,proto3" json:"score,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Score) Reset() {
+	*x = Score{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Score) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Score) ProtoMessage() {}
+
+func (x *Score) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Score.ProtoReflect.Descriptor instead.
+func (*Score) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Score) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Score) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+// Verdict is how one node stands to a service, and why.
+type Verdict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// "home", "next" or "never".
+	Stand  string   `protobuf:"bytes,2,opt,name=stand,proto3" json:"stand,omitempty"`
+	Score  int32    `protobuf:"varint,3,opt,name=score,proto3" json:"score,omitempty"`
+	Scores []*Score `protobuf:"bytes,4,rep,name=scores,proto3" json:"scores,omitempty"`
+	// What decided between it and the home: "rule", "only", "asked", "suspicion",
+	// "unwanted", "preference", "stickiness", "attraction", "health", "presence",
+	// "displacing", "capacity", "load", "takeover", "named", "name" or "maintenance".
+	By            string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	Why           string `protobuf:"bytes,6,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verdict) Reset() {
+	*x = Verdict{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verdict) ProtoMessage() {}
+
+func (x *Verdict) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
+func (*Verdict) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Verdict) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Verdict) GetStand() string {
+	if x != nil {
+		return x.Stand
+	}
+	return ""
+}
+
+func (x *Verdict) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *Verdict) GetScores() []*Score {
+	if x != nil {
+		return x.Scores
+	}
+	return nil
+}
+
+func (x *Verdict) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Verdict) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// Shift is one thing that would move a service.
+type Shift struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	If    string                 `protobuf:"bytes,1,opt,name=if,proto3" json:"if,omitempty"`
+	// Where it would be; empty: nowhere.
+	To            []*Seat `protobuf:"bytes,2,rep,name=to,proto3" json:"to,omitempty"`
+	Then          string  `protobuf:"bytes,3,opt,name=then,proto3" json:"then,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shift) Reset() {
+	*x = Shift{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shift) ProtoMessage() {}
+
+func (x *Shift) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shift.ProtoReflect.Descriptor instead.
+func (*Shift) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Shift) GetIf() string {
+	if x != nil {
+		return x.If
+	}
+	return ""
+}
+
+func (x *Shift) GetTo() []*Seat {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Shift) GetThen() string {
+	if x != nil {
+		return x.Then
+	}
+	return ""
+}
+
+type ExplainServiceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainServiceRequest) Reset() {
+	*x = ExplainServiceRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainServiceRequest) ProtoMessage() {}
+
+func (x *ExplainServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainServiceRequest.ProtoReflect.Descriptor instead.
+func (*ExplainServiceRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ExplainServiceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ExplainServiceResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Where it runs, and where it is to run; empty: nowhere.
+	Now     []*Seat `protobuf:"bytes,2,rep,name=now,proto3" json:"now,omitempty"`
+	Belongs []*Seat `protobuf:"bytes,3,rep,name=belongs,proto3" json:"belongs,omitempty"`
+	// What decided, in the words of Verdict, and in sentences.
+	By      string     `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Because []string   `protobuf:"bytes,5,rep,name=because,proto3" json:"because,omitempty"`
+	Nodes   []*Verdict `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Shifts  []*Shift   `protobuf:"bytes,7,rep,name=shifts,proto3" json:"shifts,omitempty"`
+	// The decision that put it there, and when.
+	Plan   string                 `protobuf:"bytes,8,opt,name=plan,proto3" json:"plan,omitempty"`
+	Placed *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=placed,proto3" json:"placed,omitempty"`
+	// Why nothing is decided now; empty: it is.
+	Hold          string `protobuf:"bytes,10,opt,name=hold,proto3" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainServiceResponse) Reset() {
+	*x = ExplainServiceResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainServiceResponse) ProtoMessage() {}
+
+func (x *ExplainServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainServiceResponse.ProtoReflect.Descriptor instead.
+func (*ExplainServiceResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ExplainServiceResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ExplainServiceResponse) GetNow() []*Seat {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetBelongs() []*Seat {
+	if x != nil {
+		return x.Belongs
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ExplainServiceResponse) GetBecause() []string {
+	if x != nil {
+		return x.Because
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetNodes() []*Verdict {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetShifts() []*Shift {
+	if x != nil {
+		return x.Shifts
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *ExplainServiceResponse) GetPlaced() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Placed
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+type PlanApplyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Content       []byte                 `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
+	File          string                 `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanApplyRequest) Reset() {
+	*x = PlanApplyRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanApplyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanApplyRequest) ProtoMessage() {}
+
+func (x *PlanApplyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanApplyRequest.ProtoReflect.Descriptor instead.
+func (*PlanApplyRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *PlanApplyRequest) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *PlanApplyRequest) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+type PlanApplyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outlook       *Outlook               `protobuf:"bytes,1,opt,name=outlook,proto3" json:"outlook,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanApplyResponse) Reset() {
+	*x = PlanApplyResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanApplyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanApplyResponse) ProtoMessage() {}
+
+func (x *PlanApplyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanApplyResponse.ProtoReflect.Descriptor instead.
+func (*PlanApplyResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *PlanApplyResponse) GetOutlook() *Outlook {
+	if x != nil {
+		return x.Outlook
+	}
+	return nil
+}
+
+type WhatIfRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of nodes, or labels as "key=value"; all are lost at once.
+	Fail          []string `protobuf:"bytes,1,rep,name=fail,proto3" json:"fail,omitempty"`
+	Drain         []string `protobuf:"bytes,2,rep,name=drain,proto3" json:"drain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatIfRequest) Reset() {
+	*x = WhatIfRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatIfRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatIfRequest) ProtoMessage() {}
+
+func (x *WhatIfRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatIfRequest.ProtoReflect.Descriptor instead.
+func (*WhatIfRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *WhatIfRequest) GetFail() []string {
+	if x != nil {
+		return x.Fail
+	}
+	return nil
+}
+
+func (x *WhatIfRequest) GetDrain() []string {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+type WhatIfResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outlook       *Outlook               `protobuf:"bytes,1,opt,name=outlook,proto3" json:"outlook,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatIfResponse) Reset() {
+	*x = WhatIfResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatIfResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatIfResponse) ProtoMessage() {}
+
+func (x *WhatIfResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatIfResponse.ProtoReflect.Descriptor instead.
+func (*WhatIfResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *WhatIfResponse) GetOutlook() *Outlook {
+	if x != nil {
+		return x.Outlook
+	}
+	return nil
+}
+
+// Outlook is what would happen.
+type Outlook struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Plan  string                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Why nothing would be planned; empty: it would.
+	Hold    string    `protobuf:"bytes,2,opt,name=hold,proto3" json:"hold,omitempty"`
+	Changes []*Change `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Services that stay where they are.
+	Stays []string `protobuf:"bytes,4,rep,name=stays,proto3" json:"stays,omitempty"`
+	// Services that nobody would take over.
+	Alone         []*Alone `protobuf:"bytes,5,rep,name=alone,proto3" json:"alone,omitempty"`
+	Steps         []*Step  `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`
+	Room          []*Room  `protobuf:"bytes,7,rep,name=room,proto3" json:"room,omitempty"`
+	Notes         []string `protobuf:"bytes,8,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Outlook) Reset() {
+	*x = Outlook{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Outlook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Outlook) ProtoMessage() {}
+
+func (x *Outlook) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Outlook.ProtoReflect.Descriptor instead.
+func (*Outlook) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *Outlook) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Outlook) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *Outlook) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Outlook) GetStays() []string {
+	if x != nil {
+		return x.Stays
+	}
+	return nil
+}
+
+func (x *Outlook) GetAlone() []*Alone {
+	if x != nil {
+		return x.Alone
+	}
+	return nil
+}
+
+func (x *Outlook) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Outlook) GetRoom() []*Room {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+func (x *Outlook) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+// Change is what happens to one service.
+type Change struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// "starts", "moves", "restarts", "stops", "loses", "homeless", "copies" or
+	// "follows".
+	Kind          string     `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	From          []*Seat    `protobuf:"bytes,3,rep,name=from,proto3" json:"from,omitempty"`
+	To            []*Seat    `protobuf:"bytes,4,rep,name=to,proto3" json:"to,omitempty"`
+	Next          []string   `protobuf:"bytes,5,rep,name=next,proto3" json:"next,omitempty"`
+	Why           []string   `protobuf:"bytes,6,rep,name=why,proto3" json:"why,omitempty"`
+	Against       []*Verdict `protobuf:"bytes,7,rep,name=against,proto3" json:"against,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *Change) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Change) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Change) GetFrom() []*Seat {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Change) GetTo() []*Seat {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Change) GetNext() []string {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Change) GetWhy() []string {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+func (x *Change) GetAgainst() []*Verdict {
+	if x != nil {
+		return x.Against
+	}
+	return nil
+}
+
+type Alone struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Node    string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Somebody would take it over now.
+	New           bool       `protobuf:"varint,3,opt,name=new,proto3" json:"new,omitempty"`
+	Against       []*Verdict `protobuf:"bytes,4,rep,name=against,proto3" json:"against,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alone) Reset() {
+	*x = Alone{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alone) ProtoMessage() {}
+
+func (x *Alone) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alone.ProtoReflect.Descriptor instead.
+func (*Alone) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Alone) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Alone) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Alone) GetNew() bool {
+	if x != nil {
+		return x.New
+	}
+	return false
+}
+
+func (x *Alone) GetAgainst() []*Verdict {
+	if x != nil {
+		return x.Against
+	}
+	return nil
+}
+
+// Step is one thing that would be done. Steps whose after are done run at once.
+type Step struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Verb          string                 `protobuf:"bytes,2,opt,name=verb,proto3" json:"verb,omitempty"`
+	Service       string                 `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	Node          string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
+	After         []uint32               `protobuf:"varint,5,rep,packed,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Step) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Step) GetVerb() string {
+	if x != nil {
+		return x.Verb
+	}
+	return ""
+}
+
+func (x *Step) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Step) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Step) GetAfter() []uint32 {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// Room is how much of one unit a node has, and how much would be in use.
+type Room struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Unit          string                 `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	Has           int64                  `protobuf:"varint,3,opt,name=has,proto3" json:"has,omitempty"`
+	Used          int64                  `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`
+	Left          int64                  `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Room) Reset() {
+	*x = Room{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Room) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Room) ProtoMessage() {}
+
+func (x *Room) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Room.ProtoReflect.Descriptor instead.
+func (*Room) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Room) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Room) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Room) GetHas() int64 {
+	if x != nil {
+		return x.Has
+	}
+	return 0
+}
+
+func (x *Room) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *Room) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+type ListDecisionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDecisionsRequest) Reset() {
+	*x = ListDecisionsRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDecisionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDecisionsRequest) ProtoMessage() {}
+
+func (x *ListDecisionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDecisionsRequest.ProtoReflect.Descriptor instead.
+func (*ListDecisionsRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{53}
+}
+
+type ListDecisionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decisions     []*Decision            `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDecisionsResponse) Reset() {
+	*x = ListDecisionsResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDecisionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDecisionsResponse) ProtoMessage() {}
+
+func (x *ListDecisionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDecisionsResponse.ProtoReflect.Descriptor instead.
+func (*ListDecisionsResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ListDecisionsResponse) GetDecisions() []*Decision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+// Decision is a decision that was recorded.
+type Decision struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Plan     string                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Node     string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Services []string               `protobuf:"bytes,4,rep,name=services,proto3" json:"services,omitempty"`
+	// What the record takes; 0: it was too large to be kept.
+	Bytes         uint32 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Decision) Reset() {
+	*x = Decision{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decision) ProtoMessage() {}
+
+func (x *Decision) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decision.ProtoReflect.Descriptor instead.
+func (*Decision) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *Decision) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Decision) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Decision) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Decision) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *Decision) GetBytes() uint32 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type ReplayDecisionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A plan's id or its beginning, or the number of an event that it made.
+	Which string `protobuf:"bytes,1,opt,name=which,proto3" json:"which,omitempty"`
+	// Send the snapshot and the plan too.
+	Full          bool `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDecisionRequest) Reset() {
+	*x = ReplayDecisionRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDecisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDecisionRequest) ProtoMessage() {}
+
+func (x *ReplayDecisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDecisionRequest.ProtoReflect.Descriptor instead.
+func (*ReplayDecisionRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ReplayDecisionRequest) GetWhich() string {
+	if x != nil {
+		return x.Which
+	}
+	return ""
+}
+
+func (x *ReplayDecisionRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+type ReplayDecisionResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Decision *Decision              `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	// The plan is the recorded one to the byte.
+	Same bool `protobuf:"varint,2,opt,name=same,proto3" json:"same,omitempty"`
+	// There was a recorded plan to compare with.
+	Compared   bool   `protobuf:"varint,3,opt,name=compared,proto3" json:"compared,omitempty"`
+	Difference string `protobuf:"bytes,4,opt,name=difference,proto3" json:"difference,omitempty"`
+	// JSON.
+	Snapshot      []byte    `protobuf:"bytes,5,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Plan          []byte    `protobuf:"bytes,6,opt,name=plan,proto3" json:"plan,omitempty"`
+	Places        []*Placed `protobuf:"bytes,7,rep,name=places,proto3" json:"places,omitempty"`
+	Hold          string    `protobuf:"bytes,8,opt,name=hold,proto3" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDecisionResponse) Reset() {
+	*x = ReplayDecisionResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDecisionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDecisionResponse) ProtoMessage() {}
+
+func (x *ReplayDecisionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDecisionResponse.ProtoReflect.Descriptor instead.
+func (*ReplayDecisionResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ReplayDecisionResponse) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *ReplayDecisionResponse) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
+}
+
+func (x *ReplayDecisionResponse) GetCompared() bool {
+	if x != nil {
+		return x.Compared
+	}
+	return false
+}
+
+func (x *ReplayDecisionResponse) GetDifference() string {
+	if x != nil {
+		return x.Difference
+	}
+	return ""
+}
+
+func (x *ReplayDecisionResponse) GetSnapshot() []byte {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *ReplayDecisionResponse) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *ReplayDecisionResponse) GetPlaces() []*Placed {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+func (x *ReplayDecisionResponse) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+// Placed is what a decision said of one service.
+type Placed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Seats         []*Seat                `protobuf:"bytes,2,rep,name=seats,proto3" json:"seats,omitempty"`
+	Next          []string               `protobuf:"bytes,3,rep,name=next,proto3" json:"next,omitempty"`
+	Changed       bool                   `protobuf:"varint,4,opt,name=changed,proto3" json:"changed,omitempty"`
+	Why           []string               `protobuf:"bytes,5,rep,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Placed) Reset() {
+	*x = Placed{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Placed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Placed) ProtoMessage() {}
+
+func (x *Placed) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Placed.ProtoReflect.Descriptor instead.
+func (*Placed) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Placed) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Placed) GetSeats() []*Seat {
+	if x != nil {
+		return x.Seats
+	}
+	return nil
+}
+
+func (x *Placed) GetNext() []string {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Placed) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *Placed) GetWhy() []string {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+type ConfirmChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: the only one that waits.
+	Change        string `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	TakeBack      bool   `protobuf:"varint,2,opt,name=take_back,json=takeBack,proto3" json:"take_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmChangeRequest) Reset() {
+	*x = ConfirmChangeRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmChangeRequest) ProtoMessage() {}
+
+func (x *ConfirmChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmChangeRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmChangeRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ConfirmChangeRequest) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ConfirmChangeRequest) GetTakeBack() bool {
+	if x != nil {
+		return x.TakeBack
+	}
+	return false
+}
+
+type ConfirmChangeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        string                 `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	Services      []string               `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmChangeResponse) Reset() {
+	*x = ConfirmChangeResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmChangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmChangeResponse) ProtoMessage() {}
+
+func (x *ConfirmChangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmChangeResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmChangeResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ConfirmChangeResponse) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ConfirmChangeResponse) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
 type JoinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Token string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -2322,7 +3971,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2334,7 +3983,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[37]
+	mi := &file_keelson_v1_cell_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2347,7 +3996,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{37}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *JoinRequest) GetToken() string {
@@ -2460,7 +4109,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +4121,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[38]
+	mi := &file_keelson_v1_cell_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +4134,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{38}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *JoinResponse) GetCertificate() []byte {
@@ -2553,7 +4202,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +4214,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +4227,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RenewCertificateRequest) GetCsr() []byte {
@@ -2598,7 +4247,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +4259,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +4272,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RenewCertificateResponse) GetCertificate() []byte {
@@ -2688,7 +4337,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xac\x04\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -2710,7 +4359,8 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\tspec_json\x18\r \x01(\tR\bspecJson\x12+\n" +
 	"\x03ttl\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x18\n" +
 	"\aproblem\x18\x0f \x01(\tR\aproblem\x12'\n" +
-	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\"\xf1\x01\n" +
+	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\x12'\n" +
+	"\x05trial\x18\x1e \x01(\v2\x11.keelson.v1.TrialR\x05trial\"\xf1\x01\n" +
 	"\x05Bound\x12/\n" +
 	"\x05total\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05total\x12/\n" +
 	"\x05lease\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05lease\x12/\n" +
@@ -2727,14 +4377,17 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
 	"\x04part\x18\x03 \x01(\tR\x04part\x12\x10\n" +
-	"\x03why\x18\x04 \x01(\tR\x03why\"U\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"\x97\x01\n" +
 	"\fApplyRequest\x12\x18\n" +
 	"\acontent\x18\x01 \x01(\fR\acontent\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"Z\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12@\n" +
+	"\x0econfirm_within\x18\x1e \x01(\v2\x19.google.protobuf.DurationR\rconfirmWithin\"\xaa\x01\n" +
 	"\rApplyResponse\x12-\n" +
 	"\aapplied\x18\x01 \x03(\v2\x13.keelson.v1.AppliedR\aapplied\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"W\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x16\n" +
+	"\x06change\x18\x1e \x01(\tR\x06change\x126\n" +
+	"\bdeadline\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"W\n" +
 	"\aApplied\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x1e\n" +
@@ -2768,7 +4421,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x11RemoveNodeRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\x14\n" +
-	"\x12RemoveNodeResponse\"\xa0\x02\n" +
+	"\x12RemoveNodeResponse\"\xb4\x02\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -2781,7 +4434,8 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x04text\x18\t \x01(\tR\x04text\x12\x14\n" +
 	"\x05actor\x18\n" +
 	" \x01(\tR\x05actor\x12-\n" +
-	"\x04boot\x18\v \x01(\v2\x19.google.protobuf.DurationR\x04boot\"W\n" +
+	"\x04boot\x18\v \x01(\v2\x19.google.protobuf.DurationR\x04boot\x12\x12\n" +
+	"\x04plan\x18\x1e \x01(\tR\x04plan\"W\n" +
 	"\x11ListEventsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x12\n" +
@@ -2808,7 +4462,122 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x13CreateTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x124\n" +
 	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\"\xcd\x03\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"y\n" +
+	"\x05Trial\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x126\n" +
+	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x10\n" +
+	"\x03new\x18\x04 \x01(\bR\x03new\".\n" +
+	"\x04Seat\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\"1\n" +
+	"\x05Score\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x14\n" +
+	"\x05score\x18\x02 \x01(\x05R\x05score\"\x96\x01\n" +
+	"\aVerdict\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05stand\x18\x02 \x01(\tR\x05stand\x12\x14\n" +
+	"\x05score\x18\x03 \x01(\x05R\x05score\x12)\n" +
+	"\x06scores\x18\x04 \x03(\v2\x11.keelson.v1.ScoreR\x06scores\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x10\n" +
+	"\x03why\x18\x06 \x01(\tR\x03why\"M\n" +
+	"\x05Shift\x12\x0e\n" +
+	"\x02if\x18\x01 \x01(\tR\x02if\x12 \n" +
+	"\x02to\x18\x02 \x03(\v2\x10.keelson.v1.SeatR\x02to\x12\x12\n" +
+	"\x04then\x18\x03 \x01(\tR\x04then\"+\n" +
+	"\x15ExplainServiceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xde\x02\n" +
+	"\x16ExplainServiceResponse\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\"\n" +
+	"\x03now\x18\x02 \x03(\v2\x10.keelson.v1.SeatR\x03now\x12*\n" +
+	"\abelongs\x18\x03 \x03(\v2\x10.keelson.v1.SeatR\abelongs\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x18\n" +
+	"\abecause\x18\x05 \x03(\tR\abecause\x12)\n" +
+	"\x05nodes\x18\x06 \x03(\v2\x13.keelson.v1.VerdictR\x05nodes\x12)\n" +
+	"\x06shifts\x18\a \x03(\v2\x11.keelson.v1.ShiftR\x06shifts\x12\x12\n" +
+	"\x04plan\x18\b \x01(\tR\x04plan\x122\n" +
+	"\x06placed\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x06placed\x12\x12\n" +
+	"\x04hold\x18\n" +
+	" \x01(\tR\x04hold\"@\n" +
+	"\x10PlanApplyRequest\x12\x18\n" +
+	"\acontent\x18\x01 \x01(\fR\acontent\x12\x12\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\"B\n" +
+	"\x11PlanApplyResponse\x12-\n" +
+	"\aoutlook\x18\x01 \x01(\v2\x13.keelson.v1.OutlookR\aoutlook\"9\n" +
+	"\rWhatIfRequest\x12\x12\n" +
+	"\x04fail\x18\x01 \x03(\tR\x04fail\x12\x14\n" +
+	"\x05drain\x18\x02 \x03(\tR\x05drain\"?\n" +
+	"\x0eWhatIfResponse\x12-\n" +
+	"\aoutlook\x18\x01 \x01(\v2\x13.keelson.v1.OutlookR\aoutlook\"\x82\x02\n" +
+	"\aOutlook\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x12\n" +
+	"\x04hold\x18\x02 \x01(\tR\x04hold\x12,\n" +
+	"\achanges\x18\x03 \x03(\v2\x12.keelson.v1.ChangeR\achanges\x12\x14\n" +
+	"\x05stays\x18\x04 \x03(\tR\x05stays\x12'\n" +
+	"\x05alone\x18\x05 \x03(\v2\x11.keelson.v1.AloneR\x05alone\x12&\n" +
+	"\x05steps\x18\x06 \x03(\v2\x10.keelson.v1.StepR\x05steps\x12$\n" +
+	"\x04room\x18\a \x03(\v2\x10.keelson.v1.RoomR\x04room\x12\x14\n" +
+	"\x05notes\x18\b \x03(\tR\x05notes\"\xd3\x01\n" +
+	"\x06Change\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12$\n" +
+	"\x04from\x18\x03 \x03(\v2\x10.keelson.v1.SeatR\x04from\x12 \n" +
+	"\x02to\x18\x04 \x03(\v2\x10.keelson.v1.SeatR\x02to\x12\x12\n" +
+	"\x04next\x18\x05 \x03(\tR\x04next\x12\x10\n" +
+	"\x03why\x18\x06 \x03(\tR\x03why\x12-\n" +
+	"\aagainst\x18\a \x03(\v2\x13.keelson.v1.VerdictR\aagainst\"v\n" +
+	"\x05Alone\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x10\n" +
+	"\x03new\x18\x03 \x01(\bR\x03new\x12-\n" +
+	"\aagainst\x18\x04 \x03(\v2\x13.keelson.v1.VerdictR\aagainst\"v\n" +
+	"\x04Step\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
+	"\x04verb\x18\x02 \x01(\tR\x04verb\x12\x18\n" +
+	"\aservice\x18\x03 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\x12\x14\n" +
+	"\x05after\x18\x05 \x03(\rR\x05after\"h\n" +
+	"\x04Room\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x10\n" +
+	"\x03has\x18\x03 \x01(\x03R\x03has\x12\x12\n" +
+	"\x04used\x18\x04 \x01(\x03R\x04used\x12\x12\n" +
+	"\x04left\x18\x05 \x01(\x03R\x04left\"\x16\n" +
+	"\x14ListDecisionsRequest\"K\n" +
+	"\x15ListDecisionsResponse\x122\n" +
+	"\tdecisions\x18\x01 \x03(\v2\x14.keelson.v1.DecisionR\tdecisions\"\x90\x01\n" +
+	"\bDecision\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\tR\x04plan\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1a\n" +
+	"\bservices\x18\x04 \x03(\tR\bservices\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\rR\x05bytes\"A\n" +
+	"\x15ReplayDecisionRequest\x12\x14\n" +
+	"\x05which\x18\x01 \x01(\tR\x05which\x12\x12\n" +
+	"\x04full\x18\x02 \x01(\bR\x04full\"\x8a\x02\n" +
+	"\x16ReplayDecisionResponse\x120\n" +
+	"\bdecision\x18\x01 \x01(\v2\x14.keelson.v1.DecisionR\bdecision\x12\x12\n" +
+	"\x04same\x18\x02 \x01(\bR\x04same\x12\x1a\n" +
+	"\bcompared\x18\x03 \x01(\bR\bcompared\x12\x1e\n" +
+	"\n" +
+	"difference\x18\x04 \x01(\tR\n" +
+	"difference\x12\x1a\n" +
+	"\bsnapshot\x18\x05 \x01(\fR\bsnapshot\x12\x12\n" +
+	"\x04plan\x18\x06 \x01(\fR\x04plan\x12*\n" +
+	"\x06places\x18\a \x03(\v2\x12.keelson.v1.PlacedR\x06places\x12\x12\n" +
+	"\x04hold\x18\b \x01(\tR\x04hold\"\x8a\x01\n" +
+	"\x06Placed\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12&\n" +
+	"\x05seats\x18\x02 \x03(\v2\x10.keelson.v1.SeatR\x05seats\x12\x12\n" +
+	"\x04next\x18\x03 \x03(\tR\x04next\x12\x18\n" +
+	"\achanged\x18\x04 \x01(\bR\achanged\x12\x10\n" +
+	"\x03why\x18\x05 \x03(\tR\x03why\"K\n" +
+	"\x14ConfirmChangeRequest\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x12\x1b\n" +
+	"\ttake_back\x18\x02 \x01(\bR\btakeBack\"K\n" +
+	"\x15ConfirmChangeResponse\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x12\x1a\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\"\xcd\x03\n" +
 	"\vJoinRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -2841,7 +4610,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"L\n" +
 	"\x18RenewCertificateResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x0e\n" +
-	"\x02ca\x18\x02 \x01(\fR\x02ca2\xc0\b\n" +
+	"\x02ca\x18\x02 \x01(\fR\x02ca2\xa9\f\n" +
 	"\vCellService\x12H\n" +
 	"\tGetStatus\x12\x1c.keelson.v1.GetStatusRequest\x1a\x1d.keelson.v1.GetStatusResponse\x12P\n" +
 	"\vWatchStatus\x12\x1e.keelson.v1.WatchStatusRequest\x1a\x1f.keelson.v1.WatchStatusResponse0\x01\x12<\n" +
@@ -2859,7 +4628,13 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"ListEvents\x12\x1d.keelson.v1.ListEventsRequest\x1a\x1e.keelson.v1.ListEventsResponse\x12S\n" +
 	"\fFollowEvents\x12\x1f.keelson.v1.FollowEventsRequest\x1a .keelson.v1.FollowEventsResponse0\x01\x12G\n" +
 	"\bReadLogs\x12\x1b.keelson.v1.ReadLogsRequest\x1a\x1c.keelson.v1.ReadLogsResponse0\x01\x12N\n" +
-	"\vCreateToken\x12\x1e.keelson.v1.CreateTokenRequest\x1a\x1f.keelson.v1.CreateTokenResponse2H\n" +
+	"\vCreateToken\x12\x1e.keelson.v1.CreateTokenRequest\x1a\x1f.keelson.v1.CreateTokenResponse\x12W\n" +
+	"\x0eExplainService\x12!.keelson.v1.ExplainServiceRequest\x1a\".keelson.v1.ExplainServiceResponse\x12H\n" +
+	"\tPlanApply\x12\x1c.keelson.v1.PlanApplyRequest\x1a\x1d.keelson.v1.PlanApplyResponse\x12?\n" +
+	"\x06WhatIf\x12\x19.keelson.v1.WhatIfRequest\x1a\x1a.keelson.v1.WhatIfResponse\x12T\n" +
+	"\rListDecisions\x12 .keelson.v1.ListDecisionsRequest\x1a!.keelson.v1.ListDecisionsResponse\x12W\n" +
+	"\x0eReplayDecision\x12!.keelson.v1.ReplayDecisionRequest\x1a\".keelson.v1.ReplayDecisionResponse\x12T\n" +
+	"\rConfirmChange\x12 .keelson.v1.ConfirmChangeRequest\x1a!.keelson.v1.ConfirmChangeResponse2H\n" +
 	"\vJoinService\x129\n" +
 	"\x04Join\x12\x17.keelson.v1.JoinRequest\x1a\x18.keelson.v1.JoinResponse2l\n" +
 	"\vPeerService\x12]\n" +
@@ -2877,7 +4652,7 @@ func file_keelson_v1_cell_proto_rawDescGZIP() []byte {
 	return file_keelson_v1_cell_proto_rawDescData
 }
 
-var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_keelson_v1_cell_proto_goTypes = []any{
 	(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
 	(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
@@ -2916,82 +4691,144 @@ var file_keelson_v1_cell_proto_goTypes = []any{
 	(*ReadLogsResponse)(nil),         // 34: keelson.v1.ReadLogsResponse
 	(*CreateTokenRequest)(nil),       // 35: keelson.v1.CreateTokenRequest
 	(*CreateTokenResponse)(nil),      // 36: keelson.v1.CreateTokenResponse
-	(*JoinRequest)(nil),              // 37: keelson.v1.JoinRequest
-	(*JoinResponse)(nil),             // 38: keelson.v1.JoinResponse
-	(*RenewCertificateRequest)(nil),  // 39: keelson.v1.RenewCertificateRequest
-	(*RenewCertificateResponse)(nil), // 40: keelson.v1.RenewCertificateResponse
-	nil,                              // 41: keelson.v1.Node.LabelsEntry
-	nil,                              // 42: keelson.v1.JoinRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),    // 43: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 44: google.protobuf.Duration
+	(*Trial)(nil),                    // 37: keelson.v1.Trial
+	(*Seat)(nil),                     // 38: keelson.v1.Seat
+	(*Score)(nil),                    // 39: keelson.v1.Score
+	(*Verdict)(nil),                  // 40: keelson.v1.Verdict
+	(*Shift)(nil),                    // 41: keelson.v1.Shift
+	(*ExplainServiceRequest)(nil),    // 42: keelson.v1.ExplainServiceRequest
+	(*ExplainServiceResponse)(nil),   // 43: keelson.v1.ExplainServiceResponse
+	(*PlanApplyRequest)(nil),         // 44: keelson.v1.PlanApplyRequest
+	(*PlanApplyResponse)(nil),        // 45: keelson.v1.PlanApplyResponse
+	(*WhatIfRequest)(nil),            // 46: keelson.v1.WhatIfRequest
+	(*WhatIfResponse)(nil),           // 47: keelson.v1.WhatIfResponse
+	(*Outlook)(nil),                  // 48: keelson.v1.Outlook
+	(*Change)(nil),                   // 49: keelson.v1.Change
+	(*Alone)(nil),                    // 50: keelson.v1.Alone
+	(*Step)(nil),                     // 51: keelson.v1.Step
+	(*Room)(nil),                     // 52: keelson.v1.Room
+	(*ListDecisionsRequest)(nil),     // 53: keelson.v1.ListDecisionsRequest
+	(*ListDecisionsResponse)(nil),    // 54: keelson.v1.ListDecisionsResponse
+	(*Decision)(nil),                 // 55: keelson.v1.Decision
+	(*ReplayDecisionRequest)(nil),    // 56: keelson.v1.ReplayDecisionRequest
+	(*ReplayDecisionResponse)(nil),   // 57: keelson.v1.ReplayDecisionResponse
+	(*Placed)(nil),                   // 58: keelson.v1.Placed
+	(*ConfirmChangeRequest)(nil),     // 59: keelson.v1.ConfirmChangeRequest
+	(*ConfirmChangeResponse)(nil),    // 60: keelson.v1.ConfirmChangeResponse
+	(*JoinRequest)(nil),              // 61: keelson.v1.JoinRequest
+	(*JoinResponse)(nil),             // 62: keelson.v1.JoinResponse
+	(*RenewCertificateRequest)(nil),  // 63: keelson.v1.RenewCertificateRequest
+	(*RenewCertificateResponse)(nil), // 64: keelson.v1.RenewCertificateResponse
+	nil,                              // 65: keelson.v1.Node.LabelsEntry
+	nil,                              // 66: keelson.v1.JoinRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),    // 67: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 68: google.protobuf.Duration
 }
 var file_keelson_v1_cell_proto_depIdxs = []int32{
 	5,  // 0: keelson.v1.GetStatusResponse.status:type_name -> keelson.v1.Status
 	5,  // 1: keelson.v1.WatchStatusResponse.status:type_name -> keelson.v1.Status
-	43, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
+	67, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
 	6,  // 3: keelson.v1.Status.nodes:type_name -> keelson.v1.Node
 	7,  // 4: keelson.v1.Status.services:type_name -> keelson.v1.Service
-	41, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
-	43, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
-	44, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
-	43, // 8: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
+	65, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
+	67, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
+	68, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
+	67, // 8: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
 	9,  // 9: keelson.v1.Service.parts:type_name -> keelson.v1.Part
 	10, // 10: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
-	44, // 11: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
+	68, // 11: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
 	8,  // 12: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
-	44, // 13: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
-	44, // 14: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
-	44, // 15: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
-	44, // 16: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
-	43, // 17: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
-	13, // 18: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
-	7,  // 19: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
-	6,  // 20: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
-	43, // 21: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
-	44, // 22: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
-	28, // 23: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
-	28, // 24: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
-	44, // 25: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	43, // 26: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	42, // 27: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
-	43, // 28: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
-	1,  // 29: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
-	3,  // 30: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
-	11, // 31: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
-	14, // 32: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
-	16, // 33: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
-	18, // 34: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
-	20, // 35: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
-	22, // 36: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
-	24, // 37: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
-	26, // 38: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
-	29, // 39: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
-	31, // 40: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
-	33, // 41: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
-	35, // 42: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
-	37, // 43: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
-	39, // 44: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
-	2,  // 45: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
-	4,  // 46: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
-	12, // 47: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
-	15, // 48: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
-	17, // 49: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
-	19, // 50: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
-	21, // 51: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
-	23, // 52: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
-	25, // 53: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
-	27, // 54: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
-	30, // 55: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
-	32, // 56: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
-	34, // 57: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
-	36, // 58: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
-	38, // 59: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
-	40, // 60: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
-	45, // [45:61] is the sub-list for method output_type
-	29, // [29:45] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	37, // 13: keelson.v1.Service.trial:type_name -> keelson.v1.Trial
+	68, // 14: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
+	68, // 15: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
+	68, // 16: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
+	68, // 17: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
+	67, // 18: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
+	68, // 19: keelson.v1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	13, // 20: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
+	67, // 21: keelson.v1.ApplyResponse.deadline:type_name -> google.protobuf.Timestamp
+	7,  // 22: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
+	6,  // 23: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
+	67, // 24: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
+	68, // 25: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
+	28, // 26: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
+	28, // 27: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
+	68, // 28: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	67, // 29: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	67, // 30: keelson.v1.Trial.deadline:type_name -> google.protobuf.Timestamp
+	39, // 31: keelson.v1.Verdict.scores:type_name -> keelson.v1.Score
+	38, // 32: keelson.v1.Shift.to:type_name -> keelson.v1.Seat
+	38, // 33: keelson.v1.ExplainServiceResponse.now:type_name -> keelson.v1.Seat
+	38, // 34: keelson.v1.ExplainServiceResponse.belongs:type_name -> keelson.v1.Seat
+	40, // 35: keelson.v1.ExplainServiceResponse.nodes:type_name -> keelson.v1.Verdict
+	41, // 36: keelson.v1.ExplainServiceResponse.shifts:type_name -> keelson.v1.Shift
+	67, // 37: keelson.v1.ExplainServiceResponse.placed:type_name -> google.protobuf.Timestamp
+	48, // 38: keelson.v1.PlanApplyResponse.outlook:type_name -> keelson.v1.Outlook
+	48, // 39: keelson.v1.WhatIfResponse.outlook:type_name -> keelson.v1.Outlook
+	49, // 40: keelson.v1.Outlook.changes:type_name -> keelson.v1.Change
+	50, // 41: keelson.v1.Outlook.alone:type_name -> keelson.v1.Alone
+	51, // 42: keelson.v1.Outlook.steps:type_name -> keelson.v1.Step
+	52, // 43: keelson.v1.Outlook.room:type_name -> keelson.v1.Room
+	38, // 44: keelson.v1.Change.from:type_name -> keelson.v1.Seat
+	38, // 45: keelson.v1.Change.to:type_name -> keelson.v1.Seat
+	40, // 46: keelson.v1.Change.against:type_name -> keelson.v1.Verdict
+	40, // 47: keelson.v1.Alone.against:type_name -> keelson.v1.Verdict
+	55, // 48: keelson.v1.ListDecisionsResponse.decisions:type_name -> keelson.v1.Decision
+	67, // 49: keelson.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	55, // 50: keelson.v1.ReplayDecisionResponse.decision:type_name -> keelson.v1.Decision
+	58, // 51: keelson.v1.ReplayDecisionResponse.places:type_name -> keelson.v1.Placed
+	38, // 52: keelson.v1.Placed.seats:type_name -> keelson.v1.Seat
+	66, // 53: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
+	67, // 54: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
+	1,  // 55: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
+	3,  // 56: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
+	11, // 57: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
+	14, // 58: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
+	16, // 59: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
+	18, // 60: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
+	20, // 61: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
+	22, // 62: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
+	24, // 63: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
+	26, // 64: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
+	29, // 65: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
+	31, // 66: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
+	33, // 67: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
+	35, // 68: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
+	42, // 69: keelson.v1.CellService.ExplainService:input_type -> keelson.v1.ExplainServiceRequest
+	44, // 70: keelson.v1.CellService.PlanApply:input_type -> keelson.v1.PlanApplyRequest
+	46, // 71: keelson.v1.CellService.WhatIf:input_type -> keelson.v1.WhatIfRequest
+	53, // 72: keelson.v1.CellService.ListDecisions:input_type -> keelson.v1.ListDecisionsRequest
+	56, // 73: keelson.v1.CellService.ReplayDecision:input_type -> keelson.v1.ReplayDecisionRequest
+	59, // 74: keelson.v1.CellService.ConfirmChange:input_type -> keelson.v1.ConfirmChangeRequest
+	61, // 75: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
+	63, // 76: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
+	2,  // 77: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
+	4,  // 78: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
+	12, // 79: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
+	15, // 80: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
+	17, // 81: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
+	19, // 82: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
+	21, // 83: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
+	23, // 84: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
+	25, // 85: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
+	27, // 86: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
+	30, // 87: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
+	32, // 88: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
+	34, // 89: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
+	36, // 90: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
+	43, // 91: keelson.v1.CellService.ExplainService:output_type -> keelson.v1.ExplainServiceResponse
+	45, // 92: keelson.v1.CellService.PlanApply:output_type -> keelson.v1.PlanApplyResponse
+	47, // 93: keelson.v1.CellService.WhatIf:output_type -> keelson.v1.WhatIfResponse
+	54, // 94: keelson.v1.CellService.ListDecisions:output_type -> keelson.v1.ListDecisionsResponse
+	57, // 95: keelson.v1.CellService.ReplayDecision:output_type -> keelson.v1.ReplayDecisionResponse
+	60, // 96: keelson.v1.CellService.ConfirmChange:output_type -> keelson.v1.ConfirmChangeResponse
+	62, // 97: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
+	64, // 98: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
+	77, // [77:99] is the sub-list for method output_type
+	55, // [55:77] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_keelson_v1_cell_proto_init() }
@@ -3005,7 +4842,7 @@ func file_keelson_v1_cell_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keelson_v1_cell_proto_rawDesc), len(file_keelson_v1_cell_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

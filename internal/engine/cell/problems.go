@@ -126,6 +126,7 @@ func (a *assembly) problems(c status.Cell) []string {
 		}
 	}
 	out = append(out, troubled(c.Services)...)
+	out = append(out, onTrial(c.Services)...)
 	if c.Controller == "" && !c.Stale {
 		say("no controller is elected: nothing is planned until one is")
 	}

@@ -23,6 +23,7 @@ type Records struct {
 	Reports    map[spec.NodeName]record.Report
 	Services   map[spec.ServiceName]record.Service
 	Placements map[spec.ServiceName]record.Placement
+	Pending    map[spec.ServiceName]record.Pending
 }
 
 // sections are the prefixes and keys that Records is made of.
@@ -30,6 +31,7 @@ func sections() []string {
 	return []string{
 		record.KeyCell, record.KeyLease, record.KeyController, record.KeyNodes, record.KeyWishes,
 		record.KeyReports, record.KeyServices, record.KeyPlacements,
+		record.KeyPending,
 	}
 }
 
@@ -85,6 +87,8 @@ func (r *Records) Apply(e store.Event) error {
 		return many(&r.Services, record.KeyServices, e)
 	case record.KeyPlacements:
 		return many(&r.Placements, record.KeyPlacements, e)
+	case record.KeyPending:
+		return many(&r.Pending, record.KeyPending, e)
 	}
 	return nil
 }
@@ -126,6 +130,7 @@ func (r Records) Clone() Records {
 	r.Reports = maps.Clone(r.Reports)
 	r.Services = maps.Clone(r.Services)
 	r.Placements = maps.Clone(r.Placements)
+	r.Pending = maps.Clone(r.Pending)
 	return r
 }
 

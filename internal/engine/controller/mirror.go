@@ -29,6 +29,7 @@ type mirror struct {
 	unread     map[spec.ServiceName]bool         // services whose record is not understood
 	lease      kept[record.Lease]
 	cell       kept[record.Cell]
+	archive    archive
 	lost       uint32 // slots of nodes that are lost
 	controller int64  // revision of the controller's key, 0 if there is none
 	revision   int64
@@ -88,6 +89,8 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 		return m.applyPlacement(spec.ServiceName(name), e)
 	case record.KeyAddressUses:
 		return take(m.owners, name, e)
+	case record.KeyDecisions:
+		m.archive.apply(e)
 	}
 	return nil
 }

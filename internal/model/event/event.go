@@ -49,6 +49,9 @@ const (
 	ServiceMoving   Kind = "service-moving"   // an operator asked
 	PartStarted     Kind = "part-started"
 
+	ChangeConfirmed Kind = "change-confirmed"  // what was applied for a time stays
+	ChangeTakenBack Kind = "change-taken-back" // and it was not confirmed in time
+
 	AgentStarted  Kind = "agent-started"
 	GuardStarted  Kind = "guard-started"
 	GuardLost     Kind = "guard-lost"
@@ -71,4 +74,5 @@ type Event struct {
 	Epoch   uint64           `json:"epoch,omitempty"`
 	Text    string           `json:"text"`            // one plain sentence
 	Actor   string           `json:"actor,omitempty"` // who asked for it
+	Plan    string           `json:"plan,omitempty"`  // the id of the plan that made it happen
 }

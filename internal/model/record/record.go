@@ -31,6 +31,8 @@ const (
 	KeyRevoked     = "revoked/"        // Revoked, by certificate serial or node id
 	KeyServiceIDs  = "service-ids/"    // service name, by number
 	KeyAddressUses = "address-owners/" // service name, by address: an address has one owner
+	KeyDecisions   = "decisions/"      // Decision, by zero-padded revision and plan id
+	KeyPending     = "pending/"        // Pending, by service name
 )
 
 // Cell is what all nodes of a cell share. Written at init; the keys are

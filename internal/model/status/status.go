@@ -93,6 +93,17 @@ type Service struct {
 	Bound Bound
 	// Problem is one sentence if something is wrong.
 	Problem string
+	// Trial is the change of it that is taken back unless it is confirmed; nil:
+	// there is none.
+	Trial *Trial
+}
+
+// Trial is a change that waits to be confirmed.
+type Trial struct {
+	Change   string // names it
+	Deadline time.Time
+	By       string
+	New      bool // the service was new: taking it back deletes it
 }
 
 // Bound is the longest outage that the loss of one node can cause, from what was

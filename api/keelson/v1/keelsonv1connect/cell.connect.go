@@ -75,6 +75,22 @@ const (
 	CellServiceReadLogsProcedure = "/keelson.v1.CellService/ReadLogs"
 	// CellServiceCreateTokenProcedure is the fully-qualified name of the CellService's CreateToken RPC.
 	CellServiceCreateTokenProcedure = "/keelson.v1.CellService/CreateToken"
+	// CellServiceExplainServiceProcedure is the fully-qualified name of the CellService's
+	// ExplainService RPC.
+	CellServiceExplainServiceProcedure = "/keelson.v1.CellService/ExplainService"
+	// CellServicePlanApplyProcedure is the fully-qualified name of the CellService's PlanApply RPC.
+	CellServicePlanApplyProcedure = "/keelson.v1.CellService/PlanApply"
+	// CellServiceWhatIfProcedure is the fully-qualified name of the CellService's WhatIf RPC.
+	CellServiceWhatIfProcedure = "/keelson.v1.CellService/WhatIf"
+	// CellServiceListDecisionsProcedure is the fully-qualified name of the CellService's ListDecisions
+	// RPC.
+	CellServiceListDecisionsProcedure = "/keelson.v1.CellService/ListDecisions"
+	// CellServiceReplayDecisionProcedure is the fully-qualified name of the CellService's
+	// ReplayDecision RPC.
+	CellServiceReplayDecisionProcedure = "/keelson.v1.CellService/ReplayDecision"
+	// CellServiceConfirmChangeProcedure is the fully-qualified name of the CellService's ConfirmChange
+	// RPC.
+	CellServiceConfirmChangeProcedure = "/keelson.v1.CellService/ConfirmChange"
 	// JoinServiceJoinProcedure is the fully-qualified name of the JoinService's Join RPC.
 	JoinServiceJoinProcedure = "/keelson.v1.JoinService/Join"
 	// PeerServiceRenewCertificateProcedure is the fully-qualified name of the PeerService's
@@ -112,6 +128,18 @@ type CellServiceClient interface {
 	ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest]) (*connect.ServerStreamForClient[v1.ReadLogsResponse], error)
 	// CreateToken makes a one-time join token.
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
+	// ExplainService says where a service is and why, and what would move it.
+	ExplainService(context.Context, *connect.Request[v1.ExplainServiceRequest]) (*connect.Response[v1.ExplainServiceResponse], error)
+	// PlanApply says what an apply would do. It changes nothing.
+	PlanApply(context.Context, *connect.Request[v1.PlanApplyRequest]) (*connect.Response[v1.PlanApplyResponse], error)
+	// WhatIf says what would happen if nodes were lost or drained. It changes nothing.
+	WhatIf(context.Context, *connect.Request[v1.WhatIfRequest]) (*connect.Response[v1.WhatIfResponse], error)
+	// ListDecisions lists the recorded decisions, the newest last.
+	ListDecisions(context.Context, *connect.Request[v1.ListDecisionsRequest]) (*connect.Response[v1.ListDecisionsResponse], error)
+	// ReplayDecision takes a recorded decision again.
+	ReplayDecision(context.Context, *connect.Request[v1.ReplayDecisionRequest]) (*connect.Response[v1.ReplayDecisionResponse], error)
+	// ConfirmChange keeps a change that waits to be confirmed, or takes it back.
+	ConfirmChange(context.Context, *connect.Request[v1.ConfirmChangeRequest]) (*connect.Response[v1.ConfirmChangeResponse], error)
 }
 
 // NewCellServiceClient constructs a client for the keelson.v1.CellService service. By default, it
@@ -209,25 +237,67 @@ func NewCellServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(cellServiceMethods.ByName("CreateToken")),
 			connect.WithClientOptions(opts...),
 		),
+		explainService: connect.NewClient[v1.ExplainServiceRequest, v1.ExplainServiceResponse](
+			httpClient,
+			baseURL+CellServiceExplainServiceProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ExplainService")),
+			connect.WithClientOptions(opts...),
+		),
+		planApply: connect.NewClient[v1.PlanApplyRequest, v1.PlanApplyResponse](
+			httpClient,
+			baseURL+CellServicePlanApplyProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("PlanApply")),
+			connect.WithClientOptions(opts...),
+		),
+		whatIf: connect.NewClient[v1.WhatIfRequest, v1.WhatIfResponse](
+			httpClient,
+			baseURL+CellServiceWhatIfProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("WhatIf")),
+			connect.WithClientOptions(opts...),
+		),
+		listDecisions: connect.NewClient[v1.ListDecisionsRequest, v1.ListDecisionsResponse](
+			httpClient,
+			baseURL+CellServiceListDecisionsProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ListDecisions")),
+			connect.WithClientOptions(opts...),
+		),
+		replayDecision: connect.NewClient[v1.ReplayDecisionRequest, v1.ReplayDecisionResponse](
+			httpClient,
+			baseURL+CellServiceReplayDecisionProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ReplayDecision")),
+			connect.WithClientOptions(opts...),
+		),
+		confirmChange: connect.NewClient[v1.ConfirmChangeRequest, v1.ConfirmChangeResponse](
+			httpClient,
+			baseURL+CellServiceConfirmChangeProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ConfirmChange")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // cellServiceClient implements CellServiceClient.
 type cellServiceClient struct {
-	getStatus     *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
-	watchStatus   *connect.Client[v1.WatchStatusRequest, v1.WatchStatusResponse]
-	apply         *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
-	getService    *connect.Client[v1.GetServiceRequest, v1.GetServiceResponse]
-	deleteService *connect.Client[v1.DeleteServiceRequest, v1.DeleteServiceResponse]
-	moveService   *connect.Client[v1.MoveServiceRequest, v1.MoveServiceResponse]
-	getNode       *connect.Client[v1.GetNodeRequest, v1.GetNodeResponse]
-	drainNode     *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
-	undrainNode   *connect.Client[v1.UndrainNodeRequest, v1.UndrainNodeResponse]
-	removeNode    *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
-	listEvents    *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
-	followEvents  *connect.Client[v1.FollowEventsRequest, v1.FollowEventsResponse]
-	readLogs      *connect.Client[v1.ReadLogsRequest, v1.ReadLogsResponse]
-	createToken   *connect.Client[v1.CreateTokenRequest, v1.CreateTokenResponse]
+	getStatus      *connect.Client[v1.GetStatusRequest, v1.GetStatusResponse]
+	watchStatus    *connect.Client[v1.WatchStatusRequest, v1.WatchStatusResponse]
+	apply          *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
+	getService     *connect.Client[v1.GetServiceRequest, v1.GetServiceResponse]
+	deleteService  *connect.Client[v1.DeleteServiceRequest, v1.DeleteServiceResponse]
+	moveService    *connect.Client[v1.MoveServiceRequest, v1.MoveServiceResponse]
+	getNode        *connect.Client[v1.GetNodeRequest, v1.GetNodeResponse]
+	drainNode      *connect.Client[v1.DrainNodeRequest, v1.DrainNodeResponse]
+	undrainNode    *connect.Client[v1.UndrainNodeRequest, v1.UndrainNodeResponse]
+	removeNode     *connect.Client[v1.RemoveNodeRequest, v1.RemoveNodeResponse]
+	listEvents     *connect.Client[v1.ListEventsRequest, v1.ListEventsResponse]
+	followEvents   *connect.Client[v1.FollowEventsRequest, v1.FollowEventsResponse]
+	readLogs       *connect.Client[v1.ReadLogsRequest, v1.ReadLogsResponse]
+	createToken    *connect.Client[v1.CreateTokenRequest, v1.CreateTokenResponse]
+	explainService *connect.Client[v1.ExplainServiceRequest, v1.ExplainServiceResponse]
+	planApply      *connect.Client[v1.PlanApplyRequest, v1.PlanApplyResponse]
+	whatIf         *connect.Client[v1.WhatIfRequest, v1.WhatIfResponse]
+	listDecisions  *connect.Client[v1.ListDecisionsRequest, v1.ListDecisionsResponse]
+	replayDecision *connect.Client[v1.ReplayDecisionRequest, v1.ReplayDecisionResponse]
+	confirmChange  *connect.Client[v1.ConfirmChangeRequest, v1.ConfirmChangeResponse]
 }
 
 // GetStatus calls keelson.v1.CellService.GetStatus.
@@ -300,6 +370,36 @@ func (c *cellServiceClient) CreateToken(ctx context.Context, req *connect.Reques
 	return c.createToken.CallUnary(ctx, req)
 }
 
+// ExplainService calls keelson.v1.CellService.ExplainService.
+func (c *cellServiceClient) ExplainService(ctx context.Context, req *connect.Request[v1.ExplainServiceRequest]) (*connect.Response[v1.ExplainServiceResponse], error) {
+	return c.explainService.CallUnary(ctx, req)
+}
+
+// PlanApply calls keelson.v1.CellService.PlanApply.
+func (c *cellServiceClient) PlanApply(ctx context.Context, req *connect.Request[v1.PlanApplyRequest]) (*connect.Response[v1.PlanApplyResponse], error) {
+	return c.planApply.CallUnary(ctx, req)
+}
+
+// WhatIf calls keelson.v1.CellService.WhatIf.
+func (c *cellServiceClient) WhatIf(ctx context.Context, req *connect.Request[v1.WhatIfRequest]) (*connect.Response[v1.WhatIfResponse], error) {
+	return c.whatIf.CallUnary(ctx, req)
+}
+
+// ListDecisions calls keelson.v1.CellService.ListDecisions.
+func (c *cellServiceClient) ListDecisions(ctx context.Context, req *connect.Request[v1.ListDecisionsRequest]) (*connect.Response[v1.ListDecisionsResponse], error) {
+	return c.listDecisions.CallUnary(ctx, req)
+}
+
+// ReplayDecision calls keelson.v1.CellService.ReplayDecision.
+func (c *cellServiceClient) ReplayDecision(ctx context.Context, req *connect.Request[v1.ReplayDecisionRequest]) (*connect.Response[v1.ReplayDecisionResponse], error) {
+	return c.replayDecision.CallUnary(ctx, req)
+}
+
+// ConfirmChange calls keelson.v1.CellService.ConfirmChange.
+func (c *cellServiceClient) ConfirmChange(ctx context.Context, req *connect.Request[v1.ConfirmChangeRequest]) (*connect.Response[v1.ConfirmChangeResponse], error) {
+	return c.confirmChange.CallUnary(ctx, req)
+}
+
 // CellServiceHandler is an implementation of the keelson.v1.CellService service.
 type CellServiceHandler interface {
 	// GetStatus returns the whole cell at a glance.
@@ -330,6 +430,18 @@ type CellServiceHandler interface {
 	ReadLogs(context.Context, *connect.Request[v1.ReadLogsRequest], *connect.ServerStream[v1.ReadLogsResponse]) error
 	// CreateToken makes a one-time join token.
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
+	// ExplainService says where a service is and why, and what would move it.
+	ExplainService(context.Context, *connect.Request[v1.ExplainServiceRequest]) (*connect.Response[v1.ExplainServiceResponse], error)
+	// PlanApply says what an apply would do. It changes nothing.
+	PlanApply(context.Context, *connect.Request[v1.PlanApplyRequest]) (*connect.Response[v1.PlanApplyResponse], error)
+	// WhatIf says what would happen if nodes were lost or drained. It changes nothing.
+	WhatIf(context.Context, *connect.Request[v1.WhatIfRequest]) (*connect.Response[v1.WhatIfResponse], error)
+	// ListDecisions lists the recorded decisions, the newest last.
+	ListDecisions(context.Context, *connect.Request[v1.ListDecisionsRequest]) (*connect.Response[v1.ListDecisionsResponse], error)
+	// ReplayDecision takes a recorded decision again.
+	ReplayDecision(context.Context, *connect.Request[v1.ReplayDecisionRequest]) (*connect.Response[v1.ReplayDecisionResponse], error)
+	// ConfirmChange keeps a change that waits to be confirmed, or takes it back.
+	ConfirmChange(context.Context, *connect.Request[v1.ConfirmChangeRequest]) (*connect.Response[v1.ConfirmChangeResponse], error)
 }
 
 // NewCellServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -423,6 +535,42 @@ func NewCellServiceHandler(svc CellServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(cellServiceMethods.ByName("CreateToken")),
 		connect.WithHandlerOptions(opts...),
 	)
+	cellServiceExplainServiceHandler := connect.NewUnaryHandler(
+		CellServiceExplainServiceProcedure,
+		svc.ExplainService,
+		connect.WithSchema(cellServiceMethods.ByName("ExplainService")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServicePlanApplyHandler := connect.NewUnaryHandler(
+		CellServicePlanApplyProcedure,
+		svc.PlanApply,
+		connect.WithSchema(cellServiceMethods.ByName("PlanApply")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceWhatIfHandler := connect.NewUnaryHandler(
+		CellServiceWhatIfProcedure,
+		svc.WhatIf,
+		connect.WithSchema(cellServiceMethods.ByName("WhatIf")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceListDecisionsHandler := connect.NewUnaryHandler(
+		CellServiceListDecisionsProcedure,
+		svc.ListDecisions,
+		connect.WithSchema(cellServiceMethods.ByName("ListDecisions")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceReplayDecisionHandler := connect.NewUnaryHandler(
+		CellServiceReplayDecisionProcedure,
+		svc.ReplayDecision,
+		connect.WithSchema(cellServiceMethods.ByName("ReplayDecision")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceConfirmChangeHandler := connect.NewUnaryHandler(
+		CellServiceConfirmChangeProcedure,
+		svc.ConfirmChange,
+		connect.WithSchema(cellServiceMethods.ByName("ConfirmChange")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keelson.v1.CellService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case CellServiceGetStatusProcedure:
@@ -453,6 +601,18 @@ func NewCellServiceHandler(svc CellServiceHandler, opts ...connect.HandlerOption
 			cellServiceReadLogsHandler.ServeHTTP(w, r)
 		case CellServiceCreateTokenProcedure:
 			cellServiceCreateTokenHandler.ServeHTTP(w, r)
+		case CellServiceExplainServiceProcedure:
+			cellServiceExplainServiceHandler.ServeHTTP(w, r)
+		case CellServicePlanApplyProcedure:
+			cellServicePlanApplyHandler.ServeHTTP(w, r)
+		case CellServiceWhatIfProcedure:
+			cellServiceWhatIfHandler.ServeHTTP(w, r)
+		case CellServiceListDecisionsProcedure:
+			cellServiceListDecisionsHandler.ServeHTTP(w, r)
+		case CellServiceReplayDecisionProcedure:
+			cellServiceReplayDecisionHandler.ServeHTTP(w, r)
+		case CellServiceConfirmChangeProcedure:
+			cellServiceConfirmChangeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -516,6 +676,30 @@ func (UnimplementedCellServiceHandler) ReadLogs(context.Context, *connect.Reques
 
 func (UnimplementedCellServiceHandler) CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.CreateToken is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ExplainService(context.Context, *connect.Request[v1.ExplainServiceRequest]) (*connect.Response[v1.ExplainServiceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ExplainService is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) PlanApply(context.Context, *connect.Request[v1.PlanApplyRequest]) (*connect.Response[v1.PlanApplyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.PlanApply is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) WhatIf(context.Context, *connect.Request[v1.WhatIfRequest]) (*connect.Response[v1.WhatIfResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.WhatIf is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ListDecisions(context.Context, *connect.Request[v1.ListDecisionsRequest]) (*connect.Response[v1.ListDecisionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ListDecisions is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ReplayDecision(context.Context, *connect.Request[v1.ReplayDecisionRequest]) (*connect.Response[v1.ReplayDecisionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ReplayDecision is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ConfirmChange(context.Context, *connect.Request[v1.ConfirmChangeRequest]) (*connect.Response[v1.ConfirmChangeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ConfirmChange is not implemented"))
 }
 
 // JoinServiceClient is a client for the keelson.v1.JoinService service.
