@@ -177,15 +177,24 @@ func followed(c reason.Change, old fact.Service) reason.Kind {
 // finish adds what is said of a change of its kind.
 func finish(c *reason.Change, after fact.Snapshot, svc fact.Service, p action.Placement) {
 	switch c.Kind {
-	case reason.Loses, reason.Homeless:
+	case reason.Loses:
+		c.Against = refusals(p)
+		if first := successor(after, svc); first != "" {
+			c.Why = append([]string{fmt.Sprintf("%s takes over by itself at first, and gives it up again when that is planned", first)}, c.Why...)
+		}
+	case reason.Homeless:
 		c.Against = refusals(p)
 	case reason.Restarts:
 		c.Why = []string{fmt.Sprintf("%s stays on %s and is restarted there: its parts change", c.Service, names(c.To))}
 	case reason.Follows:
 		c.Why = []string{fmt.Sprintf("%s stays on %s; if that is lost, %s", c.Service, names(c.To), takeovers(c.Next))}
 	case reason.Moves:
-		if first := successor(after, svc); first != "" && first != c.To[0].Node {
-			c.Why = append([]string{fmt.Sprintf("%s takes over first, and then it moves to %s", first, c.To[0].Node)}, c.Why...)
+		switch first := successor(after, svc); {
+		case first == "":
+		case first == c.To[0].Node:
+			c.Why = []string{fmt.Sprintf("%s is the first in the succession list that is left, and takes over by itself", first)}
+		default:
+			c.Why = append([]string{fmt.Sprintf("%s takes over by itself at first, and then it moves to %s", first, c.To[0].Node)}, c.Why...)
 		}
 	case reason.Starts, reason.Stops, reason.Copies:
 	}

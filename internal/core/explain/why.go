@@ -170,8 +170,9 @@ func shifts(s fact.Snapshot, svc fact.Service, p action.Placement) []reason.Shif
 			x.Spec.Place.Stickiness = &none
 		})})
 	}
+	weighed := decide.Weigh(s, name)
 	for _, n := range nextOf(p)[:min(maxTried, len(nextOf(p)))] {
-		if shift, ok := preferring(s, name, home[0].Node, n); ok {
+		if shift, ok := preferring(s, name, weighed, n); ok {
 			out = append(out, shift)
 		}
 		out = append(out, asked(s, name, n)...)
@@ -239,19 +240,13 @@ func returns(s fact.Snapshot, svc fact.Service) []trial {
 
 // preferring finds the preference for a node that would move a service there,
 // and reports whether there is one.
-func preferring(s fact.Snapshot, name spec.ServiceName, home, to spec.NodeName) (reason.Shift, bool) {
-	score := func(list []reason.Verdict, n spec.NodeName) (int, bool) {
-		i := slices.IndexFunc(list, func(v reason.Verdict) bool { return v.Node == n })
-		if i < 0 {
-			return 0, false
-		}
-		return list[i].Score, true
+func preferring(s fact.Snapshot, name spec.ServiceName, weighed []reason.Verdict, to spec.NodeName) (reason.Shift, bool) {
+	at := slices.IndexFunc(weighed, func(v reason.Verdict) bool { return v.Node == to })
+	if at < 0 {
+		return reason.Shift{}, false
 	}
-	weighed := decide.Weigh(s, name)
-	here, a := score(weighed, home)
-	there, b := score(weighed, to)
-	more := here - there + 1
-	if !a || !b || more <= 0 || more > spec.MaxScore {
+	more := weighed[0].Score - weighed[at].Score + 1
+	if more <= 0 || more > spec.MaxScore {
 		return reason.Shift{}, false
 	}
 	would := withService(s, name, func(x *fact.Service) {

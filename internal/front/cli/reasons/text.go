@@ -133,7 +133,8 @@ func verdicts(list []reason.Verdict) screen.Table {
 		}
 		switch v.Stand {
 		case reason.Home:
-			stand = screen.Good.Of("home")
+			// The sentence about it is said above.
+			stand, v.Why = screen.Good.Of("home"), parts(v)
 		case reason.Next:
 			next++
 			stand = screen.Text(fmt.Sprintf("takes over (%d)", next))
@@ -143,6 +144,18 @@ func verdicts(list []reason.Verdict) screen.Table {
 		t.Rows = append(t.Rows, []screen.Field{screen.Strong.Of(string(v.Node)), stand, screen.Text(score), screen.Text(v.Why)})
 	}
 	return t
+}
+
+// parts is what the score of a home is made of.
+func parts(v reason.Verdict) string {
+	if len(v.Scores) == 0 {
+		return "it belongs here"
+	}
+	words := make([]string, len(v.Scores))
+	for i, s := range v.Scores {
+		words[i] = fmt.Sprintf("%s %+d", s.Rule, s.Score)
+	}
+	return strings.Join(words, ", ")
 }
 
 // Outlook is what would happen; calm is what is said if nothing would.
