@@ -3137,8 +3137,8 @@ func (x *Outlook) GetNotes() []string {
 type Change struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	// "starts", "moves", "restarts", "stops", "loses", "homeless", "copies" or
-	// "follows".
+	// "starts", "moves", "restarts", "stops", "loses", "homeless", "copies",
+	// "adjusts" or "follows".
 	Kind          string     `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	From          []*Seat    `protobuf:"bytes,3,rep,name=from,proto3" json:"from,omitempty"`
 	To            []*Seat    `protobuf:"bytes,4,rep,name=to,proto3" json:"to,omitempty"`

@@ -102,14 +102,17 @@ func refusals(p action.Placement) []reason.Verdict {
 		if slices.ContainsFunc(out, func(v reason.Verdict) bool { return v.Node == r.Node }) {
 			continue
 		}
-		out = append(out, reason.Verdict{Node: r.Node, Stand: reason.Never, By: reason.ByRule, Why: bare(r.Why, p.Service, r.Node)})
+		out = append(out, reason.Verdict{Node: r.Node, Stand: reason.Never, By: reason.ByRule, Why: bare(r.Why, r.Node)})
 	}
 	return out
 }
 
 // bare takes off a refusal what a table has in its columns already.
-func bare(why string, service spec.ServiceName, node spec.NodeName) string {
-	return strings.TrimPrefix(why, fmt.Sprintf("%s may not run on %s: ", service, node))
+func bare(why string, node spec.NodeName) string {
+	if _, rule, is := strings.Cut(why, fmt.Sprintf(" may not run on %s: ", node)); is {
+		return rule
+	}
+	return why
 }
 
 // withNodes returns the snapshot with f applied to a copy of each node.

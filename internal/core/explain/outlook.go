@@ -29,7 +29,42 @@ func Apply(s fact.Snapshot, wanted []spec.Service) reason.Outlook {
 		after.Services[i].Generation++
 	}
 	slices.SortStableFunc(after.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
-	return outlook(s, after)
+	out := outlook(s, after)
+	for _, w := range wanted {
+		if i := slices.Index(out.Stays, w.Name); i >= 0 {
+			out.Stays = slices.Delete(out.Stays, i, i+1)
+			out.Changes = append(out.Changes, adjusted(after, w.Name))
+		}
+	}
+	slices.SortStableFunc(out.Changes, func(a, b reason.Change) int { return cmp.Compare(a.Service, b.Service) })
+	for _, c := range out.Changes {
+		if c.Kind == reason.Restarts {
+			out.Steps = append(out.Steps, restart(c, len(out.Steps))...)
+		}
+	}
+	return out
+}
+
+// restart is what an agent does by itself where the parts of a service change;
+// done is how many steps there are already.
+func restart(c reason.Change, done int) []reason.Step {
+	var out []reason.Step
+	for _, seat := range c.To {
+		stop := done + len(out) + 1
+		out = append(out,
+			reason.Step{Number: stop, Verb: "stop", Service: c.Service, Node: seat.Node},
+			reason.Step{Number: stop + 1, Verb: "start", Service: c.Service, Node: seat.Node, After: []int{stop}})
+	}
+	return out
+}
+
+// adjusted is what happens to a service whose new spec moves nothing.
+func adjusted(after fact.Snapshot, name spec.ServiceName) reason.Change {
+	svc, _ := find(after, name)
+	at := seatsNow(after, svc)
+	return reason.Change{
+		Service: name, Kind: reason.Adjusts, From: at, To: at, Why: []string{fmt.Sprintf("%s goes on as it is, with what its spec says anew", name)},
+	}
 }
 
 // Loss is what [Lose] is asked: nodes that are lost at the same moment, and
@@ -196,7 +231,7 @@ func finish(c *reason.Change, after fact.Snapshot, svc fact.Service, p action.Pl
 		default:
 			c.Why = append([]string{fmt.Sprintf("%s takes over by itself at first, and then it moves to %s", first, c.To[0].Node)}, c.Why...)
 		}
-	case reason.Starts, reason.Stops, reason.Copies:
+	case reason.Starts, reason.Stops, reason.Copies, reason.Adjusts:
 	}
 }
 

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/decide"
@@ -67,7 +68,7 @@ func because(svc fact.Service, p action.Placement, weighed []reason.Verdict) (re
 	for _, w := range p.Why {
 		// The scores are said above, in more detail; what is left are wishes to move,
 		// who is together with it, and what will happen after.
-		if !scoreSentence(w, name, home.Node) {
+		if !scoreSentence(w, home.Node) {
 			out = append(out, w)
 		}
 	}
@@ -75,16 +76,11 @@ func because(svc fact.Service, p action.Placement, weighed []reason.Verdict) (re
 }
 
 // scoreSentence reports whether a sentence of a plan is about scores and who
-// follows, which a verdict says better.
-func scoreSentence(text string, name spec.ServiceName, home spec.NodeName) bool {
-	for _, begin := range []string{
-		fmt.Sprintf("%s belongs on %s: ", name, home), fmt.Sprintf("%s before ", home), "then ",
-	} {
-		if len(text) >= len(begin) && text[:len(begin)] == begin {
-			return true
-		}
-	}
-	return false
+// follows, which a verdict says better. It may begin with the name of another
+// service, which this one is together with.
+func scoreSentence(text string, home spec.NodeName) bool {
+	return strings.Contains(text, fmt.Sprintf(" belongs on %s: ", home)) ||
+		strings.HasPrefix(text, fmt.Sprintf("%s before ", home)) || strings.HasPrefix(text, "then ")
 }
 
 // verdicts says how each node stands to a service.
@@ -267,9 +263,28 @@ func asked(s fact.Snapshot, name spec.ServiceName, to spec.NodeName) []reason.Sh
 		return nil
 	}
 	out := reason.Shift{If: fmt.Sprintf("an operator asked for it: `keelson move %s %s`", name, to), To: seats}
-	there := withService(s, name, func(x *fact.Service) { x.Holder, x.MoveTo, x.MoveFrom = to, "", "" })
+	there := s
+	for _, mate := range mates(s, name) {
+		there = withService(there, mate, func(x *fact.Service) { x.Holder, x.MoveTo, x.MoveFrom = to, "", "" })
+	}
 	if after := decide.Seats(there, name); !sameSeats(after, seats) {
 		out.Then = fmt.Sprintf("and would return to %s after that", names(after))
 	}
 	return []reason.Shift{out}
+}
+
+// mates are the service and all that it is together with, which move as one.
+func mates(s fact.Snapshot, name spec.ServiceName) []spec.ServiceName {
+	out := []spec.ServiceName{name}
+	for i := 0; i < len(out); i++ {
+		for _, svc := range s.Services {
+			other := svc.Spec.Name
+			mine, known := find(s, out[i])
+			linked := slices.Contains(svc.Spec.Place.Together, out[i]) || known && slices.Contains(mine.Spec.Place.Together, other)
+			if linked && !slices.Contains(out, other) {
+				out = append(out, other)
+			}
+		}
+	}
+	return out
 }

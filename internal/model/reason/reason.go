@@ -120,6 +120,7 @@ const (
 	Loses    Kind = "loses"    // it loses its home: no node may run it
 	Homeless Kind = "homeless" // it had no home before either
 	Copies   Kind = "copies"   // where its copies are, or their roles, changes
+	Adjusts  Kind = "adjusts"  // its spec changes, and it goes on as it is
 	Follows  Kind = "follows"  // it stays, and others take over than before
 )
 
@@ -179,8 +180,18 @@ type Outlook struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Changed reports whether anything would happen.
+// Changed reports whether anything would be other than it is.
 func (o Outlook) Changed() bool { return len(o.Changes) > 0 || o.Hold != "" }
+
+// Moved reports whether anything would happen to a service.
+func (o Outlook) Moved() bool {
+	for _, c := range o.Changes {
+		if c.Kind != Follows && c.Kind != Adjusts && c.Kind != Homeless {
+			return true
+		}
+	}
+	return o.Hold != ""
+}
 
 // Lost reports whether a service would lose its home.
 func (o Outlook) Lost() bool {

@@ -113,7 +113,7 @@ func (s Shell) plan() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.outlook(show, o, "nothing would change", status)
+			return s.outlook(show, o, "nothing would change", status && o.Changed())
 		})
 	}
 	return c
@@ -138,17 +138,17 @@ func (s Shell) whatIf() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.outlook(show, o, "nothing would move", status)
+			return s.outlook(show, o, "nothing would move", status && o.Moved())
 		})
 	}
 	return c
 }
 
-// outlook shows what would happen.
+// outlook shows what would happen and, with status, says it by the exit status.
 func (s Shell) outlook(show func(any, text) error, o client.Outlook, calm string, status bool) error {
 	err := show(o, func(width int, color bool) string { return Outlook(o, calm, width, color) })
 	switch {
-	case err != nil || !status || !o.Changed():
+	case err != nil || !status:
 		return err
 	case o.Lost():
 		return &Exit{exitLosses}

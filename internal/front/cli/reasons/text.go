@@ -55,6 +55,16 @@ func (p *page) table(t screen.Table) {
 	p.WriteString(t.Render(p.width, p.color))
 }
 
+// told writes a table with a sentence below each row.
+func (p *page) told(t screen.Table, below []string) {
+	for i, line := range strings.Split(strings.TrimRight(t.Render(p.width, p.color), "\n"), "\n") {
+		p.WriteString(line + "\n")
+		if i > 0 && below[i-1] != "" {
+			p.item(below[i-1])
+		}
+	}
+}
+
 func joined[T ~string](names []T) string {
 	words := make([]string, len(names))
 	for i, n := range names {
@@ -167,11 +177,17 @@ func Outlook(o client.Outlook, calm string, width int, color bool) string {
 	for _, n := range o.Notes {
 		p.say("note: %s", n)
 	}
-	if len(o.Changes) == 0 {
+	happens, follows := split(o.Changes)
+	if len(happens) == 0 {
 		p.say("%s", calm)
 	} else {
 		p.head("Services")
-		p.table(changes(o.Changes))
+		t, why := changes(happens)
+		p.told(t, why)
+	}
+	if len(follows) > 0 {
+		p.head("Stays, and others take over than now")
+		p.table(followers(follows))
 	}
 	if len(o.Stays) > 0 {
 		p.head(fmt.Sprintf("Stays as it is (%d)", len(o.Stays)))
@@ -179,7 +195,8 @@ func Outlook(o client.Outlook, calm string, width int, color bool) string {
 	}
 	if len(o.Alone) > 0 {
 		p.head("Nobody would take over")
-		p.table(alone(o.Alone))
+		t, why := alone(o.Alone)
+		p.told(t, why)
 	}
 	if len(o.Steps) > 0 {
 		p.head("Steps")
@@ -192,8 +209,32 @@ func Outlook(o client.Outlook, calm string, width int, color bool) string {
 	return p.String()
 }
 
-func changes(list []reason.Change) screen.Table {
-	t := screen.Table{Head: []string{"SERVICE", "WHAT", "FROM", "TO", "THEN", "WHY"}}
+// split parts what happens to services from who takes them over.
+func split(list []reason.Change) (happens, follows []reason.Change) {
+	for _, c := range list {
+		if c.Kind == reason.Follows {
+			follows = append(follows, c)
+			continue
+		}
+		happens = append(happens, c)
+	}
+	return happens, follows
+}
+
+func followers(list []reason.Change) screen.Table {
+	t := screen.Table{Head: []string{"SERVICE", "ON", "THEN"}}
+	for _, c := range list {
+		next := joined(c.Next)
+		if next == "" {
+			next = "nobody"
+		}
+		t.Rows = append(t.Rows, []screen.Field{screen.Strong.Of(string(c.Service)), screen.Text(places(c.To)), screen.Text(next)})
+	}
+	return t
+}
+
+func changes(list []reason.Change) (t screen.Table, why []string) {
+	t.Head = []string{"SERVICE", "WHAT", "FROM", "TO", "THEN"}
 	for _, c := range list {
 		what := screen.Text(string(c.Kind))
 		switch c.Kind {
@@ -203,17 +244,16 @@ func changes(list []reason.Change) screen.Table {
 			what = screen.Bad.Of("has no home")
 		case reason.Moves, reason.Restarts, reason.Stops, reason.Copies:
 			what.Tone = screen.Doubtful
-		case reason.Follows:
-			what.Text = "other successors"
+		case reason.Adjusts, reason.Follows:
 		case reason.Starts:
 			what.Tone = screen.Good
 		}
-		to := screen.Text(places(c.To))
 		t.Rows = append(t.Rows, []screen.Field{
-			screen.Strong.Of(string(c.Service)), what, screen.Text(places(c.From)), to, screen.Text(joined(c.Next)), screen.Text(because(c)),
+			screen.Strong.Of(string(c.Service)), what, screen.Text(places(c.From)), screen.Text(places(c.To)), screen.Text(joined(c.Next)),
 		})
+		why = append(why, because(c))
 	}
-	return t
+	return t, why
 }
 
 // because is why something happens to a service, in a few sentences.
@@ -239,18 +279,19 @@ func against(list []reason.Verdict) string {
 	return strings.Join(words, "; ")
 }
 
-func alone(list []reason.Alone) screen.Table {
-	t := screen.Table{Head: []string{"SERVICE", "ON", "NEW", "WHY"}}
+func alone(list []reason.Alone) (t screen.Table, why []string) {
+	t.Head = []string{"SERVICE", "ON", "NEW"}
 	for _, a := range list {
 		isNew := ""
 		if a.New {
 			isNew = "yes"
 		}
 		t.Rows = append(t.Rows, []screen.Field{
-			screen.Strong.Of(string(a.Service)), screen.Text(string(a.Node)), screen.Doubtful.Of(isNew), screen.Text(against(a.Against)),
+			screen.Strong.Of(string(a.Service)), screen.Text(string(a.Node)), screen.Doubtful.Of(isNew),
 		})
+		why = append(why, against(a.Against))
 	}
-	return t
+	return t, why
 }
 
 func steps(list []reason.Step) screen.Table {

@@ -26,7 +26,7 @@ func Applied(result client.ApplyResult, dry bool) string {
 		}
 	}
 	if result.Change != "" && !dry {
-		out += fmt.Sprintf("change %s is taken back at %s unless it is confirmed: keelson confirm %s\n", result.Change, screen.Moment(result.Deadline), result.Change)
+		out += fmt.Sprintf("change %s is taken back at %s unless you confirm it:\n    keelson confirm %s\n", result.Change, screen.Moment(result.Deadline), result.Change)
 	}
 	return out
 }
