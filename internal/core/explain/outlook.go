@@ -224,9 +224,9 @@ func finish(c *reason.Change, after fact.Snapshot, svc fact.Service, p action.Pl
 	case reason.Follows:
 		c.Why = []string{fmt.Sprintf("%s stays on %s; if that is lost, %s", c.Service, names(c.To), takeovers(c.Next))}
 	case reason.Moves:
-		switch first := successor(after, svc); {
-		case first == "":
-		case first == c.To[0].Node:
+		switch first := successor(after, svc); first {
+		case "":
+		case c.To[0].Node:
 			c.Why = []string{fmt.Sprintf("%s is the first in the succession list that is left, and takes over by itself", first)}
 		default:
 			c.Why = append([]string{fmt.Sprintf("%s takes over by itself at first, and then it moves to %s", first, c.To[0].Node)}, c.Why...)

@@ -309,9 +309,11 @@ func (b *reversal) wanted(ip netip.Addr, but spec.ServiceName) bool {
 	return false
 }
 
-// Limits of taking back.
 const (
-	trialEvery = 500 * time.Millisecond // between two looks at what is due
+	// trialEvery is how late it may be seen that a change is on trial.
+	trialEvery = 2 * time.Second
+	// trialRetry is how long after a failure to take back it is tried again.
+	trialRetry = 200 * time.Millisecond
 )
 
 // Trials takes back, while this node is the controller, what was not confirmed
@@ -326,29 +328,32 @@ type Trials struct {
 // The time of a change goes by the wall clock of the node that applied it, and
 // that of the controller. What cannot be written is tried again.
 func (t *Trials) Run(ctx context.Context) error {
+	pause := trialEvery
 	for {
-		if err := t.Clerk.Clock.Sleep(ctx, trialEvery); err != nil {
+		if err := t.Clerk.Clock.Sleep(ctx, pause); err != nil {
 			return err
 		}
 		now := t.Clerk.Clock.Now()
-		for t.Leading() && t.due(now) {
-			back, err := t.Clerk.TakeBackDue(ctx, now)
-			if err != nil || len(back) == 0 {
-				break // the mirror is behind, or the store is away
-			}
+		if pause = t.next(now); pause > 0 {
+			continue
 		}
+		// Whatever comes of it, the mirror shows it, or that it is still to be done.
+		_, _ = t.Clerk.TakeBackDue(ctx, now)
+		pause = trialRetry
 	}
 }
 
-// due reports whether the time of some change is up.
-func (t *Trials) due(now time.Time) bool {
+// next is how long to wait; 0: the time of some change is up.
+func (t *Trials) next(now time.Time) time.Duration {
+	if !t.Leading() {
+		return trialEvery
+	}
+	wait := trialEvery
 	records, _ := t.Mirror.Records()
 	for _, p := range records.Pending {
-		if !p.Deadline.After(now) {
-			return true
-		}
+		wait = min(wait, p.Deadline.Sub(now))
 	}
-	return false
+	return max(wait, 0)
 }
 
 // trial is the change of a service that waits to be confirmed.

@@ -195,7 +195,7 @@ func TestTheControllerTakesBackWhatIsDue(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		equal(t, "nobody is the controller", w.onTrial(t), []string{"shop"})
 		leading = true
-		time.Sleep(time.Second)
+		time.Sleep(3 * time.Second)
 		equal(t, "the controller has done it", len(w.onTrial(t)), 0)
 		equal(t, "generation", w.service(t, "shop").Generation, uint64(3))
 		stop()

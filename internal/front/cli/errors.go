@@ -33,7 +33,7 @@ func wrong(hint, format string, args ...any) error {
 func explain(err error) (status int, text, hint string) {
 	var usage *usageError
 	var known *request.Error
-	var exit *reasons.Exit
+	var exit *reasons.ExitError
 	switch {
 	case errors.As(err, &exit):
 		return exit.Status, "", ""

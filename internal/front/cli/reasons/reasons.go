@@ -32,11 +32,11 @@ const (
 // maxSaved bounds a file with a decision, in bytes.
 const maxSaved = 64 << 20
 
-// Exit is a command that has said all and ends with another status than 0.
-type Exit struct{ Status int }
+// ExitError is a command that has said all and ends with another status than 0.
+type ExitError struct{ Status int }
 
 // Error says the status.
-func (e *Exit) Error() string { return fmt.Sprintf("exit status %d", e.Status) }
+func (e *ExitError) Error() string { return fmt.Sprintf("exit status %d", e.Status) }
 
 // Names completes the names of what the cell has.
 type Names = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
@@ -151,9 +151,9 @@ func (s Shell) outlook(show func(any, text) error, o client.Outlook, calm string
 	case err != nil || !status:
 		return err
 	case o.Lost():
-		return &Exit{exitLosses}
+		return &ExitError{exitLosses}
 	}
-	return &Exit{exitChanges}
+	return &ExitError{exitChanges}
 }
 
 func (s Shell) replay() *cobra.Command {
