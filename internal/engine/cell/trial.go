@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
@@ -337,9 +338,14 @@ func (t *Trials) Run(ctx context.Context) error {
 		if pause = t.next(now); pause > 0 {
 			continue
 		}
-		// Whatever comes of it, the mirror shows it, or that it is still to be done.
-		_, _ = t.Clerk.TakeBackDue(ctx, now)
-		pause = trialRetry
+		pause = trialRetry // the mirror shows by then what came of it
+		back, err := t.Clerk.TakeBackDue(ctx, now)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			t.Mirror.Log.WarnContext(ctx, "change not taken back", logkey.Err, err)
+		case len(back) > 0:
+			t.Mirror.Log.InfoContext(ctx, "change taken back", logkey.Count, len(back))
+		}
 	}
 }
 
