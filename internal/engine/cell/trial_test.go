@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -185,16 +186,16 @@ func TestTheControllerTakesBackWhatIsDue(t *testing.T) {
 		w.mustApply(t, doc("shop", ""))
 		_, err := w.tryOut(t, time.Minute, doc("shop", "10.9.0.2/24"))
 		equal(t, "apply", code(t, err), "")
-		leading := false
+		var leading atomic.Bool
 		mirror := &cell.Mirror{Store: w.Store, Clock: bubbleClock{}, Log: quietLog()}
-		trials := &cell.Trials{Clerk: w.clerk, Mirror: mirror, Leading: func() bool { return leading }}
+		trials := &cell.Trials{Clerk: w.clerk, Mirror: mirror, Leading: leading.Load}
 		ctx, stop := cancelable(t)
 		ended := make(chan error, 2)
 		go func() { ended <- mirror.Run(ctx) }()
 		go func() { ended <- trials.Run(ctx) }()
 		time.Sleep(2 * time.Minute)
 		equal(t, "nobody is the controller", w.onTrial(t), []string{"shop"})
-		leading = true
+		leading.Store(true)
 		time.Sleep(3 * time.Second)
 		equal(t, "the controller has done it", len(w.onTrial(t)), 0)
 		equal(t, "generation", w.service(t, "shop").Generation, uint64(3))

@@ -144,7 +144,7 @@ func TestTheLargestCellsDecisionIsRecordedInOneValue(t *testing.T) {
 
 func TestADecisionThatIsTooLargeIsRecordedWithoutItsSnapshot(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	s := big(1000, func() string {
+	s := big(200, func() string {
 		var b strings.Builder
 		for range 600 {
 			fmt.Fprintf(&b, "%x", random.Uint64())
