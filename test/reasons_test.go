@@ -123,6 +123,7 @@ func TestReasons(t *testing.T) {
 
 	b.step("what is said of a loss is what comes of it", func(b *bench) {
 		now := homes(b.status())
+		before, _ := b.decisions()
 		lost := b.holder()
 		via := b.others(lost)[0]
 		var said outlook
@@ -140,6 +141,14 @@ func TestReasons(t *testing.T) {
 		}
 		b.power("boot", lost)
 		b.whole()
+		for until := boot() + overdue; ; time.Sleep(200 * time.Millisecond) {
+			if after, _ := b.decisions(); len(after) > len(before) {
+				break
+			}
+			if boot() > until {
+				b.t.Fatal("the loss led to no recorded decision")
+			}
+		}
 		b.replayAll()
 	})
 
@@ -216,16 +225,38 @@ func (b *bench) whyIsTrue(at string) {
 	b.t.Logf("\n%s", b.keelson(at, "why", b.service))
 }
 
+// decided is a recorded decision, or an event that one made.
+type decided struct {
+	Seq  string `json:"seq"`
+	Kind string `json:"kind"`
+	Plan string `json:"plan"`
+}
+
+// decisions are those that are recorded, and the placements that they made. A
+// decision is recorded a moment after its events.
+func (b *bench) decisions() (recorded, placed []decided) {
+	b.t.Helper()
+	for until := boot() + overdue; ; time.Sleep(200 * time.Millisecond) {
+		recorded, placed = nil, nil
+		b.decode(b.keelson(b.nodes[0], "events", "--limit", "1000", "-o", "json"), &placed)
+		b.decode(b.keelson(b.nodes[0], "replay", "--list", "-o", "json"), &recorded)
+		placed = slices.DeleteFunc(placed, func(e decided) bool { return e.Kind != "service-placed" })
+		lacks := slices.IndexFunc(placed, func(e decided) bool {
+			return !slices.ContainsFunc(recorded, func(d decided) bool { return d.Plan == e.Plan })
+		})
+		switch {
+		case lacks < 0 && len(placed) > 0:
+			return recorded, placed
+		case boot() > until:
+			b.t.Fatalf("event %+v was made by no recorded decision", placed[max(0, lacks):])
+		}
+	}
+}
+
 // replayAll takes all recorded decisions again, and those of events.
 func (b *bench) replayAll() {
 	b.t.Helper()
-	var recorded []struct {
-		Plan string `json:"plan"`
-	}
-	b.decode(b.keelson(b.nodes[0], "replay", "--list", "-o", "json"), &recorded)
-	if len(recorded) == 0 {
-		b.t.Fatal("no decision is recorded")
-	}
+	recorded, placed := b.decisions()
 	for i, d := range recorded {
 		node := b.nodes[i%len(b.nodes)]
 		text, code := b.tell(node, "", "replay", d.Plan)
@@ -233,27 +264,7 @@ func (b *bench) replayAll() {
 			b.t.Errorf("status %d: %s", code, text)
 		}
 	}
-	var events []struct {
-		Seq  string `json:"seq"`
-		Kind string `json:"kind"`
-		Plan string `json:"plan"`
-	}
-	b.decode(b.keelson(b.nodes[0], "events", "--limit", "1000", "-o", "json"), &events)
-	known := 0
-	for _, e := range events {
-		if e.Kind != "service-placed" {
-			continue
-		}
-		if !slices.ContainsFunc(recorded, func(d struct {
-			Plan string `json:"plan"`
-		},
-		) bool {
-			return d.Plan == e.Plan
-		}) {
-			b.t.Errorf("event %s was made by %q, which is not recorded", e.Seq, e.Plan)
-			continue
-		}
-		known++
+	for _, e := range placed {
 		if text, code := b.tell(b.nodes[0], "", "replay", e.Seq); code != 0 || !strings.Contains(text, e.Plan) {
 			b.t.Errorf("event %s: status %d: %s", e.Seq, code, text)
 		}
@@ -263,7 +274,7 @@ func (b *bench) replayAll() {
 	if text, code := b.tell(b.nodes[0], "", "replay", "--file", "/run/decision.json", "--show"); code != 0 || !strings.Contains(text, "the same to the byte") {
 		b.t.Errorf("from a file: status %d: %s", code, text)
 	}
-	b.t.Logf("%d decisions and %d events replayed", len(recorded), known)
+	b.t.Logf("%d decisions and %d events replayed", len(recorded), len(placed))
 }
 
 // specVia is the spec of a service as one node tells it.

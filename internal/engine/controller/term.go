@@ -253,9 +253,9 @@ func (t *term) decide(ctx context.Context, sight Sight) error {
 	if written > 0 {
 		t.Log.InfoContext(ctx, "plan written", logkey.Plan, plan.ID, logkey.Count, written)
 	}
+	t.keep(ctx, snapshot, plan, anew)
 	t.reviseLease(ctx, sight)
 	t.rotateKeys(ctx, sight, now)
-	t.keep(ctx, snapshot, plan, anew)
 	return nil
 }
 
