@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/keelson/keelson/api/client/wire"
 	keelsonv1 "github.com/keelson/keelson/api/keelson/v1"
@@ -48,7 +49,7 @@ func (c *Client) Node(ctx context.Context, name spec.NodeName) (Node, error) {
 // the cell knows who is calling.
 func (c *Client) Apply(ctx context.Context, ask request.Apply) (ApplyResult, error) {
 	out, err := call(ctx, c, CallTimeout, c.cell.Apply, &keelsonv1.ApplyRequest{
-		Content: ask.Content, File: ask.File, DryRun: ask.DryRun,
+		Content: ask.Content, File: ask.File, DryRun: ask.DryRun, ConfirmWithin: durationpb.New(ask.ConfirmWithin),
 	})
 	return wire.ToApplyResult(out), err
 }

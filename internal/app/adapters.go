@@ -10,6 +10,7 @@ import (
 
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/engine/recorder"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
@@ -18,7 +19,7 @@ import (
 )
 
 // emitter passes what engines tell to the recorder.
-type emitter struct{ to *cell.Recorder }
+type emitter struct{ to *recorder.Recorder }
 
 func (e emitter) Emit(ev event.Event) { e.to.Add(ev) }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/engine/cell"
 	"github.com/keelson/keelson/internal/engine/pki"
+	"github.com/keelson/keelson/internal/engine/recorder"
 	"github.com/keelson/keelson/internal/front/cli"
 	"github.com/keelson/keelson/internal/front/cli/agentfile"
 	"github.com/keelson/keelson/internal/front/rpc"
@@ -44,7 +45,7 @@ type node struct {
 	revoked   *pki.Revocations
 	registrar *pki.Registrar
 	mirror    *cell.Mirror
-	recorder  *cell.Recorder
+	recorder  *recorder.Recorder
 	guard     *guardclient.Client
 	clerk     *cell.Clerk
 	observer  *cell.Observer
@@ -192,7 +193,7 @@ func (n *node) build(logging cli.Logging) {
 	n.trust = pki.Trust{Cell: n.local.CellID, Files: files, Revoked: n.revoked, Clock: n.clock}
 	n.registrar = &pki.Registrar{Store: n.store, Clock: n.clock}
 	n.mirror = &cell.Mirror{Store: n.store, Clock: n.clock, Log: n.log}
-	n.recorder = &cell.Recorder{Store: n.store, Clock: n.clock, Log: n.log, Node: n.local.Node}
+	n.recorder = &recorder.Recorder{Store: n.store, Clock: n.clock, Log: n.log, Node: n.local.Node}
 	n.guard = guardclient.New(guardclient.Options{
 		Socket: n.folders.guard(), Clock: n.clock, Log: n.log, Start: n.guardian(logging),
 		Build: n.version, Upgrade: n.guardUpgrade(logging),
@@ -259,6 +260,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		organ{"revocations", n.revoked.Run},
 		organ{"certificates", renewer.Run},
 		organ{"controller", leader.Run},
+		organ{"trials", n.trials(leader.Leading).Run},
 		organ{"membership", n.newMember(leader).Run},
 		organ{"housekeeping", n.sweep},
 		organ{"store endpoints", n.followVoters},
@@ -283,7 +285,7 @@ func (n *node) warnings() []string {
 func (n *node) faces(ctx context.Context) ([]organ, error) {
 	options := rpc.Options{
 		Self: n.local.Node, Statuses: n.observer, Services: n.clerk, Nodes: nodes{n}, Events: n.clerk,
-		Logs: logs{n}, Members: members{n}, Recoveries: n.clerk, Clock: n.clock, Log: n.log,
+		Logs: logs{n}, Members: members{n}, Recoveries: n.clerk, Reasons: n.desk(), Clock: n.clock, Log: n.log,
 	}
 	conf, err := n.trust.JoinServer()
 	if err != nil {

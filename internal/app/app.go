@@ -20,6 +20,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/core/explain"
 	"github.com/keelson/keelson/internal/front/cli"
 	"github.com/keelson/keelson/internal/model/request"
 )
@@ -41,7 +42,7 @@ func New(version string) *App {
 func (a *App) Actions() cli.Actions {
 	return cli.Actions{
 		Init: a.Init, Join: a.Join, Leave: a.Leave, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo,
-		Simulate: a.Simulate, Pacemaker: readPacemaker(),
+		Simulate: a.Simulate, Pacemaker: readPacemaker(), Replay: explain.Replay,
 	}
 }
 

@@ -1,9 +1,14 @@
 package app
 
 import (
+	"context"
+	"time"
+
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/engine/controller"
 	"github.com/keelson/keelson/internal/engine/member"
+	"github.com/keelson/keelson/internal/engine/reasons"
+	"github.com/keelson/keelson/internal/engine/trial"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -57,4 +62,22 @@ func (n *node) newController() *controller.Controller {
 	return controller.New(controller.Options{
 		Node: n.local.Node, Store: n.store, View: sight{n.guard}, Events: emitter{n.recorder}, Clock: n.clock, Log: n.log,
 	})
+}
+
+// desk answers questions about decisions.
+func (n *node) desk() *reasons.Desk {
+	return &reasons.Desk{
+		Store: n.store, Clock: n.clock, Draft: n.clerk.Apply,
+		Snapshot: func(ctx context.Context) (fact.Snapshot, error) {
+			return controller.Survey(ctx, n.store, sight{n.guard}.Latest(), n.clock.Now())
+		},
+	}
+}
+
+// trials takes back what was not confirmed in time.
+func (n *node) trials(leading func() bool) *trial.Trials {
+	return &trial.Trials{Clock: n.clock, Log: n.log, Leading: leading, TakeBack: n.clerk.TakeBackDue, Deadlines: func() []time.Time {
+		records, _ := n.mirror.Records()
+		return records.Deadlines()
+	}}
 }

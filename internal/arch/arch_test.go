@@ -50,6 +50,7 @@ var siblings = map[string][]string{
 	"core/step":           {"core/place"},
 	"core/crm":            {"core/place", "core/step"},
 	"core/decide":         {"core/place", "core/recovery", "core/step"},
+	"core/explain":        {"core/decide"},
 	"store/etcdstore":     {"store"},
 	"store/memstore":      {"store"},
 	"store/storetest":     {"store"},
@@ -58,6 +59,7 @@ var siblings = map[string][]string{
 	"base/footprint":      {"base/clock", "base/thread"},
 	"front/cli/histories": {"front/cli/screen"},
 	"front/cli/mending":   {"front/cli/screen", "front/cli/screen/view"},
+	"front/cli/reasons":   {"front/cli/screen"},
 }
 
 // impure names what the core may not import.

@@ -9,14 +9,15 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/reason"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/status"
 )
 
 // JSON returns the JSON form of a plain value of the API, indented, with the
 // names of the protobuf definition: a cell, node or service and lists of the
-// latter two, an event, the result of an apply, or a new token. Empty fields
-// are there too, and 64-bit numbers are strings, as protobuf's JSON has them.
+// latter two, an event, the result of an apply, a new token, or the answer to a
+// question about decisions. Empty fields are there too, and 64-bit numbers are strings, as protobuf's JSON has them.
 func JSON(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case status.Cell:
@@ -37,6 +38,16 @@ func JSON(v any) ([]byte, error) {
 		return message(FromApplyResult(v))
 	case request.TokenMade:
 		return message(FromTokenMade(v))
+	case reason.Why:
+		return message(FromWhy(v))
+	case reason.Outlook:
+		return message(FromOutlook(v))
+	case []reason.Decision:
+		return list(v, FromDecision)
+	case reason.Replayed:
+		return message(FromReplayed(v))
+	case request.Confirmed:
+		return message(FromConfirmed(v))
 	}
 	return nil, fmt.Errorf("%T is no value of the API", v)
 }

@@ -11,7 +11,7 @@ import (
 
 // FromApplyResult makes the message of an apply's result.
 func FromApplyResult(r request.ApplyResult) *keelsonv1.ApplyResponse {
-	out := &keelsonv1.ApplyResponse{Warnings: r.Warnings}
+	out := &keelsonv1.ApplyResponse{Warnings: r.Warnings, Change: r.Change, Deadline: stamp(r.Deadline)}
 	for _, a := range r.Applied {
 		out.Applied = append(out.Applied, &keelsonv1.Applied{
 			Name: string(a.Name), Outcome: string(a.Outcome), Generation: a.Generation,
@@ -22,7 +22,7 @@ func FromApplyResult(r request.ApplyResult) *keelsonv1.ApplyResponse {
 
 // ToApplyResult reads the message of an apply's result; nil gives the zero value.
 func ToApplyResult(m *keelsonv1.ApplyResponse) request.ApplyResult {
-	out := request.ApplyResult{Warnings: m.GetWarnings()}
+	out := request.ApplyResult{Warnings: m.GetWarnings(), Change: m.GetChange(), Deadline: moment(m.GetDeadline())}
 	for _, a := range m.GetApplied() {
 		out.Applied = append(out.Applied, request.Applied{
 			Name: spec.ServiceName(a.GetName()), Outcome: request.Outcome(a.GetOutcome()), Generation: a.GetGeneration(),

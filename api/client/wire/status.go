@@ -72,7 +72,7 @@ func FromService(s status.Service) *keelsonv1.Service {
 	out := &keelsonv1.Service{
 		Name: string(s.Name), State: string(s.State), Ready: s.Ready, Node: string(s.Node), Since: stamp(s.Since),
 		Epoch: s.Epoch, Exclusive: s.Exclusive, Generation: s.Generation,
-		Successors: strings[string](s.Successors), Reasons: s.Reasons, Ttl: span(s.TTL), Problem: s.Problem,
+		Successors: strings[string](s.Successors), Reasons: s.Reasons, Ttl: span(s.TTL), Problem: s.Problem, Trial: fromTrial(s.Trial),
 		Waits: s.Waits, Maintenance: s.Maintenance, Copies: fromCopies(s.Copies), Parts: fromParts(s.Parts),
 		Halted: stamp(s.Recovery.Halted), HeldBack: s.Recovery.Waits,
 	}
@@ -104,7 +104,7 @@ func ToService(m *keelsonv1.Service) status.Service {
 		Node: spec.NodeName(m.GetNode()), Since: moment(m.GetSince()), Epoch: m.GetEpoch(),
 		Exclusive: m.GetExclusive(), Generation: m.GetGeneration(),
 		Successors: strings[spec.NodeName](m.GetSuccessors()), Reasons: m.GetReasons(),
-		TTL: Span(m.GetTtl()), Problem: m.GetProblem(),
+		TTL: Span(m.GetTtl()), Problem: m.GetProblem(), Trial: toTrial(m.GetTrial()),
 		Pause:  status.Pause{Waits: m.GetWaits(), Maintenance: m.GetMaintenance()},
 		Copies: toCopies(m.GetCopies()), Parts: toParts(m.GetParts()),
 		Recovery: status.Recovery{Halted: moment(m.GetHalted()), Waits: m.GetHeldBack()},
@@ -176,7 +176,7 @@ func toCopies(copies []*keelsonv1.Copy) []status.Copy {
 func FromEvent(e event.Event) *keelsonv1.Event {
 	return &keelsonv1.Event{
 		Seq: e.Seq, At: stamp(e.At), Node: string(e.Node), Kind: string(e.Kind), Service: string(e.Service),
-		About: string(e.About), Part: e.Part, Epoch: e.Epoch, Text: e.Text, Actor: e.Actor, Boot: span(e.Boot),
+		About: string(e.About), Part: e.Part, Epoch: e.Epoch, Text: e.Text, Actor: e.Actor, Boot: span(e.Boot), Plan: e.Plan,
 	}
 }
 
@@ -185,6 +185,6 @@ func ToEvent(m *keelsonv1.Event) event.Event {
 	return event.Event{
 		Seq: m.GetSeq(), At: moment(m.GetAt()), Node: spec.NodeName(m.GetNode()), Kind: event.Kind(m.GetKind()),
 		Service: spec.ServiceName(m.GetService()), About: spec.NodeName(m.GetAbout()), Part: m.GetPart(),
-		Epoch: m.GetEpoch(), Text: m.GetText(), Actor: m.GetActor(), Boot: Span(m.GetBoot()),
+		Epoch: m.GetEpoch(), Text: m.GetText(), Actor: m.GetActor(), Boot: Span(m.GetBoot()), Plan: m.GetPlan(),
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/keelson/keelson/api/client/wire"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/reason"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -76,6 +77,9 @@ func service(t *rapid.T) status.Service {
 		},
 	}
 	if flag(t) {
+		s.Trial = &status.Trial{Change: word(t), Deadline: moment(t), By: word(t), New: flag(t)}
+	}
+	if flag(t) {
 		s.Spec = &spec.Service{Name: "x", Priority: 3, Parts: []spec.Part{{Exec: &spec.Exec{Command: []string{"/bin/x"}}}}}
 	}
 	return s
@@ -102,7 +106,7 @@ func TestWhatGoesThereAndBackIsWhatItWas(t *testing.T) {
 		e := event.Event{
 			Seq: number(t), At: moment(t), Boot: span(t), Node: spec.NodeName(word(t)), Kind: event.Kind(word(t)),
 			Service: spec.ServiceName(word(t)), About: spec.NodeName(word(t)), Part: word(t), Epoch: number(t),
-			Text: word(t), Actor: word(t),
+			Text: word(t), Actor: word(t), Plan: word(t),
 		}
 		same(t, wire.ToEvent(wire.FromEvent(e)), e)
 
@@ -126,13 +130,71 @@ func TestWhatGoesThereAndBackIsWhatItWas(t *testing.T) {
 		}
 		same(t, wire.ToLogs(wire.FromLogs(l)), l)
 
-		a := request.ApplyResult{Warnings: list(t, word), Applied: list(t, func(t *rapid.T) request.Applied {
+		a := request.ApplyResult{Warnings: list(t, word), Change: word(t), Deadline: moment(t), Applied: list(t, func(t *rapid.T) request.Applied {
 			return request.Applied{Name: spec.ServiceName(word(t)), Outcome: request.Outcome(word(t)), Generation: number(t)}
 		})}
 		same(t, wire.ToApplyResult(wire.FromApplyResult(a)), a)
 
 		m := request.TokenMade{Token: word(t), Expires: moment(t), Address: word(t)}
 		same(t, wire.ToTokenMade(wire.FromTokenMade(m)), m)
+	})
+}
+
+func serviceName(t *rapid.T) spec.ServiceName { return spec.ServiceName(word(t)) }
+
+func nodeName(t *rapid.T) spec.NodeName { return spec.NodeName(word(t)) }
+
+func integer(t *rapid.T) int { return rapid.IntRange(-1_000_000, 1_000_000).Draw(t, "integer") }
+
+func seat(t *rapid.T) reason.Seat { return reason.Seat{Node: nodeName(t), Role: spec.Role(word(t))} }
+
+func verdict(t *rapid.T) reason.Verdict {
+	return reason.Verdict{
+		Node: nodeName(t), Stand: reason.Stand(word(t)), Score: integer(t), By: reason.By(word(t)), Why: word(t),
+		Scores: list(t, func(t *rapid.T) reason.Score { return reason.Score{Rule: word(t), Score: integer(t)} }),
+	}
+}
+
+func TestAnswersToQuestionsAreWhatTheyWere(t *testing.T) {
+	some := func(t *rapid.T) int { return rapid.IntRange(0, 1000).Draw(t, "some") }
+	rapid.Check(t, func(t *rapid.T) {
+		w := reason.Why{
+			Service: serviceName(t), Now: list(t, seat), Belongs: list(t, seat), By: reason.By(word(t)), Because: list(t, word), Nodes: list(t, verdict),
+			Plan: word(t), Placed: moment(t), Hold: word(t),
+			Shifts: list(t, func(t *rapid.T) reason.Shift { return reason.Shift{If: word(t), To: list(t, seat), Then: word(t)} }),
+		}
+		same(t, wire.ToWhy(wire.FromWhy(w)), w)
+
+		o := reason.Outlook{
+			Plan: word(t), Hold: word(t), Stays: list(t, serviceName), Notes: list(t, word),
+			Changes: list(t, func(t *rapid.T) reason.Change {
+				return reason.Change{
+					Service: serviceName(t), Kind: reason.Kind(word(t)), From: list(t, seat), To: list(t, seat), Next: list(t, nodeName), Why: list(t, word), Against: list(t, verdict),
+				}
+			}),
+			Alone: list(t, func(t *rapid.T) reason.Alone {
+				return reason.Alone{Service: serviceName(t), Node: nodeName(t), New: flag(t), Against: list(t, verdict)}
+			}),
+			Steps: list(t, func(t *rapid.T) reason.Step {
+				return reason.Step{Number: some(t), Verb: word(t), Service: serviceName(t), Node: nodeName(t), After: list(t, some)}
+			}),
+			Room: list(t, func(t *rapid.T) reason.Room {
+				return reason.Room{Node: nodeName(t), Unit: word(t), Has: integer(t), Used: integer(t), Left: integer(t)}
+			}),
+		}
+		same(t, wire.ToOutlook(wire.FromOutlook(o)), o)
+
+		r := reason.Replayed{
+			Decision: reason.Decision{Plan: word(t), At: moment(t), Node: nodeName(t), Services: list(t, serviceName), Bytes: some(t)},
+			Same:     flag(t), Compared: flag(t), Difference: word(t), Snapshot: []byte(word(t)), Plan: []byte(word(t)), Hold: word(t),
+			Places: list(t, func(t *rapid.T) reason.Placed {
+				return reason.Placed{Service: serviceName(t), Seats: list(t, seat), Next: list(t, nodeName), Changed: flag(t), Why: list(t, word)}
+			}),
+		}
+		same(t, wire.ToReplayed(wire.FromReplayed(r)), r)
+
+		c := request.Confirmed{Change: word(t), Services: list(t, serviceName)}
+		same(t, wire.ToConfirmed(wire.FromConfirmed(c)), c)
 	})
 }
 
@@ -181,6 +243,11 @@ func TestJSONIsTheSameEveryTimeAndHasEveryField(t *testing.T) {
 		[]event.Event(nil),
 		request.ApplyResult{},
 		request.TokenMade{},
+		reason.Why{},
+		reason.Outlook{},
+		[]reason.Decision(nil),
+		reason.Replayed{},
+		request.Confirmed{},
 	} {
 		text, err := wire.JSON(v)
 		if err != nil || !json.Valid(text) {

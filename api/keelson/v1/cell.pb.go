@@ -610,7 +610,9 @@ type Service struct {
 	// The nodes on which it gave up since it last ran well.
 	Tried []*Try `protobuf:"bytes,41,rep,name=tried,proto3" json:"tried,omitempty"`
 	// Why a move of it is held back; empty: none is.
-	HeldBack      string `protobuf:"bytes,42,opt,name=held_back,json=heldBack,proto3" json:"held_back,omitempty"`
+	HeldBack string `protobuf:"bytes,42,opt,name=held_back,json=heldBack,proto3" json:"held_back,omitempty"`
+	// The change of it that is taken back unless it is confirmed; absent: none.
+	Trial         *Trial `protobuf:"bytes,30,opt,name=trial,proto3" json:"trial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,6 +799,13 @@ func (x *Service) GetHeldBack() string {
 		return x.HeldBack
 	}
 	return ""
+}
+
+func (x *Service) GetTrial() *Trial {
+	if x != nil {
+		return x.Trial
+	}
+	return nil
 }
 
 // Copy is one copy of a service that has several.
@@ -1210,7 +1219,10 @@ type ApplyRequest struct {
 	// The file's name, for error messages.
 	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
 	// Check only.
-	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// If not 0, what changes is taken back by itself unless it is confirmed in
+	// time, with ConfirmChange: 1 s to 24 h.
+	ConfirmWithin *durationpb.Duration `protobuf:"bytes,30,opt,name=confirm_within,json=confirmWithin,proto3" json:"confirm_within,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1266,11 +1278,21 @@ func (x *ApplyRequest) GetDryRun() bool {
 	return false
 }
 
+func (x *ApplyRequest) GetConfirmWithin() *durationpb.Duration {
+	if x != nil {
+		return x.ConfirmWithin
+	}
+	return nil
+}
+
 type ApplyResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Applied []*Applied             `protobuf:"bytes,1,rep,name=applied,proto3" json:"applied,omitempty"`
 	// Sentences about what was accepted all the same.
-	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What waits to be confirmed, and until when; empty: nothing does.
+	Change        string                 `protobuf:"bytes,30,opt,name=change,proto3" json:"change,omitempty"`
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,31,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1315,6 +1337,20 @@ func (x *ApplyResponse) GetApplied() []*Applied {
 func (x *ApplyResponse) GetWarnings() []string {
 	if x != nil {
 		return x.Warnings
+	}
+	return nil
+}
+
+func (x *ApplyResponse) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ApplyResponse) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
 	}
 	return nil
 }
@@ -2013,7 +2049,9 @@ type Event struct {
 	Text    string                 `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`
 	Actor   string                 `protobuf:"bytes,10,opt,name=actor,proto3" json:"actor,omitempty"`
 	// CLOCK_BOOTTIME of the node, for exact intervals on one node.
-	Boot          *durationpb.Duration `protobuf:"bytes,11,opt,name=boot,proto3" json:"boot,omitempty"`
+	Boot *durationpb.Duration `protobuf:"bytes,11,opt,name=boot,proto3" json:"boot,omitempty"`
+	// The id of the plan that made it happen; empty: no decision did.
+	Plan          string `protobuf:"bytes,30,opt,name=plan,proto3" json:"plan,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2123,6 +2161,13 @@ func (x *Event) GetBoot() *durationpb.Duration {
 		return x.Boot
 	}
 	return nil
+}
+
+func (x *Event) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
 }
 
 type ListEventsRequest struct {
@@ -2572,6 +2617,1610 @@ func (x *CreateTokenResponse) GetAddress() string {
 	return ""
 }
 
+// Trial is a change that waits to be confirmed.
+type Trial struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Change   string                 `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	By       string                 `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	// The service was new: taking the change back deletes it.
+	New           bool `protobuf:"varint,4,opt,name=new,proto3" json:"new,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trial) Reset() {
+	*x = Trial{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trial) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trial) ProtoMessage() {}
+
+func (x *Trial) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trial.ProtoReflect.Descriptor instead.
+func (*Trial) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Trial) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *Trial) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *Trial) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Trial) GetNew() bool {
+	if x != nil {
+		return x.New
+	}
+	return false
+}
+
+// Seat is one place of a service, with the role of the copy there.
+type Seat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Seat) Reset() {
+	*x = Seat{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Seat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Seat) ProtoMessage() {}
+
+func (x *Seat) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Seat.ProtoReflect.Descriptor instead.
+func (*Seat) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Seat) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Seat) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+// Score is one part of what speaks for or against a node, and the rule that it
+// comes from.
+type Score struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rule          string                 `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Score         int32                  `protobuf:"varint,2,opt,name=score,proto3" json:"score,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Score) Reset() {
+	*x = Score{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Score) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Score) ProtoMessage() {}
+
+func (x *Score) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Score.ProtoReflect.Descriptor instead.
+func (*Score) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Score) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Score) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+// Verdict is how one node stands to a service, and why.
+type Verdict struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// "home", "next" or "never".
+	Stand  string   `protobuf:"bytes,2,opt,name=stand,proto3" json:"stand,omitempty"`
+	Score  int32    `protobuf:"varint,3,opt,name=score,proto3" json:"score,omitempty"`
+	Scores []*Score `protobuf:"bytes,4,rep,name=scores,proto3" json:"scores,omitempty"`
+	// What decided between it and the home: "rule", "only", "asked", "suspicion",
+	// "unwanted", "preference", "stickiness", "attraction", "health", "presence",
+	// "displacing", "capacity", "load", "takeover", "named", "name" or "maintenance".
+	By            string `protobuf:"bytes,5,opt,name=by,proto3" json:"by,omitempty"`
+	Why           string `protobuf:"bytes,6,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Verdict) Reset() {
+	*x = Verdict{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Verdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Verdict) ProtoMessage() {}
+
+func (x *Verdict) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
+func (*Verdict) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Verdict) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Verdict) GetStand() string {
+	if x != nil {
+		return x.Stand
+	}
+	return ""
+}
+
+func (x *Verdict) GetScore() int32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *Verdict) GetScores() []*Score {
+	if x != nil {
+		return x.Scores
+	}
+	return nil
+}
+
+func (x *Verdict) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Verdict) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// Shift is one thing that would move a service.
+type Shift struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	If    string                 `protobuf:"bytes,1,opt,name=if,proto3" json:"if,omitempty"`
+	// Where it would be; empty: nowhere.
+	To            []*Seat `protobuf:"bytes,2,rep,name=to,proto3" json:"to,omitempty"`
+	Then          string  `protobuf:"bytes,3,opt,name=then,proto3" json:"then,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Shift) Reset() {
+	*x = Shift{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Shift) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Shift) ProtoMessage() {}
+
+func (x *Shift) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Shift.ProtoReflect.Descriptor instead.
+func (*Shift) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *Shift) GetIf() string {
+	if x != nil {
+		return x.If
+	}
+	return ""
+}
+
+func (x *Shift) GetTo() []*Seat {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Shift) GetThen() string {
+	if x != nil {
+		return x.Then
+	}
+	return ""
+}
+
+type ExplainServiceRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainServiceRequest) Reset() {
+	*x = ExplainServiceRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainServiceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainServiceRequest) ProtoMessage() {}
+
+func (x *ExplainServiceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainServiceRequest.ProtoReflect.Descriptor instead.
+func (*ExplainServiceRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ExplainServiceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ExplainServiceResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Where it runs, and where it is to run; empty: nowhere.
+	Now     []*Seat `protobuf:"bytes,2,rep,name=now,proto3" json:"now,omitempty"`
+	Belongs []*Seat `protobuf:"bytes,3,rep,name=belongs,proto3" json:"belongs,omitempty"`
+	// What decided, in the words of Verdict, and in sentences.
+	By      string     `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Because []string   `protobuf:"bytes,5,rep,name=because,proto3" json:"because,omitempty"`
+	Nodes   []*Verdict `protobuf:"bytes,6,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	Shifts  []*Shift   `protobuf:"bytes,7,rep,name=shifts,proto3" json:"shifts,omitempty"`
+	// The decision that put it there, and when.
+	Plan   string                 `protobuf:"bytes,8,opt,name=plan,proto3" json:"plan,omitempty"`
+	Placed *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=placed,proto3" json:"placed,omitempty"`
+	// Why nothing is decided now; empty: it is.
+	Hold          string `protobuf:"bytes,10,opt,name=hold,proto3" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainServiceResponse) Reset() {
+	*x = ExplainServiceResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainServiceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainServiceResponse) ProtoMessage() {}
+
+func (x *ExplainServiceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainServiceResponse.ProtoReflect.Descriptor instead.
+func (*ExplainServiceResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ExplainServiceResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ExplainServiceResponse) GetNow() []*Seat {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetBelongs() []*Seat {
+	if x != nil {
+		return x.Belongs
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *ExplainServiceResponse) GetBecause() []string {
+	if x != nil {
+		return x.Because
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetNodes() []*Verdict {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetShifts() []*Shift {
+	if x != nil {
+		return x.Shifts
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *ExplainServiceResponse) GetPlaced() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Placed
+	}
+	return nil
+}
+
+func (x *ExplainServiceResponse) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+type PlanApplyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Content       []byte                 `protobuf:"bytes,1,opt,name=content,proto3" json:"content,omitempty"`
+	File          string                 `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanApplyRequest) Reset() {
+	*x = PlanApplyRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanApplyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanApplyRequest) ProtoMessage() {}
+
+func (x *PlanApplyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanApplyRequest.ProtoReflect.Descriptor instead.
+func (*PlanApplyRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *PlanApplyRequest) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *PlanApplyRequest) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+type PlanApplyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outlook       *Outlook               `protobuf:"bytes,1,opt,name=outlook,proto3" json:"outlook,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanApplyResponse) Reset() {
+	*x = PlanApplyResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanApplyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanApplyResponse) ProtoMessage() {}
+
+func (x *PlanApplyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanApplyResponse.ProtoReflect.Descriptor instead.
+func (*PlanApplyResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *PlanApplyResponse) GetOutlook() *Outlook {
+	if x != nil {
+		return x.Outlook
+	}
+	return nil
+}
+
+type WhatIfRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of nodes, or labels as "key=value"; all are lost at once.
+	Fail          []string `protobuf:"bytes,1,rep,name=fail,proto3" json:"fail,omitempty"`
+	Drain         []string `protobuf:"bytes,2,rep,name=drain,proto3" json:"drain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatIfRequest) Reset() {
+	*x = WhatIfRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatIfRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatIfRequest) ProtoMessage() {}
+
+func (x *WhatIfRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatIfRequest.ProtoReflect.Descriptor instead.
+func (*WhatIfRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *WhatIfRequest) GetFail() []string {
+	if x != nil {
+		return x.Fail
+	}
+	return nil
+}
+
+func (x *WhatIfRequest) GetDrain() []string {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+type WhatIfResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outlook       *Outlook               `protobuf:"bytes,1,opt,name=outlook,proto3" json:"outlook,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhatIfResponse) Reset() {
+	*x = WhatIfResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhatIfResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhatIfResponse) ProtoMessage() {}
+
+func (x *WhatIfResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhatIfResponse.ProtoReflect.Descriptor instead.
+func (*WhatIfResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *WhatIfResponse) GetOutlook() *Outlook {
+	if x != nil {
+		return x.Outlook
+	}
+	return nil
+}
+
+// Outlook is what would happen.
+type Outlook struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Plan  string                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Why nothing would be planned; empty: it would.
+	Hold    string    `protobuf:"bytes,2,opt,name=hold,proto3" json:"hold,omitempty"`
+	Changes []*Change `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Services that stay where they are.
+	Stays []string `protobuf:"bytes,4,rep,name=stays,proto3" json:"stays,omitempty"`
+	// Services that nobody would take over.
+	Alone         []*Alone `protobuf:"bytes,5,rep,name=alone,proto3" json:"alone,omitempty"`
+	Steps         []*Step  `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`
+	Room          []*Room  `protobuf:"bytes,7,rep,name=room,proto3" json:"room,omitempty"`
+	Notes         []string `protobuf:"bytes,8,rep,name=notes,proto3" json:"notes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Outlook) Reset() {
+	*x = Outlook{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Outlook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Outlook) ProtoMessage() {}
+
+func (x *Outlook) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Outlook.ProtoReflect.Descriptor instead.
+func (*Outlook) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Outlook) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Outlook) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+func (x *Outlook) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Outlook) GetStays() []string {
+	if x != nil {
+		return x.Stays
+	}
+	return nil
+}
+
+func (x *Outlook) GetAlone() []*Alone {
+	if x != nil {
+		return x.Alone
+	}
+	return nil
+}
+
+func (x *Outlook) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Outlook) GetRoom() []*Room {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
+func (x *Outlook) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+// Change is what happens to one service.
+type Change struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// "starts", "moves", "restarts", "stops", "loses", "homeless", "copies",
+	// "adjusts" or "follows".
+	Kind          string     `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	From          []*Seat    `protobuf:"bytes,3,rep,name=from,proto3" json:"from,omitempty"`
+	To            []*Seat    `protobuf:"bytes,4,rep,name=to,proto3" json:"to,omitempty"`
+	Next          []string   `protobuf:"bytes,5,rep,name=next,proto3" json:"next,omitempty"`
+	Why           []string   `protobuf:"bytes,6,rep,name=why,proto3" json:"why,omitempty"`
+	Against       []*Verdict `protobuf:"bytes,7,rep,name=against,proto3" json:"against,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Change) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Change) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Change) GetFrom() []*Seat {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Change) GetTo() []*Seat {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *Change) GetNext() []string {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Change) GetWhy() []string {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+func (x *Change) GetAgainst() []*Verdict {
+	if x != nil {
+		return x.Against
+	}
+	return nil
+}
+
+type Alone struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Node    string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// Somebody would take it over now.
+	New           bool       `protobuf:"varint,3,opt,name=new,proto3" json:"new,omitempty"`
+	Against       []*Verdict `protobuf:"bytes,4,rep,name=against,proto3" json:"against,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alone) Reset() {
+	*x = Alone{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alone) ProtoMessage() {}
+
+func (x *Alone) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alone.ProtoReflect.Descriptor instead.
+func (*Alone) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Alone) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Alone) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Alone) GetNew() bool {
+	if x != nil {
+		return x.New
+	}
+	return false
+}
+
+func (x *Alone) GetAgainst() []*Verdict {
+	if x != nil {
+		return x.Against
+	}
+	return nil
+}
+
+// Step is one thing that would be done. Steps whose after are done run at once.
+type Step struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Verb          string                 `protobuf:"bytes,2,opt,name=verb,proto3" json:"verb,omitempty"`
+	Service       string                 `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	Node          string                 `protobuf:"bytes,4,opt,name=node,proto3" json:"node,omitempty"`
+	After         []uint32               `protobuf:"varint,5,rep,packed,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *Step) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Step) GetVerb() string {
+	if x != nil {
+		return x.Verb
+	}
+	return ""
+}
+
+func (x *Step) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Step) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Step) GetAfter() []uint32 {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// Room is how much of one unit a node has, and how much would be in use.
+type Room struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Unit          string                 `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	Has           int64                  `protobuf:"varint,3,opt,name=has,proto3" json:"has,omitempty"`
+	Used          int64                  `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`
+	Left          int64                  `protobuf:"varint,5,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Room) Reset() {
+	*x = Room{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Room) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Room) ProtoMessage() {}
+
+func (x *Room) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Room.ProtoReflect.Descriptor instead.
+func (*Room) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Room) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Room) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Room) GetHas() int64 {
+	if x != nil {
+		return x.Has
+	}
+	return 0
+}
+
+func (x *Room) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *Room) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+type ListDecisionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDecisionsRequest) Reset() {
+	*x = ListDecisionsRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDecisionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDecisionsRequest) ProtoMessage() {}
+
+func (x *ListDecisionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDecisionsRequest.ProtoReflect.Descriptor instead.
+func (*ListDecisionsRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{55}
+}
+
+type ListDecisionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Decisions     []*Decision            `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDecisionsResponse) Reset() {
+	*x = ListDecisionsResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDecisionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDecisionsResponse) ProtoMessage() {}
+
+func (x *ListDecisionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDecisionsResponse.ProtoReflect.Descriptor instead.
+func (*ListDecisionsResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ListDecisionsResponse) GetDecisions() []*Decision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+// Decision is a decision that was recorded.
+type Decision struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Plan     string                 `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Node     string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Services []string               `protobuf:"bytes,4,rep,name=services,proto3" json:"services,omitempty"`
+	// What the record takes; 0: it was too large to be kept.
+	Bytes         uint32 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Decision) Reset() {
+	*x = Decision{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decision) ProtoMessage() {}
+
+func (x *Decision) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decision.ProtoReflect.Descriptor instead.
+func (*Decision) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *Decision) GetPlan() string {
+	if x != nil {
+		return x.Plan
+	}
+	return ""
+}
+
+func (x *Decision) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Decision) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Decision) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *Decision) GetBytes() uint32 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+type ReplayDecisionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A plan's id or its beginning, or the number of an event that it made.
+	Which string `protobuf:"bytes,1,opt,name=which,proto3" json:"which,omitempty"`
+	// Send the snapshot and the plan too.
+	Full          bool `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDecisionRequest) Reset() {
+	*x = ReplayDecisionRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDecisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDecisionRequest) ProtoMessage() {}
+
+func (x *ReplayDecisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDecisionRequest.ProtoReflect.Descriptor instead.
+func (*ReplayDecisionRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ReplayDecisionRequest) GetWhich() string {
+	if x != nil {
+		return x.Which
+	}
+	return ""
+}
+
+func (x *ReplayDecisionRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+type ReplayDecisionResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Decision *Decision              `protobuf:"bytes,1,opt,name=decision,proto3" json:"decision,omitempty"`
+	// The plan is the recorded one to the byte.
+	Same bool `protobuf:"varint,2,opt,name=same,proto3" json:"same,omitempty"`
+	// There was a recorded plan to compare with.
+	Compared   bool   `protobuf:"varint,3,opt,name=compared,proto3" json:"compared,omitempty"`
+	Difference string `protobuf:"bytes,4,opt,name=difference,proto3" json:"difference,omitempty"`
+	// JSON.
+	Snapshot      []byte    `protobuf:"bytes,5,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Plan          []byte    `protobuf:"bytes,6,opt,name=plan,proto3" json:"plan,omitempty"`
+	Places        []*Placed `protobuf:"bytes,7,rep,name=places,proto3" json:"places,omitempty"`
+	Hold          string    `protobuf:"bytes,8,opt,name=hold,proto3" json:"hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDecisionResponse) Reset() {
+	*x = ReplayDecisionResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDecisionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDecisionResponse) ProtoMessage() {}
+
+func (x *ReplayDecisionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDecisionResponse.ProtoReflect.Descriptor instead.
+func (*ReplayDecisionResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ReplayDecisionResponse) GetDecision() *Decision {
+	if x != nil {
+		return x.Decision
+	}
+	return nil
+}
+
+func (x *ReplayDecisionResponse) GetSame() bool {
+	if x != nil {
+		return x.Same
+	}
+	return false
+}
+
+func (x *ReplayDecisionResponse) GetCompared() bool {
+	if x != nil {
+		return x.Compared
+	}
+	return false
+}
+
+func (x *ReplayDecisionResponse) GetDifference() string {
+	if x != nil {
+		return x.Difference
+	}
+	return ""
+}
+
+func (x *ReplayDecisionResponse) GetSnapshot() []byte {
+	if x != nil {
+		return x.Snapshot
+	}
+	return nil
+}
+
+func (x *ReplayDecisionResponse) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *ReplayDecisionResponse) GetPlaces() []*Placed {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+func (x *ReplayDecisionResponse) GetHold() string {
+	if x != nil {
+		return x.Hold
+	}
+	return ""
+}
+
+// Placed is what a decision said of one service.
+type Placed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Seats         []*Seat                `protobuf:"bytes,2,rep,name=seats,proto3" json:"seats,omitempty"`
+	Next          []string               `protobuf:"bytes,3,rep,name=next,proto3" json:"next,omitempty"`
+	Changed       bool                   `protobuf:"varint,4,opt,name=changed,proto3" json:"changed,omitempty"`
+	Why           []string               `protobuf:"bytes,5,rep,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Placed) Reset() {
+	*x = Placed{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Placed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Placed) ProtoMessage() {}
+
+func (x *Placed) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Placed.ProtoReflect.Descriptor instead.
+func (*Placed) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *Placed) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Placed) GetSeats() []*Seat {
+	if x != nil {
+		return x.Seats
+	}
+	return nil
+}
+
+func (x *Placed) GetNext() []string {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Placed) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *Placed) GetWhy() []string {
+	if x != nil {
+		return x.Why
+	}
+	return nil
+}
+
+type ConfirmChangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: the only one that waits.
+	Change        string `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	TakeBack      bool   `protobuf:"varint,2,opt,name=take_back,json=takeBack,proto3" json:"take_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmChangeRequest) Reset() {
+	*x = ConfirmChangeRequest{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmChangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmChangeRequest) ProtoMessage() {}
+
+func (x *ConfirmChangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmChangeRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmChangeRequest) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ConfirmChangeRequest) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ConfirmChangeRequest) GetTakeBack() bool {
+	if x != nil {
+		return x.TakeBack
+	}
+	return false
+}
+
+type ConfirmChangeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        string                 `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
+	Services      []string               `protobuf:"bytes,2,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmChangeResponse) Reset() {
+	*x = ConfirmChangeResponse{}
+	mi := &file_keelson_v1_cell_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmChangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmChangeResponse) ProtoMessage() {}
+
+func (x *ConfirmChangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keelson_v1_cell_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmChangeResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmChangeResponse) Descriptor() ([]byte, []int) {
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *ConfirmChangeResponse) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *ConfirmChangeResponse) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
 type JoinRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Token string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -2595,7 +4244,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2607,7 +4256,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[39]
+	mi := &file_keelson_v1_cell_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2620,7 +4269,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{39}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *JoinRequest) GetToken() string {
@@ -2733,7 +4382,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +4394,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[40]
+	mi := &file_keelson_v1_cell_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +4407,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{40}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *JoinResponse) GetCertificate() []byte {
@@ -2826,7 +4475,7 @@ type RenewCertificateRequest struct {
 
 func (x *RenewCertificateRequest) Reset() {
 	*x = RenewCertificateRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[41]
+	mi := &file_keelson_v1_cell_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +4487,7 @@ func (x *RenewCertificateRequest) String() string {
 func (*RenewCertificateRequest) ProtoMessage() {}
 
 func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[41]
+	mi := &file_keelson_v1_cell_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +4500,7 @@ func (x *RenewCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RenewCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{41}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RenewCertificateRequest) GetCsr() []byte {
@@ -2871,7 +4520,7 @@ type RenewCertificateResponse struct {
 
 func (x *RenewCertificateResponse) Reset() {
 	*x = RenewCertificateResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	mi := &file_keelson_v1_cell_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2883,7 +4532,7 @@ func (x *RenewCertificateResponse) String() string {
 func (*RenewCertificateResponse) ProtoMessage() {}
 
 func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[42]
+	mi := &file_keelson_v1_cell_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2896,7 +4545,7 @@ func (x *RenewCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RenewCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{42}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RenewCertificateResponse) GetCertificate() []byte {
@@ -2924,7 +4573,7 @@ type SetMaintenanceRequest struct {
 
 func (x *SetMaintenanceRequest) Reset() {
 	*x = SetMaintenanceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	mi := &file_keelson_v1_cell_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2936,7 +4585,7 @@ func (x *SetMaintenanceRequest) String() string {
 func (*SetMaintenanceRequest) ProtoMessage() {}
 
 func (x *SetMaintenanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[43]
+	mi := &file_keelson_v1_cell_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2949,7 +4598,7 @@ func (x *SetMaintenanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMaintenanceRequest.ProtoReflect.Descriptor instead.
 func (*SetMaintenanceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{43}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SetMaintenanceRequest) GetOn() bool {
@@ -2974,7 +4623,7 @@ type SetMaintenanceResponse struct {
 
 func (x *SetMaintenanceResponse) Reset() {
 	*x = SetMaintenanceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[44]
+	mi := &file_keelson_v1_cell_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +4635,7 @@ func (x *SetMaintenanceResponse) String() string {
 func (*SetMaintenanceResponse) ProtoMessage() {}
 
 func (x *SetMaintenanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[44]
+	mi := &file_keelson_v1_cell_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +4648,7 @@ func (x *SetMaintenanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMaintenanceResponse.ProtoReflect.Descriptor instead.
 func (*SetMaintenanceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{44}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{68}
 }
 
 type ClearServiceRequest struct {
@@ -3013,7 +4662,7 @@ type ClearServiceRequest struct {
 
 func (x *ClearServiceRequest) Reset() {
 	*x = ClearServiceRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	mi := &file_keelson_v1_cell_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +4674,7 @@ func (x *ClearServiceRequest) String() string {
 func (*ClearServiceRequest) ProtoMessage() {}
 
 func (x *ClearServiceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[45]
+	mi := &file_keelson_v1_cell_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +4687,7 @@ func (x *ClearServiceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearServiceRequest.ProtoReflect.Descriptor instead.
 func (*ClearServiceRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{45}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ClearServiceRequest) GetName() string {
@@ -3065,7 +4714,7 @@ type ClearServiceResponse struct {
 
 func (x *ClearServiceResponse) Reset() {
 	*x = ClearServiceResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	mi := &file_keelson_v1_cell_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3077,7 +4726,7 @@ func (x *ClearServiceResponse) String() string {
 func (*ClearServiceResponse) ProtoMessage() {}
 
 func (x *ClearServiceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[46]
+	mi := &file_keelson_v1_cell_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3090,7 +4739,7 @@ func (x *ClearServiceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearServiceResponse.ProtoReflect.Descriptor instead.
 func (*ClearServiceResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{46}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ClearServiceResponse) GetNodes() []string {
@@ -3109,7 +4758,7 @@ type TrustNodeRequest struct {
 
 func (x *TrustNodeRequest) Reset() {
 	*x = TrustNodeRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	mi := &file_keelson_v1_cell_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +4770,7 @@ func (x *TrustNodeRequest) String() string {
 func (*TrustNodeRequest) ProtoMessage() {}
 
 func (x *TrustNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[47]
+	mi := &file_keelson_v1_cell_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +4783,7 @@ func (x *TrustNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustNodeRequest.ProtoReflect.Descriptor instead.
 func (*TrustNodeRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{47}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *TrustNodeRequest) GetName() string {
@@ -3152,7 +4801,7 @@ type TrustNodeResponse struct {
 
 func (x *TrustNodeResponse) Reset() {
 	*x = TrustNodeResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	mi := &file_keelson_v1_cell_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3164,7 +4813,7 @@ func (x *TrustNodeResponse) String() string {
 func (*TrustNodeResponse) ProtoMessage() {}
 
 func (x *TrustNodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[48]
+	mi := &file_keelson_v1_cell_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3177,7 +4826,7 @@ func (x *TrustNodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrustNodeResponse.ProtoReflect.Descriptor instead.
 func (*TrustNodeResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{48}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{72}
 }
 
 // Recovery bounds the moves that the cell plans by itself. 0 means the default.
@@ -3195,7 +4844,7 @@ type Recovery struct {
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	mi := &file_keelson_v1_cell_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3207,7 +4856,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[49]
+	mi := &file_keelson_v1_cell_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3220,7 +4869,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{49}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Recovery) GetShare() uint32 {
@@ -3259,7 +4908,7 @@ type GetRecoveryRequest struct {
 
 func (x *GetRecoveryRequest) Reset() {
 	*x = GetRecoveryRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	mi := &file_keelson_v1_cell_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3271,7 +4920,7 @@ func (x *GetRecoveryRequest) String() string {
 func (*GetRecoveryRequest) ProtoMessage() {}
 
 func (x *GetRecoveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[50]
+	mi := &file_keelson_v1_cell_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3284,7 +4933,7 @@ func (x *GetRecoveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRecoveryRequest.ProtoReflect.Descriptor instead.
 func (*GetRecoveryRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{50}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{74}
 }
 
 type GetRecoveryResponse struct {
@@ -3296,7 +4945,7 @@ type GetRecoveryResponse struct {
 
 func (x *GetRecoveryResponse) Reset() {
 	*x = GetRecoveryResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[51]
+	mi := &file_keelson_v1_cell_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +4957,7 @@ func (x *GetRecoveryResponse) String() string {
 func (*GetRecoveryResponse) ProtoMessage() {}
 
 func (x *GetRecoveryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[51]
+	mi := &file_keelson_v1_cell_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +4970,7 @@ func (x *GetRecoveryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRecoveryResponse.ProtoReflect.Descriptor instead.
 func (*GetRecoveryResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{51}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetRecoveryResponse) GetRecovery() *Recovery {
@@ -3340,7 +4989,7 @@ type SetRecoveryRequest struct {
 
 func (x *SetRecoveryRequest) Reset() {
 	*x = SetRecoveryRequest{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[52]
+	mi := &file_keelson_v1_cell_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3352,7 +5001,7 @@ func (x *SetRecoveryRequest) String() string {
 func (*SetRecoveryRequest) ProtoMessage() {}
 
 func (x *SetRecoveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[52]
+	mi := &file_keelson_v1_cell_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3365,7 +5014,7 @@ func (x *SetRecoveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRecoveryRequest.ProtoReflect.Descriptor instead.
 func (*SetRecoveryRequest) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{52}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *SetRecoveryRequest) GetRecovery() *Recovery {
@@ -3383,7 +5032,7 @@ type SetRecoveryResponse struct {
 
 func (x *SetRecoveryResponse) Reset() {
 	*x = SetRecoveryResponse{}
-	mi := &file_keelson_v1_cell_proto_msgTypes[53]
+	mi := &file_keelson_v1_cell_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3395,7 +5044,7 @@ func (x *SetRecoveryResponse) String() string {
 func (*SetRecoveryResponse) ProtoMessage() {}
 
 func (x *SetRecoveryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keelson_v1_cell_proto_msgTypes[53]
+	mi := &file_keelson_v1_cell_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3408,7 +5057,7 @@ func (x *SetRecoveryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRecoveryResponse.ProtoReflect.Descriptor instead.
 func (*SetRecoveryResponse) Descriptor() ([]byte, []int) {
-	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{53}
+	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{77}
 }
 
 var File_keelson_v1_cell_proto protoreflect.FileDescriptor
@@ -3465,7 +5114,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\ttrust_why\x18* \x01(\tR\btrustWhy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdd\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x06\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -3493,7 +5142,8 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\vmaintenance\x18\x13 \x01(\bR\vmaintenance\x122\n" +
 	"\x06halted\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x06halted\x12%\n" +
 	"\x05tried\x18) \x03(\v2\x0f.keelson.v1.TryR\x05tried\x12\x1b\n" +
-	"\theld_back\x18* \x01(\tR\bheldBack\"\xe2\x01\n" +
+	"\theld_back\x18* \x01(\tR\bheldBack\x12'\n" +
+	"\x05trial\x18\x1e \x01(\v2\x11.keelson.v1.TrialR\x05trial\"\xe2\x01\n" +
 	"\x04Copy\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
@@ -3524,14 +5174,17 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x12\n" +
 	"\x04part\x18\x03 \x01(\tR\x04part\x12\x10\n" +
-	"\x03why\x18\x04 \x01(\tR\x03why\"U\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"\x97\x01\n" +
 	"\fApplyRequest\x12\x18\n" +
 	"\acontent\x18\x01 \x01(\fR\acontent\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"Z\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12@\n" +
+	"\x0econfirm_within\x18\x1e \x01(\v2\x19.google.protobuf.DurationR\rconfirmWithin\"\xaa\x01\n" +
 	"\rApplyResponse\x12-\n" +
 	"\aapplied\x18\x01 \x03(\v2\x13.keelson.v1.AppliedR\aapplied\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"W\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x16\n" +
+	"\x06change\x18\x1e \x01(\tR\x06change\x126\n" +
+	"\bdeadline\x18\x1f \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"W\n" +
 	"\aApplied\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aoutcome\x18\x02 \x01(\tR\aoutcome\x12\x1e\n" +
@@ -3565,7 +5218,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x11RemoveNodeRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\x14\n" +
-	"\x12RemoveNodeResponse\"\xa0\x02\n" +
+	"\x12RemoveNodeResponse\"\xb4\x02\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -3578,7 +5231,8 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x04text\x18\t \x01(\tR\x04text\x12\x14\n" +
 	"\x05actor\x18\n" +
 	" \x01(\tR\x05actor\x12-\n" +
-	"\x04boot\x18\v \x01(\v2\x19.google.protobuf.DurationR\x04boot\"W\n" +
+	"\x04boot\x18\v \x01(\v2\x19.google.protobuf.DurationR\x04boot\x12\x12\n" +
+	"\x04plan\x18\x1e \x01(\tR\x04plan\"W\n" +
 	"\x11ListEventsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x12\n" +
@@ -3605,7 +5259,122 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x13CreateTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x124\n" +
 	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress\"\xcd\x03\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"y\n" +
+	"\x05Trial\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x126\n" +
+	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x10\n" +
+	"\x03new\x18\x04 \x01(\bR\x03new\".\n" +
+	"\x04Seat\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\"1\n" +
+	"\x05Score\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x14\n" +
+	"\x05score\x18\x02 \x01(\x05R\x05score\"\x96\x01\n" +
+	"\aVerdict\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05stand\x18\x02 \x01(\tR\x05stand\x12\x14\n" +
+	"\x05score\x18\x03 \x01(\x05R\x05score\x12)\n" +
+	"\x06scores\x18\x04 \x03(\v2\x11.keelson.v1.ScoreR\x06scores\x12\x0e\n" +
+	"\x02by\x18\x05 \x01(\tR\x02by\x12\x10\n" +
+	"\x03why\x18\x06 \x01(\tR\x03why\"M\n" +
+	"\x05Shift\x12\x0e\n" +
+	"\x02if\x18\x01 \x01(\tR\x02if\x12 \n" +
+	"\x02to\x18\x02 \x03(\v2\x10.keelson.v1.SeatR\x02to\x12\x12\n" +
+	"\x04then\x18\x03 \x01(\tR\x04then\"+\n" +
+	"\x15ExplainServiceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\xde\x02\n" +
+	"\x16ExplainServiceResponse\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\"\n" +
+	"\x03now\x18\x02 \x03(\v2\x10.keelson.v1.SeatR\x03now\x12*\n" +
+	"\abelongs\x18\x03 \x03(\v2\x10.keelson.v1.SeatR\abelongs\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x18\n" +
+	"\abecause\x18\x05 \x03(\tR\abecause\x12)\n" +
+	"\x05nodes\x18\x06 \x03(\v2\x13.keelson.v1.VerdictR\x05nodes\x12)\n" +
+	"\x06shifts\x18\a \x03(\v2\x11.keelson.v1.ShiftR\x06shifts\x12\x12\n" +
+	"\x04plan\x18\b \x01(\tR\x04plan\x122\n" +
+	"\x06placed\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x06placed\x12\x12\n" +
+	"\x04hold\x18\n" +
+	" \x01(\tR\x04hold\"@\n" +
+	"\x10PlanApplyRequest\x12\x18\n" +
+	"\acontent\x18\x01 \x01(\fR\acontent\x12\x12\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\"B\n" +
+	"\x11PlanApplyResponse\x12-\n" +
+	"\aoutlook\x18\x01 \x01(\v2\x13.keelson.v1.OutlookR\aoutlook\"9\n" +
+	"\rWhatIfRequest\x12\x12\n" +
+	"\x04fail\x18\x01 \x03(\tR\x04fail\x12\x14\n" +
+	"\x05drain\x18\x02 \x03(\tR\x05drain\"?\n" +
+	"\x0eWhatIfResponse\x12-\n" +
+	"\aoutlook\x18\x01 \x01(\v2\x13.keelson.v1.OutlookR\aoutlook\"\x82\x02\n" +
+	"\aOutlook\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\tR\x04plan\x12\x12\n" +
+	"\x04hold\x18\x02 \x01(\tR\x04hold\x12,\n" +
+	"\achanges\x18\x03 \x03(\v2\x12.keelson.v1.ChangeR\achanges\x12\x14\n" +
+	"\x05stays\x18\x04 \x03(\tR\x05stays\x12'\n" +
+	"\x05alone\x18\x05 \x03(\v2\x11.keelson.v1.AloneR\x05alone\x12&\n" +
+	"\x05steps\x18\x06 \x03(\v2\x10.keelson.v1.StepR\x05steps\x12$\n" +
+	"\x04room\x18\a \x03(\v2\x10.keelson.v1.RoomR\x04room\x12\x14\n" +
+	"\x05notes\x18\b \x03(\tR\x05notes\"\xd3\x01\n" +
+	"\x06Change\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12$\n" +
+	"\x04from\x18\x03 \x03(\v2\x10.keelson.v1.SeatR\x04from\x12 \n" +
+	"\x02to\x18\x04 \x03(\v2\x10.keelson.v1.SeatR\x02to\x12\x12\n" +
+	"\x04next\x18\x05 \x03(\tR\x04next\x12\x10\n" +
+	"\x03why\x18\x06 \x03(\tR\x03why\x12-\n" +
+	"\aagainst\x18\a \x03(\v2\x13.keelson.v1.VerdictR\aagainst\"v\n" +
+	"\x05Alone\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x10\n" +
+	"\x03new\x18\x03 \x01(\bR\x03new\x12-\n" +
+	"\aagainst\x18\x04 \x03(\v2\x13.keelson.v1.VerdictR\aagainst\"v\n" +
+	"\x04Step\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
+	"\x04verb\x18\x02 \x01(\tR\x04verb\x12\x18\n" +
+	"\aservice\x18\x03 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x04 \x01(\tR\x04node\x12\x14\n" +
+	"\x05after\x18\x05 \x03(\rR\x05after\"h\n" +
+	"\x04Room\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x10\n" +
+	"\x03has\x18\x03 \x01(\x03R\x03has\x12\x12\n" +
+	"\x04used\x18\x04 \x01(\x03R\x04used\x12\x12\n" +
+	"\x04left\x18\x05 \x01(\x03R\x04left\"\x16\n" +
+	"\x14ListDecisionsRequest\"K\n" +
+	"\x15ListDecisionsResponse\x122\n" +
+	"\tdecisions\x18\x01 \x03(\v2\x14.keelson.v1.DecisionR\tdecisions\"\x90\x01\n" +
+	"\bDecision\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\tR\x04plan\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1a\n" +
+	"\bservices\x18\x04 \x03(\tR\bservices\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\rR\x05bytes\"A\n" +
+	"\x15ReplayDecisionRequest\x12\x14\n" +
+	"\x05which\x18\x01 \x01(\tR\x05which\x12\x12\n" +
+	"\x04full\x18\x02 \x01(\bR\x04full\"\x8a\x02\n" +
+	"\x16ReplayDecisionResponse\x120\n" +
+	"\bdecision\x18\x01 \x01(\v2\x14.keelson.v1.DecisionR\bdecision\x12\x12\n" +
+	"\x04same\x18\x02 \x01(\bR\x04same\x12\x1a\n" +
+	"\bcompared\x18\x03 \x01(\bR\bcompared\x12\x1e\n" +
+	"\n" +
+	"difference\x18\x04 \x01(\tR\n" +
+	"difference\x12\x1a\n" +
+	"\bsnapshot\x18\x05 \x01(\fR\bsnapshot\x12\x12\n" +
+	"\x04plan\x18\x06 \x01(\fR\x04plan\x12*\n" +
+	"\x06places\x18\a \x03(\v2\x12.keelson.v1.PlacedR\x06places\x12\x12\n" +
+	"\x04hold\x18\b \x01(\tR\x04hold\"\x8a\x01\n" +
+	"\x06Placed\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12&\n" +
+	"\x05seats\x18\x02 \x03(\v2\x10.keelson.v1.SeatR\x05seats\x12\x12\n" +
+	"\x04next\x18\x03 \x03(\tR\x04next\x12\x18\n" +
+	"\achanged\x18\x04 \x01(\bR\achanged\x12\x10\n" +
+	"\x03why\x18\x05 \x03(\tR\x03why\"K\n" +
+	"\x14ConfirmChangeRequest\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x12\x1b\n" +
+	"\ttake_back\x18\x02 \x01(\bR\btakeBack\"K\n" +
+	"\x15ConfirmChangeResponse\x12\x16\n" +
+	"\x06change\x18\x01 \x01(\tR\x06change\x12\x1a\n" +
+	"\bservices\x18\x02 \x03(\tR\bservices\"\xcd\x03\n" +
 	"\vJoinRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
@@ -3662,7 +5431,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\brecovery\x18\x01 \x01(\v2\x14.keelson.v1.RecoveryR\brecovery\"F\n" +
 	"\x12SetRecoveryRequest\x120\n" +
 	"\brecovery\x18\x01 \x01(\v2\x14.keelson.v1.RecoveryR\brecovery\"\x15\n" +
-	"\x13SetRecoveryResponse2\xd6\v\n" +
+	"\x13SetRecoveryResponse2\xbf\x0f\n" +
 	"\vCellService\x12H\n" +
 	"\tGetStatus\x12\x1c.keelson.v1.GetStatusRequest\x1a\x1d.keelson.v1.GetStatusResponse\x12P\n" +
 	"\vWatchStatus\x12\x1e.keelson.v1.WatchStatusRequest\x1a\x1f.keelson.v1.WatchStatusResponse0\x01\x12<\n" +
@@ -3685,7 +5454,13 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\fFollowEvents\x12\x1f.keelson.v1.FollowEventsRequest\x1a .keelson.v1.FollowEventsResponse0\x01\x12G\n" +
 	"\bReadLogs\x12\x1b.keelson.v1.ReadLogsRequest\x1a\x1c.keelson.v1.ReadLogsResponse0\x01\x12N\n" +
 	"\vCreateToken\x12\x1e.keelson.v1.CreateTokenRequest\x1a\x1f.keelson.v1.CreateTokenResponse\x12W\n" +
-	"\x0eSetMaintenance\x12!.keelson.v1.SetMaintenanceRequest\x1a\".keelson.v1.SetMaintenanceResponse2H\n" +
+	"\x0eSetMaintenance\x12!.keelson.v1.SetMaintenanceRequest\x1a\".keelson.v1.SetMaintenanceResponse\x12W\n" +
+	"\x0eExplainService\x12!.keelson.v1.ExplainServiceRequest\x1a\".keelson.v1.ExplainServiceResponse\x12H\n" +
+	"\tPlanApply\x12\x1c.keelson.v1.PlanApplyRequest\x1a\x1d.keelson.v1.PlanApplyResponse\x12?\n" +
+	"\x06WhatIf\x12\x19.keelson.v1.WhatIfRequest\x1a\x1a.keelson.v1.WhatIfResponse\x12T\n" +
+	"\rListDecisions\x12 .keelson.v1.ListDecisionsRequest\x1a!.keelson.v1.ListDecisionsResponse\x12W\n" +
+	"\x0eReplayDecision\x12!.keelson.v1.ReplayDecisionRequest\x1a\".keelson.v1.ReplayDecisionResponse\x12T\n" +
+	"\rConfirmChange\x12 .keelson.v1.ConfirmChangeRequest\x1a!.keelson.v1.ConfirmChangeResponse2H\n" +
 	"\vJoinService\x129\n" +
 	"\x04Join\x12\x17.keelson.v1.JoinRequest\x1a\x18.keelson.v1.JoinResponse2l\n" +
 	"\vPeerService\x12]\n" +
@@ -3704,7 +5479,7 @@ func file_keelson_v1_cell_proto_rawDescGZIP() []byte {
 }
 
 var (
-	file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
+	file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
 	file_keelson_v1_cell_proto_goTypes  = []any{
 		(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
 		(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
@@ -3745,116 +5520,178 @@ var (
 		(*ReadLogsResponse)(nil),         // 36: keelson.v1.ReadLogsResponse
 		(*CreateTokenRequest)(nil),       // 37: keelson.v1.CreateTokenRequest
 		(*CreateTokenResponse)(nil),      // 38: keelson.v1.CreateTokenResponse
-		(*JoinRequest)(nil),              // 39: keelson.v1.JoinRequest
-		(*JoinResponse)(nil),             // 40: keelson.v1.JoinResponse
-		(*RenewCertificateRequest)(nil),  // 41: keelson.v1.RenewCertificateRequest
-		(*RenewCertificateResponse)(nil), // 42: keelson.v1.RenewCertificateResponse
-		(*SetMaintenanceRequest)(nil),    // 43: keelson.v1.SetMaintenanceRequest
-		(*SetMaintenanceResponse)(nil),   // 44: keelson.v1.SetMaintenanceResponse
-		(*ClearServiceRequest)(nil),      // 45: keelson.v1.ClearServiceRequest
-		(*ClearServiceResponse)(nil),     // 46: keelson.v1.ClearServiceResponse
-		(*TrustNodeRequest)(nil),         // 47: keelson.v1.TrustNodeRequest
-		(*TrustNodeResponse)(nil),        // 48: keelson.v1.TrustNodeResponse
-		(*Recovery)(nil),                 // 49: keelson.v1.Recovery
-		(*GetRecoveryRequest)(nil),       // 50: keelson.v1.GetRecoveryRequest
-		(*GetRecoveryResponse)(nil),      // 51: keelson.v1.GetRecoveryResponse
-		(*SetRecoveryRequest)(nil),       // 52: keelson.v1.SetRecoveryRequest
-		(*SetRecoveryResponse)(nil),      // 53: keelson.v1.SetRecoveryResponse
-		nil,                              // 54: keelson.v1.Node.LabelsEntry
-		nil,                              // 55: keelson.v1.JoinRequest.LabelsEntry
-		(*timestamppb.Timestamp)(nil),    // 56: google.protobuf.Timestamp
-		(*durationpb.Duration)(nil),      // 57: google.protobuf.Duration
+		(*Trial)(nil),                    // 39: keelson.v1.Trial
+		(*Seat)(nil),                     // 40: keelson.v1.Seat
+		(*Score)(nil),                    // 41: keelson.v1.Score
+		(*Verdict)(nil),                  // 42: keelson.v1.Verdict
+		(*Shift)(nil),                    // 43: keelson.v1.Shift
+		(*ExplainServiceRequest)(nil),    // 44: keelson.v1.ExplainServiceRequest
+		(*ExplainServiceResponse)(nil),   // 45: keelson.v1.ExplainServiceResponse
+		(*PlanApplyRequest)(nil),         // 46: keelson.v1.PlanApplyRequest
+		(*PlanApplyResponse)(nil),        // 47: keelson.v1.PlanApplyResponse
+		(*WhatIfRequest)(nil),            // 48: keelson.v1.WhatIfRequest
+		(*WhatIfResponse)(nil),           // 49: keelson.v1.WhatIfResponse
+		(*Outlook)(nil),                  // 50: keelson.v1.Outlook
+		(*Change)(nil),                   // 51: keelson.v1.Change
+		(*Alone)(nil),                    // 52: keelson.v1.Alone
+		(*Step)(nil),                     // 53: keelson.v1.Step
+		(*Room)(nil),                     // 54: keelson.v1.Room
+		(*ListDecisionsRequest)(nil),     // 55: keelson.v1.ListDecisionsRequest
+		(*ListDecisionsResponse)(nil),    // 56: keelson.v1.ListDecisionsResponse
+		(*Decision)(nil),                 // 57: keelson.v1.Decision
+		(*ReplayDecisionRequest)(nil),    // 58: keelson.v1.ReplayDecisionRequest
+		(*ReplayDecisionResponse)(nil),   // 59: keelson.v1.ReplayDecisionResponse
+		(*Placed)(nil),                   // 60: keelson.v1.Placed
+		(*ConfirmChangeRequest)(nil),     // 61: keelson.v1.ConfirmChangeRequest
+		(*ConfirmChangeResponse)(nil),    // 62: keelson.v1.ConfirmChangeResponse
+		(*JoinRequest)(nil),              // 63: keelson.v1.JoinRequest
+		(*JoinResponse)(nil),             // 64: keelson.v1.JoinResponse
+		(*RenewCertificateRequest)(nil),  // 65: keelson.v1.RenewCertificateRequest
+		(*RenewCertificateResponse)(nil), // 66: keelson.v1.RenewCertificateResponse
+		(*SetMaintenanceRequest)(nil),    // 67: keelson.v1.SetMaintenanceRequest
+		(*SetMaintenanceResponse)(nil),   // 68: keelson.v1.SetMaintenanceResponse
+		(*ClearServiceRequest)(nil),      // 69: keelson.v1.ClearServiceRequest
+		(*ClearServiceResponse)(nil),     // 70: keelson.v1.ClearServiceResponse
+		(*TrustNodeRequest)(nil),         // 71: keelson.v1.TrustNodeRequest
+		(*TrustNodeResponse)(nil),        // 72: keelson.v1.TrustNodeResponse
+		(*Recovery)(nil),                 // 73: keelson.v1.Recovery
+		(*GetRecoveryRequest)(nil),       // 74: keelson.v1.GetRecoveryRequest
+		(*GetRecoveryResponse)(nil),      // 75: keelson.v1.GetRecoveryResponse
+		(*SetRecoveryRequest)(nil),       // 76: keelson.v1.SetRecoveryRequest
+		(*SetRecoveryResponse)(nil),      // 77: keelson.v1.SetRecoveryResponse
+		nil,                              // 78: keelson.v1.Node.LabelsEntry
+		nil,                              // 79: keelson.v1.JoinRequest.LabelsEntry
+		(*timestamppb.Timestamp)(nil),    // 80: google.protobuf.Timestamp
+		(*durationpb.Duration)(nil),      // 81: google.protobuf.Duration
 	}
 )
 
 var file_keelson_v1_cell_proto_depIdxs = []int32{
 	5,  // 0: keelson.v1.GetStatusResponse.status:type_name -> keelson.v1.Status
 	5,  // 1: keelson.v1.WatchStatusResponse.status:type_name -> keelson.v1.Status
-	56, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
+	80, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
 	6,  // 3: keelson.v1.Status.nodes:type_name -> keelson.v1.Node
 	7,  // 4: keelson.v1.Status.services:type_name -> keelson.v1.Service
-	54, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
-	56, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
-	57, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
-	56, // 8: keelson.v1.Node.trust_until:type_name -> google.protobuf.Timestamp
-	56, // 9: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
+	78, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
+	80, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
+	81, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
+	80, // 8: keelson.v1.Node.trust_until:type_name -> google.protobuf.Timestamp
+	80, // 9: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
 	11, // 10: keelson.v1.Service.parts:type_name -> keelson.v1.Part
 	12, // 11: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
-	57, // 12: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
+	81, // 12: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
 	10, // 13: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
 	8,  // 14: keelson.v1.Service.copies:type_name -> keelson.v1.Copy
-	56, // 15: keelson.v1.Service.halted:type_name -> google.protobuf.Timestamp
+	80, // 15: keelson.v1.Service.halted:type_name -> google.protobuf.Timestamp
 	9,  // 16: keelson.v1.Service.tried:type_name -> keelson.v1.Try
-	56, // 17: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
-	11, // 18: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
-	56, // 19: keelson.v1.Try.at:type_name -> google.protobuf.Timestamp
-	56, // 20: keelson.v1.Try.until:type_name -> google.protobuf.Timestamp
-	57, // 21: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
-	57, // 22: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
-	57, // 23: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
-	57, // 24: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
-	56, // 25: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
-	15, // 26: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
-	7,  // 27: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
-	6,  // 28: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
-	56, // 29: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
-	57, // 30: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
-	30, // 31: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
-	30, // 32: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
-	57, // 33: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	56, // 34: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	55, // 35: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
-	56, // 36: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
-	57, // 37: keelson.v1.Recovery.window:type_name -> google.protobuf.Duration
-	49, // 38: keelson.v1.GetRecoveryResponse.recovery:type_name -> keelson.v1.Recovery
-	49, // 39: keelson.v1.SetRecoveryRequest.recovery:type_name -> keelson.v1.Recovery
-	1,  // 40: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
-	3,  // 41: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
-	13, // 42: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
-	16, // 43: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
-	18, // 44: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
-	20, // 45: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
-	22, // 46: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
-	24, // 47: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
-	26, // 48: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
-	28, // 49: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
-	45, // 50: keelson.v1.CellService.ClearService:input_type -> keelson.v1.ClearServiceRequest
-	47, // 51: keelson.v1.CellService.TrustNode:input_type -> keelson.v1.TrustNodeRequest
-	50, // 52: keelson.v1.CellService.GetRecovery:input_type -> keelson.v1.GetRecoveryRequest
-	52, // 53: keelson.v1.CellService.SetRecovery:input_type -> keelson.v1.SetRecoveryRequest
-	31, // 54: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
-	33, // 55: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
-	35, // 56: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
-	37, // 57: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
-	43, // 58: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
-	39, // 59: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
-	41, // 60: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
-	2,  // 61: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
-	4,  // 62: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
-	14, // 63: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
-	17, // 64: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
-	19, // 65: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
-	21, // 66: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
-	23, // 67: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
-	25, // 68: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
-	27, // 69: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
-	29, // 70: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
-	46, // 71: keelson.v1.CellService.ClearService:output_type -> keelson.v1.ClearServiceResponse
-	48, // 72: keelson.v1.CellService.TrustNode:output_type -> keelson.v1.TrustNodeResponse
-	51, // 73: keelson.v1.CellService.GetRecovery:output_type -> keelson.v1.GetRecoveryResponse
-	53, // 74: keelson.v1.CellService.SetRecovery:output_type -> keelson.v1.SetRecoveryResponse
-	32, // 75: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
-	34, // 76: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
-	36, // 77: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
-	38, // 78: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
-	44, // 79: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
-	40, // 80: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
-	42, // 81: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
-	61, // [61:82] is the sub-list for method output_type
-	40, // [40:61] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	39, // 17: keelson.v1.Service.trial:type_name -> keelson.v1.Trial
+	80, // 18: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
+	11, // 19: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
+	80, // 20: keelson.v1.Try.at:type_name -> google.protobuf.Timestamp
+	80, // 21: keelson.v1.Try.until:type_name -> google.protobuf.Timestamp
+	81, // 22: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
+	81, // 23: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
+	81, // 24: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
+	81, // 25: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
+	80, // 26: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
+	81, // 27: keelson.v1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	15, // 28: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
+	80, // 29: keelson.v1.ApplyResponse.deadline:type_name -> google.protobuf.Timestamp
+	7,  // 30: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
+	6,  // 31: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
+	80, // 32: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
+	81, // 33: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
+	30, // 34: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
+	30, // 35: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
+	81, // 36: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	80, // 37: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	80, // 38: keelson.v1.Trial.deadline:type_name -> google.protobuf.Timestamp
+	41, // 39: keelson.v1.Verdict.scores:type_name -> keelson.v1.Score
+	40, // 40: keelson.v1.Shift.to:type_name -> keelson.v1.Seat
+	40, // 41: keelson.v1.ExplainServiceResponse.now:type_name -> keelson.v1.Seat
+	40, // 42: keelson.v1.ExplainServiceResponse.belongs:type_name -> keelson.v1.Seat
+	42, // 43: keelson.v1.ExplainServiceResponse.nodes:type_name -> keelson.v1.Verdict
+	43, // 44: keelson.v1.ExplainServiceResponse.shifts:type_name -> keelson.v1.Shift
+	80, // 45: keelson.v1.ExplainServiceResponse.placed:type_name -> google.protobuf.Timestamp
+	50, // 46: keelson.v1.PlanApplyResponse.outlook:type_name -> keelson.v1.Outlook
+	50, // 47: keelson.v1.WhatIfResponse.outlook:type_name -> keelson.v1.Outlook
+	51, // 48: keelson.v1.Outlook.changes:type_name -> keelson.v1.Change
+	52, // 49: keelson.v1.Outlook.alone:type_name -> keelson.v1.Alone
+	53, // 50: keelson.v1.Outlook.steps:type_name -> keelson.v1.Step
+	54, // 51: keelson.v1.Outlook.room:type_name -> keelson.v1.Room
+	40, // 52: keelson.v1.Change.from:type_name -> keelson.v1.Seat
+	40, // 53: keelson.v1.Change.to:type_name -> keelson.v1.Seat
+	42, // 54: keelson.v1.Change.against:type_name -> keelson.v1.Verdict
+	42, // 55: keelson.v1.Alone.against:type_name -> keelson.v1.Verdict
+	57, // 56: keelson.v1.ListDecisionsResponse.decisions:type_name -> keelson.v1.Decision
+	80, // 57: keelson.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	57, // 58: keelson.v1.ReplayDecisionResponse.decision:type_name -> keelson.v1.Decision
+	60, // 59: keelson.v1.ReplayDecisionResponse.places:type_name -> keelson.v1.Placed
+	40, // 60: keelson.v1.Placed.seats:type_name -> keelson.v1.Seat
+	79, // 61: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
+	80, // 62: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
+	81, // 63: keelson.v1.Recovery.window:type_name -> google.protobuf.Duration
+	73, // 64: keelson.v1.GetRecoveryResponse.recovery:type_name -> keelson.v1.Recovery
+	73, // 65: keelson.v1.SetRecoveryRequest.recovery:type_name -> keelson.v1.Recovery
+	1,  // 66: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
+	3,  // 67: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
+	13, // 68: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
+	16, // 69: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
+	18, // 70: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
+	20, // 71: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
+	22, // 72: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
+	24, // 73: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
+	26, // 74: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
+	28, // 75: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
+	69, // 76: keelson.v1.CellService.ClearService:input_type -> keelson.v1.ClearServiceRequest
+	71, // 77: keelson.v1.CellService.TrustNode:input_type -> keelson.v1.TrustNodeRequest
+	74, // 78: keelson.v1.CellService.GetRecovery:input_type -> keelson.v1.GetRecoveryRequest
+	76, // 79: keelson.v1.CellService.SetRecovery:input_type -> keelson.v1.SetRecoveryRequest
+	31, // 80: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
+	33, // 81: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
+	35, // 82: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
+	37, // 83: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
+	67, // 84: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
+	44, // 85: keelson.v1.CellService.ExplainService:input_type -> keelson.v1.ExplainServiceRequest
+	46, // 86: keelson.v1.CellService.PlanApply:input_type -> keelson.v1.PlanApplyRequest
+	48, // 87: keelson.v1.CellService.WhatIf:input_type -> keelson.v1.WhatIfRequest
+	55, // 88: keelson.v1.CellService.ListDecisions:input_type -> keelson.v1.ListDecisionsRequest
+	58, // 89: keelson.v1.CellService.ReplayDecision:input_type -> keelson.v1.ReplayDecisionRequest
+	61, // 90: keelson.v1.CellService.ConfirmChange:input_type -> keelson.v1.ConfirmChangeRequest
+	63, // 91: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
+	65, // 92: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
+	2,  // 93: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
+	4,  // 94: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
+	14, // 95: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
+	17, // 96: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
+	19, // 97: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
+	21, // 98: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
+	23, // 99: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
+	25, // 100: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
+	27, // 101: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
+	29, // 102: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
+	70, // 103: keelson.v1.CellService.ClearService:output_type -> keelson.v1.ClearServiceResponse
+	72, // 104: keelson.v1.CellService.TrustNode:output_type -> keelson.v1.TrustNodeResponse
+	75, // 105: keelson.v1.CellService.GetRecovery:output_type -> keelson.v1.GetRecoveryResponse
+	77, // 106: keelson.v1.CellService.SetRecovery:output_type -> keelson.v1.SetRecoveryResponse
+	32, // 107: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
+	34, // 108: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
+	36, // 109: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
+	38, // 110: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
+	68, // 111: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
+	45, // 112: keelson.v1.CellService.ExplainService:output_type -> keelson.v1.ExplainServiceResponse
+	47, // 113: keelson.v1.CellService.PlanApply:output_type -> keelson.v1.PlanApplyResponse
+	49, // 114: keelson.v1.CellService.WhatIf:output_type -> keelson.v1.WhatIfResponse
+	56, // 115: keelson.v1.CellService.ListDecisions:output_type -> keelson.v1.ListDecisionsResponse
+	59, // 116: keelson.v1.CellService.ReplayDecision:output_type -> keelson.v1.ReplayDecisionResponse
+	62, // 117: keelson.v1.CellService.ConfirmChange:output_type -> keelson.v1.ConfirmChangeResponse
+	64, // 118: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
+	66, // 119: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
+	93, // [93:120] is the sub-list for method output_type
+	66, // [66:93] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_keelson_v1_cell_proto_init() }
@@ -3868,7 +5705,7 @@ func file_keelson_v1_cell_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keelson_v1_cell_proto_rawDesc), len(file_keelson_v1_cell_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   56,
+			NumMessages:   80,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

@@ -33,11 +33,15 @@ func (c *Clerk) Apply(ctx context.Context, ask request.Apply) (request.ApplyResu
 	if err != nil {
 		return request.ApplyResult{}, invalid(err)
 	}
+	trial, err := c.newTrial(ask)
+	if err != nil {
+		return request.ApplyResult{}, err
+	}
 
 	var result request.ApplyResult
 	var tried *request.ApplyResult // by an attempt whose answer was lost
 	err = c.attempt(ctx, "apply "+ask.File, func(ctx context.Context) (again, error) {
-		p, err := c.draft(ctx, file, ask.By)
+		p, err := c.draft(ctx, file, ask.By, trial)
 		if err != nil {
 			return false, err
 		}
@@ -59,7 +63,7 @@ func (c *Clerk) Apply(ctx context.Context, ask request.Apply) (request.ApplyResu
 		return request.ApplyResult{}, err
 	}
 	if !ask.DryRun {
-		c.noteApplied(result.Applied, ask.By)
+		c.noteApplied(result, ask.By)
 	}
 	return result, nil
 }
@@ -71,27 +75,28 @@ func invalid(err error) error {
 	}
 }
 
-func (c *Clerk) noteApplied(applied []request.Applied, by string) {
-	for _, a := range applied {
+func (c *Clerk) noteApplied(result request.ApplyResult, by string) {
+	for _, a := range result.Applied {
 		if a.Outcome == request.Unchanged {
 			continue
 		}
-		c.Events.Add(event.Event{
-			Kind: event.ServiceApplied, Service: a.Name, Actor: by,
-			Text: fmt.Sprintf("%s was %s (generation %d)", a.Name, a.Outcome, a.Generation),
-		})
+		text := fmt.Sprintf("%s was %s (generation %d)", a.Name, a.Outcome, a.Generation)
+		if result.Change != "" {
+			text += fmt.Sprintf("; this is taken back at %s unless change %s is confirmed", clockTime(result.Deadline), result.Change)
+		}
+		c.Events.Add(event.Event{Kind: event.ServiceApplied, Service: a.Name, Actor: by, Text: text})
 	}
 }
 
 // draft reads what an apply depends on and plans its transaction.
-func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string) (*applyPlan, error) {
+func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial *record.Pending) (*applyPlan, error) {
 	// The counter first: what changes after this fails the guard on it.
 	counter, found, err := c.Store.Get(ctx, keyNextID)
 	if err != nil {
 		return nil, err
 	}
 	p := &applyPlan{
-		now: c.Clock.Now(), by: by,
+		now: c.Clock.Now(), by: by, trial: trial, pending: map[spec.ServiceName]record.Pending{},
 		records: map[spec.ServiceName]stored{}, owners: map[netip.Addr]spec.ServiceName{},
 		nodes: map[netip.Addr]spec.NodeName{}, keepers: map[spec.ServiceName][]spec.NodeName{},
 		counter: counter.Revision, next: 1,
@@ -107,6 +112,9 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string) (*app
 	warnings, err := file.CheckAgainst(p.specs())
 	if err != nil {
 		return nil, invalid(err)
+	}
+	if err := p.checkTrials(file); err != nil {
+		return nil, err
 	}
 	for _, w := range warnings {
 		p.result.Warnings = append(p.result.Warnings, w.String())
@@ -165,6 +173,8 @@ type applyPlan struct {
 	nodes   map[netip.Addr]spec.NodeName         // the nodes' own addresses
 	keepers map[spec.ServiceName][]spec.NodeName // who may go on with a service without its lease
 	members []fact.Node                          // the nodes, as far as specs speak of them
+	pending map[spec.ServiceName]record.Pending
+	trial   *record.Pending // what the changes of this apply have in common; nil: they are for good
 	counter int64
 	next    uint32
 
@@ -185,6 +195,9 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 		}
 		p.records[r.Spec.Name] = r
 		p.next = max(p.next, r.ID+1)
+	}
+	if err := p.readTrials(ctx, s); err != nil {
+		return err
 	}
 	nodes, _, err := s.List(ctx, record.KeyNodes)
 	if err != nil {
@@ -244,7 +257,11 @@ func (p *applyPlan) make(wanted []spec.Service) error {
 }
 
 func (p *applyPlan) limits() error {
-	if n := len(p.guards) + len(p.ops); n > store.MaxOps {
+	n := len(p.guards) + len(p.ops)
+	if p.trial != nil {
+		n += 2 * len(p.result.Applied) // the way back takes more writes
+	}
+	if n > store.MaxOps {
 		return &request.Error{
 			Kind: request.Exhausted, Code: "too-many-changes",
 			Text: fmt.Sprintf("the file makes %d changes in the store, and %d are the most at once", n, store.MaxOps),
@@ -309,6 +326,10 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	if err := p.mayBeExclusive(s, old.Service, exists); err != nil {
 		return err
 	}
+	if t, waits := p.pending[s.Name]; waits {
+		return refused("change-pending", fmt.Sprintf("nothing was changed; keep it with `keelson confirm %s` or take it back with `keelson revert %s`, then apply again", t.Change, t.Change),
+			"service %s has a change that waits to be confirmed until %s", s.Name, clockTime(t.Deadline))
+	}
 
 	changed := old.Service
 	outcome := request.Changed
@@ -325,6 +346,7 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	changed.Applied = p.now
 	changed.By = p.by
 	p.put(key, changed)
+	p.try(old, exists, changed)
 	p.records[s.Name] = stored{Service: changed}
 	p.result.Applied = append(p.result.Applied, request.Applied{Name: s.Name, Outcome: outcome, Generation: changed.Generation})
 

@@ -15,9 +15,6 @@ import (
 	"github.com/keelson/keelson/internal/store"
 )
 
-// EventKey is the key of the event with sequence number seq.
-func EventKey(seq uint64) string { return fmt.Sprintf("%s%020d", record.KeyEvents, seq) }
-
 // ListEvents returns the newest recorded events that match ask, the newest last.
 func (c *Clerk) ListEvents(ctx context.Context, ask request.Events) ([]event.Event, error) {
 	limit := ask.Limit

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/engine/recorder"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
@@ -16,8 +16,8 @@ import (
 	"github.com/keelson/keelson/internal/store"
 )
 
-func recorder(w *world, node spec.NodeName) *cell.Recorder {
-	return &cell.Recorder{Store: w.Store, Clock: bubbleClock{}, Log: quietLog(), Node: node}
+func newRecorder(w *world, node spec.NodeName) *recorder.Recorder {
+	return &recorder.Recorder{Store: w.Store, Clock: bubbleClock{}, Log: quietLog(), Node: node}
 }
 
 // running runs f until the returned function is called.
@@ -45,7 +45,7 @@ func seqs(events []event.Event) []uint64 {
 func TestEventsOfTwoNodesGetNumbersWithoutGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		a, b := recorder(w, "a"), recorder(w, "b")
+		a, b := newRecorder(w, "a"), newRecorder(w, "b")
 		stopA, stopB := running(t, a.Run), running(t, b.Run)
 		for i := range 100 {
 			a.Add(event.Event{Kind: event.LeaseWon, Text: fmt.Sprint(i)})
@@ -74,7 +74,7 @@ func TestEventsOfTwoNodesGetNumbersWithoutGaps(t *testing.T) {
 func TestOnlyTheNewestEventsAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		r := recorder(w, "a")
+		r := newRecorder(w, "a")
 		stop := running(t, r.Run)
 		for range 5 {
 			for range 500 {
@@ -87,8 +87,8 @@ func TestOnlyTheNewestEventsAreKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "kept", len(entries), cell.KeptEvents)
-		equal(t, "newest", entries[len(entries)-1].Key, cell.EventKey(2500))
+		equal(t, "kept", len(entries), recorder.KeptEvents)
+		equal(t, "newest", entries[len(entries)-1].Key, record.EventKey(2500))
 		head, _ := get[record.EventHead](t, w, record.KeyEventHead)
 		equal(t, "head", head, record.EventHead{First: 501, Last: 2500})
 	})
@@ -97,10 +97,10 @@ func TestOnlyTheNewestEventsAreKept(t *testing.T) {
 func TestEventsWaitForTheStoreAndTheOldestGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		r := recorder(w, "a")
+		r := newRecorder(w, "a")
 		stop := running(t, r.Run)
 		w.SetUnavailable(true)
-		for i := range cell.MaxQueue + 50 {
+		for i := range recorder.MaxQueue + 50 {
 			r.Add(event.Event{Kind: event.LeaseWon, Text: fmt.Sprint(i)})
 		}
 		time.Sleep(time.Minute)
@@ -111,15 +111,15 @@ func TestEventsWaitForTheStoreAndTheOldestGiveWay(t *testing.T) {
 		stop()
 		all, err := w.clerk.ListEvents(t.Context(), request.Events{Limit: 1000})
 		equal(t, "error", code(t, err), "")
-		equal(t, "recorded", len(all), cell.MaxQueue)
-		equal(t, "the newest is there", all[len(all)-1].Text, fmt.Sprint(cell.MaxQueue+49))
+		equal(t, "recorded", len(all), recorder.MaxQueue)
+		equal(t, "the newest is there", all[len(all)-1].Text, fmt.Sprint(recorder.MaxQueue+49))
 	})
 }
 
 func TestAnEventWhoseAnswerIsLostIsWrittenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		r := recorder(w, "a")
+		r := newRecorder(w, "a")
 		stop := running(t, r.Run)
 		w.LoseAnswers(1)
 		r.Add(event.Event{Kind: event.LeaseWon, Text: "once"})
@@ -133,7 +133,7 @@ func TestAnEventWhoseAnswerIsLostIsWrittenOnce(t *testing.T) {
 
 func TestWhatIsLeftIsWrittenAtTheEnd(t *testing.T) {
 	w := newWorld(t)
-	r := recorder(w, "a")
+	r := newRecorder(w, "a")
 	r.Add(event.Event{Kind: event.LeaseWon})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -152,7 +152,7 @@ func TestListEventsFiltersAndLimits(t *testing.T) {
 		{Kind: event.LeaseWon, Node: "a", Service: "mail"},
 		{Kind: event.ServiceReady, Node: "c", Service: "shop"},
 	} {
-		w.put(t, cell.EventKey(uint64(i+1)), e)
+		w.put(t, record.EventKey(uint64(i+1)), e)
 	}
 	tests := []struct {
 		name string
@@ -178,7 +178,7 @@ func TestFollowTellsTheOldThenTheNewEachOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		for i := range 3 {
-			w.put(t, cell.EventKey(uint64(i+1)), event.Event{Kind: event.LeaseWon, Service: "shop"})
+			w.put(t, record.EventKey(uint64(i+1)), event.Event{Kind: event.LeaseWon, Service: "shop"})
 		}
 		var told, fresh []event.Event
 		stop := running(t, func(ctx context.Context) error {
@@ -194,9 +194,9 @@ func TestFollowTellsTheOldThenTheNewEachOnce(t *testing.T) {
 			})
 		})
 		synctest.Wait()
-		w.put(t, cell.EventKey(4), event.Event{Kind: event.LeaseWon, Service: "mail"})
-		w.put(t, cell.EventKey(5), event.Event{Kind: event.LeaseWon, Service: "shop"})
-		if _, _, err := w.Txn(t.Context(), nil, []store.Op{{Key: cell.EventKey(1), Delete: true}}); err != nil {
+		w.put(t, record.EventKey(4), event.Event{Kind: event.LeaseWon, Service: "mail"})
+		w.put(t, record.EventKey(5), event.Event{Kind: event.LeaseWon, Service: "shop"})
+		if _, _, err := w.Txn(t.Context(), nil, []store.Op{{Key: record.EventKey(1), Delete: true}}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

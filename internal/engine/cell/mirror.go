@@ -12,6 +12,12 @@ import (
 	"github.com/keelson/keelson/internal/store"
 )
 
+// Between two attempts to follow the store.
+const (
+	minRetry = 100 * time.Millisecond
+	maxRetry = 5 * time.Second
+)
+
 // MirrorStale is how long the store may be silent until the mirror counts as
 // stale. Every agent writes a report at least every 10 s, so silence means
 // that nothing can be written.
@@ -94,4 +100,13 @@ func (m *Mirror) lost() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.away = true
+}
+
+// Deadlines are those of the changes that wait to be confirmed.
+func (r Records) Deadlines() []time.Time {
+	all := make([]time.Time, 0, len(r.Pending))
+	for _, p := range r.Pending {
+		all = append(all, p.Deadline)
+	}
+	return all
 }

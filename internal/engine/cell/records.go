@@ -24,6 +24,7 @@ type Records struct {
 	Reports    map[spec.NodeName]record.Report
 	Services   map[spec.ServiceName]record.Service
 	Placements map[spec.ServiceName]record.Placement
+	Pending    map[spec.ServiceName]record.Pending
 	Wish       record.CellWish // of the whole cell
 
 	// What the controller remembers, and what bounds it.
@@ -38,8 +39,8 @@ func sections() []string {
 	return []string{
 		record.KeyCell, record.KeyLease, record.KeyController, record.KeyNodes, record.KeyWishes,
 		record.KeyReports, record.KeyServices, record.KeyPlacements, record.KeyCellWish,
-		record.KeyReports, record.KeyServices, record.KeyPlacements,
 		record.KeyNodeHistories, record.KeyServiceHistories, record.KeyStorm, record.KeyRecovery,
+		record.KeyPending,
 	}
 }
 
@@ -105,6 +106,8 @@ func (r *Records) Apply(e store.Event) error {
 		return many(&r.NodePast, record.KeyNodeHistories, e)
 	case record.KeyServiceHistories:
 		return many(&r.ServicePast, record.KeyServiceHistories, e)
+	case record.KeyPending:
+		return many(&r.Pending, record.KeyPending, e)
 	}
 	return nil
 }
@@ -148,6 +151,7 @@ func (r Records) Clone() Records {
 	r.Placements = maps.Clone(r.Placements)
 	r.NodePast = maps.Clone(r.NodePast)
 	r.ServicePast = maps.Clone(r.ServicePast)
+	r.Pending = maps.Clone(r.Pending)
 	return r
 }
 

@@ -141,6 +141,7 @@ func (a *assembly) service(r record.Service) status.Service {
 	out.Ready = out.State == status.Running && at.Ready
 	out.Problem = a.trouble(out, placement, at)
 	out.Bound = a.bound(r, out, at)
+	out.Trial = a.trial(name)
 	return out
 }
 

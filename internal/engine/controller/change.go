@@ -38,6 +38,18 @@ type change struct {
 	guards  []store.Guard
 	ops     []store.Op
 	events  []event.Event
+	decided bool // it is a decision of its own, and not new words for one
+}
+
+// decided names the services of which changes decide something.
+func decided(batch []change) []spec.ServiceName {
+	var out []spec.ServiceName
+	for _, c := range batch {
+		if c.decided {
+			out = append(out, c.service)
+		}
+	}
+	return out
 }
 
 func (c change) size() int { return len(c.guards) + len(c.ops) }
@@ -56,7 +68,7 @@ func (m *mirror) changes(plan action.Plan, now time.Time) []change {
 	var out []change
 	for _, p := range plan.Placements {
 		if slices.Contains(plan.Forget, p.Service) {
-			out = append(out, m.forget(p.Service))
+			out = append(out, m.forget(p.Service, plan.ID))
 			continue
 		}
 		c := m.place(p, plan.ID, now)
@@ -97,7 +109,11 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	nowhere := len(p.Order)+len(p.Copies) == 0
 	elsewhere := !slices.Equal(old.value.Order, p.Order) || !slices.Equal(old.value.Copies, fresh.Copies) || old.value.TTL != fresh.TTL
 	stale := nowhere && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
-	if !placed || elsewhere || stale || m.overtaken(p, now.Sub(old.value.At).Abs()) || old.value.Generation != svc.value.Generation {
+	c.decided = !placed || elsewhere || m.overtaken(p, now.Sub(old.value.At).Abs()) || old.value.Generation != svc.value.Generation
+	if !c.decided {
+		fresh.PlanID = old.value.PlanID // that of the decision, which is recorded
+	}
+	if c.decided || stale {
 		fresh.Epoch = m.epochOf(p.Service)
 		c.ops = append(c.ops, put(record.KeyPlacements+string(p.Service), fresh))
 	}
@@ -112,14 +128,16 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	case p.Waits != "": // that is told when it begins
 	case nowhere && (elsewhere || !placed):
 		c.events = append(c.events, event.Event{
-			Kind: event.ServiceHomeless, Service: p.Service, Text: "no node may run " + string(p.Service) + ": " + sentences(p.Refusals),
+			Kind: event.ServiceHomeless, Service: p.Service, Plan: plan, Text: "no node may run " + string(p.Service) + ": " + sentences(p.Refusals),
 		})
 	case len(p.Order) > 0 && (len(old.value.Order) == 0 || old.value.Order[0] != p.Order[0]):
 		c.events = append(c.events, event.Event{
-			Kind: event.ServicePlaced, Service: p.Service, About: p.Order[0], Text: firstOf(p.Why),
+			Kind: event.ServicePlaced, Service: p.Service, About: p.Order[0], Plan: plan, Text: firstOf(p.Why),
 		})
 	case !slices.Equal(old.value.Copies, fresh.Copies):
-		c.events = append(c.events, event.Event{Kind: event.ServicePlaced, Service: p.Service, Text: firstOf(p.Why) + seats(fresh.Copies)})
+		c.events = append(c.events, event.Event{
+			Kind: event.ServicePlaced, Service: p.Service, Plan: plan, Text: firstOf(p.Why) + seats(fresh.Copies),
+		})
 	}
 	return c
 }
@@ -191,9 +209,9 @@ func (m *mirror) overtaken(p action.Placement, age time.Duration) bool {
 }
 
 // forget returns the change that removes all that the cell knows of a service.
-func (m *mirror) forget(name spec.ServiceName) change {
+func (m *mirror) forget(name spec.ServiceName, plan string) change {
 	svc := m.services[name]
-	c := change{service: name}
+	c := change{service: name, decided: true}
 	c.remove(record.KeyServices+string(name), svc.revision)
 	if old, placed := m.placements[name]; placed {
 		c.remove(record.KeyPlacements+string(name), old.revision)
@@ -206,7 +224,7 @@ func (m *mirror) forget(name spec.ServiceName) change {
 	id := record.KeyServiceIDs + strconv.FormatUint(uint64(svc.value.ID), 10)
 	c.ops = append(c.ops, store.Op{Key: id, Delete: true})
 	c.events = append(c.events, event.Event{
-		Kind: event.ServiceDeleted, Service: name, Text: fmt.Sprintf("%s is gone: nothing of it runs any more", name),
+		Kind: event.ServiceDeleted, Service: name, Plan: plan, Text: fmt.Sprintf("%s is gone: nothing of it runs any more", name),
 	})
 	return c
 }

@@ -31,6 +31,7 @@ type mirror struct {
 	cell       kept[record.Cell]
 	wish       kept[record.CellWish]
 	past
+	archive    archive
 	lost       uint32 // slots of nodes that are lost
 	controller int64  // revision of the controller's key, 0 if there is none
 	revision   int64
@@ -100,6 +101,8 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 		return take(m.owners, name, e)
 	case record.KeyNodeHistories, record.KeyServiceHistories:
 		return m.past.applyMany(prefix, name, e)
+	case record.KeyDecisions:
+		m.archive.apply(e)
 	}
 	return nil
 }

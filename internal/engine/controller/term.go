@@ -220,7 +220,8 @@ func (t *term) decide(ctx context.Context, sight Sight) error {
 	t.seen, t.unsettle = sight, false
 	now := t.Clock.Now()
 	t.mirror.lost = sight.State.Lost
-	plan := decide.Decide(t.mirror.snapshot(sight, now))
+	snapshot := t.mirror.snapshot(sight, now)
+	plan := decide.Decide(snapshot)
 	if plan.Hold != "" {
 		if plan.Hold != t.hold {
 			t.Log.WarnContext(ctx, "plan held back", logkey.Plan, plan.ID, "why", plan.Hold)
@@ -230,9 +231,11 @@ func (t *term) decide(ctx context.Context, sight Sight) error {
 	}
 	t.hold = ""
 	written := 0
+	var anew []spec.ServiceName
 	for _, batch := range batches(t.mirror.changes(plan, now)) {
 		if t.commit(ctx, batch) {
 			written += len(batch)
+			anew = append(anew, decided(batch)...)
 			continue
 		}
 		if t.trouble != "" || len(batch) == 1 {
@@ -243,12 +246,14 @@ func (t *term) decide(ctx context.Context, sight Sight) error {
 		for i := range batch {
 			if t.commit(ctx, batch[i:i+1]) {
 				written++
+				anew = append(anew, decided(batch[i:i+1])...)
 			}
 		}
 	}
 	if written > 0 {
 		t.Log.InfoContext(ctx, "plan written", logkey.Plan, plan.ID, logkey.Count, written)
 	}
+	t.keep(ctx, snapshot, plan, anew)
 	t.reviseLease(ctx, sight)
 	t.rotateKeys(ctx, sight, now)
 	return nil

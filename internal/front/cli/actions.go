@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/front/cli/agentfile"
 	"github.com/keelson/keelson/internal/front/cli/histories"
 	"github.com/keelson/keelson/internal/front/cli/pacemaker"
@@ -28,6 +29,8 @@ type Actions struct {
 	Simulate func(context.Context, histories.Options) histories.Result
 	// Pacemaker reads a Pacemaker cluster's configuration; nil leaves `import` out.
 	Pacemaker *pacemaker.Reader
+	// Replay takes a recorded decision again, from JSON; nil: this program cannot.
+	Replay func(snapshot, recorded []byte) (client.Replayed, error)
 	// Addresses lists this machine's own IP addresses; nil asks the kernel.
 	Addresses func() ([]string, error)
 }

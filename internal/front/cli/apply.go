@@ -1,62 +1,33 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/reasons"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/request"
 )
 
-const applyHelp = `Create or change services from a file: all of them, or none if one is wrong.
-
-Usage:
-    keelson apply -f FILE [--dry-run] [--wait] [--timeout DURATION] [-o FORMAT]
-
-A service in the cell that the file does not name is left alone. Applying the
-same file twice changes nothing.
-
-    -f, --file FILE      YAML with one or more documents; - reads standard input
-    --dry-run            check only, and say what would change
-    --wait               wait until all of it runs and is ready
-    --timeout DURATION   with --wait: wait no longer than this (default 2m)
-    -o, --output FORMAT  table, json or yaml
-
-Exit status: 0 applied, 1 refused, 2 wrong usage, 3 the cell cannot be reached,
-4 not ready in time.
-
-Example:
-    $ keelson apply -f shop.yaml --wait
-    shop created (generation 1)
-    shop runs on a
-`
-
-// maxFile bounds a file of services, in bytes; the cell takes no more.
-const maxFile = 1 << 20
-
 func (s *shell) applyCommand() *cobra.Command {
-	var file string
+	var files []string
 	var ask request.Apply
 	var wait bool
 	var limit waiting
-	c := &cobra.Command{Use: "apply", Long: applyHelp, Args: exactly()}
+	c := &cobra.Command{Use: "apply", Long: reasons.ApplyHelp, Args: exactly()}
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if file == "" {
+		if len(files) == 0 {
 			return wrong("see `keelson apply --help`", "keelson apply needs -f FILE")
 		}
 		if err := limit.check(); err != nil {
 			return err
 		}
-		var err error
-		if ask.File, ask.Content, err = s.readFile(file); err != nil {
+		file, err := reasons.Join(files, s.env.Stdin)
+		if err != nil {
 			return err
 		}
+		ask.File, ask.Content = file.Name, file.Content
 		api, err := s.dial(c.Flags())
 		if err != nil {
 			return err
@@ -74,7 +45,8 @@ func (s *shell) applyCommand() *cobra.Command {
 		}
 		return s.awaitApplied(c, api, result, limit, *out)
 	}
-	c.Flags().StringVarP(&file, "file", "f", "", "")
+	c.Flags().StringArrayVarP(&files, "file", "f", nil, "")
+	c.Flags().DurationVar(&ask.ConfirmWithin, "confirm-within", 0, "")
 	c.Flags().BoolVar(&ask.DryRun, "dry-run", false, "")
 	c.Flags().BoolVar(&wait, "wait", false, "")
 	limit.limit(c)
@@ -98,36 +70,4 @@ func (s *shell) awaitApplied(c *cobra.Command, api *client.Client, result client
 		}
 	}
 	return nil
-}
-
-// readFile returns the name for messages and the content of a file of services.
-func (s *shell) readFile(path string) (string, []byte, error) {
-	from, name := s.env.Stdin, "standard input"
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return "", nil, unreadable(path, err)
-		}
-		defer f.Close() //nolint:errcheck // it was only read
-		from, name = f, path
-	}
-	content, err := io.ReadAll(io.LimitReader(from, maxFile+1))
-	if err != nil {
-		return "", nil, unreadable(name, err)
-	}
-	if len(content) > maxFile {
-		return "", nil, &request.Error{
-			Kind: request.Invalid, Code: "file-too-large",
-			Text: fmt.Sprintf("%s: the file has more than 1 MiB", name), Hint: "nothing was changed; split it into smaller files",
-		}
-	}
-	return name, content, nil
-}
-
-func unreadable(path string, err error) error {
-	var known *os.PathError
-	if errors.As(err, &known) {
-		err = known.Err
-	}
-	return &request.Error{Kind: request.Invalid, Code: "unreadable", Text: fmt.Sprintf("%s: %s", path, err), Err: err}
 }

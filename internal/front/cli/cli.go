@@ -56,11 +56,19 @@ Look:
     status        the whole cell on one screen
     get           services, nodes, or one of them
     describe      everything about a service or node
+    why           why a service is where it is, and what would move it
     events        what happened
     logs          the output of a service's programs
 
+Ask:
+    plan          what an apply would do, before it does
+    whatif        what would happen if nodes were lost or drained
+    replay        take a past decision again, and compare
+
 Change:
     apply         create or change services from a file
+    confirm       keep a change that was applied for a time
+    revert        take it back at once
     move          move a service to another node
     delete        stop a service and forget it
     drain         move all services off a node and keep it free
@@ -158,6 +166,7 @@ func (s *shell) root() *cobra.Command {
 		Terminal: s.tty, Exactly: exactly, Service: s.completeNames(services), Node: s.completeNames(nodes),
 		Dial: func(f *pflag.FlagSet) (mending.Cell, error) { return s.dial(f) },
 	})...)
+	root.AddCommand(s.reasonCommands()...)
 	if s.env.Actions.Pacemaker != nil {
 		root.AddCommand(s.importCommand())
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/keelson/keelson/internal/front/cli/reasons"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/request"
 )
@@ -32,7 +33,10 @@ func wrong(hint, format string, args ...any) error {
 func explain(err error) (status int, text, hint string) {
 	var usage *usageError
 	var known *request.Error
+	var exit *reasons.ExitError
 	switch {
+	case errors.As(err, &exit):
+		return exit.Status, "", ""
 	case errors.As(err, &usage):
 		return exitUsage, usage.text, usage.hint
 	case errors.As(err, &known):
@@ -54,6 +58,9 @@ func explain(err error) (status int, text, hint string) {
 // complain tells a person about err and returns the exit status.
 func (s *shell) complain(err error) int {
 	status, text, hint := explain(err)
+	if text == "" {
+		return status // all is said
+	}
 	s.tty.Errorf("keelson: %s\n", screen.CleanLines(strings.TrimRight(text, "\n")))
 	if hint != "" {
 		s.tty.Errorf("hint: %s\n", screen.CleanLines(hint))

@@ -20,6 +20,7 @@ import (
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/front/cli"
 	"github.com/keelson/keelson/internal/front/cli/histories"
+	"github.com/keelson/keelson/internal/model/reason"
 	"github.com/keelson/keelson/internal/model/request"
 )
 
@@ -112,6 +113,9 @@ func actions() cli.Actions {
 				}
 			}
 			return r
+		},
+		Replay: func(snapshot, recorded []byte) (reason.Replayed, error) {
+			return reason.Replayed{Decision: reason.Decision{Plan: "here"}, Same: len(recorded) > 0, Compared: true, Difference: string(snapshot)}, nil
 		},
 		Addresses: func() ([]string, error) {
 			if os.Getenv("TWO_ADDRESSES") != "" {

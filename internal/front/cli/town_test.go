@@ -177,6 +177,9 @@ func (t *town) Apply(_ context.Context, ask request.Apply) (request.ApplyResult,
 		}
 		result.Applied = append(result.Applied, a)
 	}
+	if ask.ConfirmWithin > 0 {
+		result.Change, result.Deadline = "5c0fd1a2", noon().Add(ask.ConfirmWithin)
+	}
 	return result, nil
 }
 
@@ -366,7 +369,7 @@ func (t *town) open(ctx context.Context, socket string) (stop func(), err error)
 	}
 	log := slog.New(slog.DiscardHandler)
 	h := rpc.New(rpc.Options{
-		Self: "a", Statuses: t, Services: t, Nodes: t, Events: t, Logs: t, Members: t, Recoveries: t,
+		Self: "a", Statuses: t, Services: t, Nodes: t, Events: t, Logs: t, Members: t, Recoveries: t, Reasons: t,
 		Identify: rpc.Local, Clock: clock.System{}, Log: log,
 	})
 	ctx, cancel := context.WithCancel(ctx)

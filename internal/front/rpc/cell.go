@@ -49,6 +49,7 @@ func (s *cellService) GetNode(ctx context.Context, r *req[keelsonv1.GetNodeReque
 func (s *cellService) Apply(ctx context.Context, r *req[keelsonv1.ApplyRequest]) (*res[keelsonv1.ApplyResponse], error) {
 	result, err := s.o.Services.Apply(ctx, request.Apply{
 		Content: r.Msg.GetContent(), File: r.Msg.GetFile(), DryRun: r.Msg.GetDryRun(), By: caller(ctx).Name,
+		ConfirmWithin: wire.Span(r.Msg.GetConfirmWithin()),
 	})
 	return reply(wire.FromApplyResult(result), err)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/front/rpc"
 	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/reason"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
@@ -82,6 +83,30 @@ func (f *fake) Delete(ctx context.Context, ask request.Delete) error { return f.
 
 func (f *fake) Move(ctx context.Context, ask request.Move) (request.Moved, error) {
 	return request.Moved{From: "a", To: "b"}, f.hear(ctx, ask)
+}
+
+func (f *fake) Confirm(ctx context.Context, ask request.Confirm) (request.Confirmed, error) {
+	return request.Confirmed{Change: "c1"}, f.hear(ctx, ask)
+}
+
+func (f *fake) Why(ctx context.Context, name spec.ServiceName) (reason.Why, error) {
+	return reason.Why{Service: name}, f.hear(ctx, name)
+}
+
+func (f *fake) Plan(ctx context.Context, ask request.Plan) (reason.Outlook, error) {
+	return reason.Outlook{Plan: "p1"}, f.hear(ctx, ask)
+}
+
+func (f *fake) WhatIf(ctx context.Context, ask request.WhatIf) (reason.Outlook, error) {
+	return reason.Outlook{Plan: "p1"}, f.hear(ctx, ask)
+}
+
+func (f *fake) Decisions(ctx context.Context) ([]reason.Decision, error) {
+	return []reason.Decision{{Plan: "p1"}}, f.hear(ctx, nil)
+}
+
+func (f *fake) Replay(ctx context.Context, ask request.Replay) (reason.Replayed, error) {
+	return reason.Replayed{Same: true}, f.hear(ctx, ask)
 }
 
 func (f *fake) Drain(ctx context.Context, ask request.Drain) error     { return f.hear(ctx, ask) }
@@ -152,7 +177,7 @@ func (f *fake) SetRecovery(ctx context.Context, ask request.SetRecovery) error {
 
 func options(f *fake, identify func(*http.Request) (rpc.Identity, error)) rpc.Options {
 	return rpc.Options{
-		Self: "a", Statuses: f, Services: f, Nodes: f, Events: f, Logs: f, Members: f, Recoveries: f,
+		Self: "a", Statuses: f, Services: f, Nodes: f, Events: f, Logs: f, Members: f, Recoveries: f, Reasons: f,
 		Identify: identify, Clock: clock.System{}, Log: slog.New(slog.DiscardHandler),
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/reason"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
@@ -30,7 +31,7 @@ import (
 // Limits of the API.
 const (
 	// MaxApply and MaxRequest bound a request's message, in bytes, after it is
-	// uncompressed: of Apply, and of every other call.
+	// uncompressed: of Apply and PlanApply, and of every other call.
 	MaxApply   = 1<<20 + 4096
 	MaxRequest = 64 << 10
 
@@ -66,6 +67,16 @@ type Services interface {
 	Apply(context.Context, request.Apply) (request.ApplyResult, error)
 	Delete(context.Context, request.Delete) error
 	Move(context.Context, request.Move) (request.Moved, error)
+	Confirm(context.Context, request.Confirm) (request.Confirmed, error)
+}
+
+// Reasons answers questions about decisions. It changes nothing.
+type Reasons interface {
+	Why(context.Context, spec.ServiceName) (reason.Why, error)
+	Plan(context.Context, request.Plan) (reason.Outlook, error)
+	WhatIf(context.Context, request.WhatIf) (reason.Outlook, error)
+	Decisions(context.Context) ([]reason.Decision, error)
+	Replay(context.Context, request.Replay) (reason.Replayed, error)
 }
 
 // Nodes changes what is asked of nodes.
@@ -108,6 +119,7 @@ type Options struct {
 	Events   Events
 	Logs     Logs
 	Members  Members
+	Reasons  Reasons
 
 	Recoveries Recoveries
 
@@ -122,7 +134,7 @@ type Options struct {
 // New returns the handler of the whole API. It is safe for concurrent use.
 func New(o Options) http.Handler {
 	size := connect.WithConditionalHandlerOptions(func(s connect.Spec) []connect.HandlerOption {
-		if s.Procedure == keelsonv1connect.CellServiceApplyProcedure {
+		if s.Procedure == keelsonv1connect.CellServiceApplyProcedure || s.Procedure == keelsonv1connect.CellServicePlanApplyProcedure {
 			return []connect.HandlerOption{connect.WithReadMaxBytes(MaxApply)}
 		}
 		return []connect.HandlerOption{connect.WithReadMaxBytes(MaxRequest)}

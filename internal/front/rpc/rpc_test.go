@@ -56,6 +56,8 @@ func TestEveryCallIsGuarded(t *testing.T) {
 		"GetService": "viewer operator admin node", "GetNode": "viewer operator admin node",
 		"ListEvents": "viewer operator admin node", "FollowEvents": "viewer operator admin node", "ReadLogs": "viewer operator admin node",
 		"Apply": "operator admin node", "DeleteService": "operator admin node", "MoveService": "operator admin node",
+		"ExplainService": "viewer operator admin node", "PlanApply": "viewer operator admin node", "WhatIf": "viewer operator admin node",
+		"ListDecisions": "viewer operator admin node", "ReplayDecision": "viewer operator admin node", "ConfirmChange": "operator admin node",
 		"DrainNode": "operator admin node", "UndrainNode": "operator admin node",
 		"SetMaintenance": "operator admin node",
 		"RemoveNode":     "admin node", "CreateToken": "admin node",

@@ -63,6 +63,8 @@ const (
 	CommonCause     Kind = "common-cause" // trouble on many nodes at once; nothing is moved for it
 	CommonCauseOver Kind = "common-cause-over"
 	RecoveryChanged Kind = "recovery-changed"
+	ChangeConfirmed Kind = "change-confirmed"  // what was applied for a time stays
+	ChangeTakenBack Kind = "change-taken-back" // and it was not confirmed in time
 
 	AgentStarted  Kind = "agent-started"
 	GuardStarted  Kind = "guard-started"
@@ -86,4 +88,5 @@ type Event struct {
 	Epoch   uint64           `json:"epoch,omitempty"`
 	Text    string           `json:"text"`            // one plain sentence
 	Actor   string           `json:"actor,omitempty"` // who asked for it
+	Plan    string           `json:"plan,omitempty"`  // the id of the plan that made it happen
 }

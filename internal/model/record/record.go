@@ -7,6 +7,7 @@
 package record
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -37,7 +38,12 @@ const (
 	KeyStorm            = "storm"              // fact.Storm, written by the controller
 	KeyNodeHistories    = "node-histories/"    // fact.NodeHistory, by node name, written by the controller
 	KeyServiceHistories = "service-histories/" // fact.ServiceHistory, by service name, written by the controller
+	KeyDecisions        = "decisions/"         // Decision, by zero-padded revision and plan id
+	KeyPending          = "pending/"           // Pending, by service name
 )
+
+// EventKey is the key of the event with sequence number seq.
+func EventKey(seq uint64) string { return fmt.Sprintf("%s%020d", KeyEvents, seq) }
 
 // Cell is what all nodes of a cell share. Written at init; the keys are
 // rotated by the controller.

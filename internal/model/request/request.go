@@ -20,6 +20,9 @@ type Apply struct {
 	File    string // its name, for messages
 	DryRun  bool   // check only
 	By      string
+	// ConfirmWithin, if not 0, takes what changes back by itself unless it is
+	// confirmed in time: from [MinTrial] to [MaxTrial].
+	ConfirmWithin time.Duration
 }
 
 // Outcome is what became of one document of an Apply.
@@ -44,6 +47,10 @@ type Applied struct {
 type ApplyResult struct {
 	Applied  []Applied
 	Warnings []string
+	// Change names what is on trial, and Deadline is when it is taken back; both
+	// are zero if nothing is.
+	Change   string
+	Deadline time.Time
 }
 
 // Delete asks to stop a service everywhere and to forget it.
@@ -213,3 +220,57 @@ type Renewed struct {
 	Certificate []byte
 	CA          []byte
 }
+
+// File is one file of services.
+type File struct {
+	Name    string // for messages
+	Content []byte // YAML, one or more documents
+}
+
+// Plan asks what an Apply of the file would do. Nothing is changed.
+type Plan struct {
+	File File
+}
+
+// WhatIf asks what would happen if nodes were lost, all at once, or drained. Each
+// word of Fail and Drain is a node's name or a label as "key=value", which means
+// all nodes that have it.
+type WhatIf struct {
+	Fail  []string
+	Drain []string
+}
+
+// Replay asks for a recorded decision to be taken again: by its plan's id or the
+// beginning of it, at least [MinPlanID] characters, or by the number of an event
+// that it made.
+type Replay struct {
+	Which string
+	// Full asks for the snapshot and the plan too.
+	Full bool
+}
+
+// Limits of questions.
+const (
+	MaxWords  = 64 // in a WhatIf
+	MinPlanID = 4  // characters of a plan's id
+)
+
+// Confirm ends the trial of a change: it stays or, with TakeBack, is taken back
+// at once. An empty Change means the only one that is pending.
+type Confirm struct {
+	Change   string
+	TakeBack bool
+	By       string
+}
+
+// Confirmed answers a Confirm.
+type Confirmed struct {
+	Change   string
+	Services []spec.ServiceName
+}
+
+// How long a change may be on trial.
+const (
+	MinTrial = time.Second
+	MaxTrial = 24 * time.Hour
+)

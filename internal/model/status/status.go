@@ -112,6 +112,9 @@ type Service struct {
 	Pause
 	// Recovery is how far its recovery has come.
 	Recovery Recovery
+	// Trial is the change of it that is taken back unless it is confirmed; nil:
+	// there is none.
+	Trial *Trial
 }
 
 // Pause says what holds a service up.
@@ -144,6 +147,14 @@ type Recovery struct {
 	Tried []fact.Try
 	// Waits says why a move of it is held back; empty: none is.
 	Waits string
+}
+
+// Trial is a change that waits to be confirmed.
+type Trial struct {
+	Change   string // names it
+	Deadline time.Time
+	By       string
+	New      bool // the service was new: taking it back deletes it
 }
 
 // Bound is the longest outage that the loss of one node can cause, from what was

@@ -87,6 +87,22 @@ const (
 	// CellServiceSetMaintenanceProcedure is the fully-qualified name of the CellService's
 	// SetMaintenance RPC.
 	CellServiceSetMaintenanceProcedure = "/keelson.v1.CellService/SetMaintenance"
+	// CellServiceExplainServiceProcedure is the fully-qualified name of the CellService's
+	// ExplainService RPC.
+	CellServiceExplainServiceProcedure = "/keelson.v1.CellService/ExplainService"
+	// CellServicePlanApplyProcedure is the fully-qualified name of the CellService's PlanApply RPC.
+	CellServicePlanApplyProcedure = "/keelson.v1.CellService/PlanApply"
+	// CellServiceWhatIfProcedure is the fully-qualified name of the CellService's WhatIf RPC.
+	CellServiceWhatIfProcedure = "/keelson.v1.CellService/WhatIf"
+	// CellServiceListDecisionsProcedure is the fully-qualified name of the CellService's ListDecisions
+	// RPC.
+	CellServiceListDecisionsProcedure = "/keelson.v1.CellService/ListDecisions"
+	// CellServiceReplayDecisionProcedure is the fully-qualified name of the CellService's
+	// ReplayDecision RPC.
+	CellServiceReplayDecisionProcedure = "/keelson.v1.CellService/ReplayDecision"
+	// CellServiceConfirmChangeProcedure is the fully-qualified name of the CellService's ConfirmChange
+	// RPC.
+	CellServiceConfirmChangeProcedure = "/keelson.v1.CellService/ConfirmChange"
 	// JoinServiceJoinProcedure is the fully-qualified name of the JoinService's Join RPC.
 	JoinServiceJoinProcedure = "/keelson.v1.JoinService/Join"
 	// PeerServiceRenewCertificateProcedure is the fully-qualified name of the PeerService's
@@ -134,6 +150,18 @@ type CellServiceClient interface {
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
 	// SetMaintenance has a node, or the whole cell, left as it is, or ends that.
 	SetMaintenance(context.Context, *connect.Request[v1.SetMaintenanceRequest]) (*connect.Response[v1.SetMaintenanceResponse], error)
+	// ExplainService says where a service is and why, and what would move it.
+	ExplainService(context.Context, *connect.Request[v1.ExplainServiceRequest]) (*connect.Response[v1.ExplainServiceResponse], error)
+	// PlanApply says what an apply would do. It changes nothing.
+	PlanApply(context.Context, *connect.Request[v1.PlanApplyRequest]) (*connect.Response[v1.PlanApplyResponse], error)
+	// WhatIf says what would happen if nodes were lost or drained. It changes nothing.
+	WhatIf(context.Context, *connect.Request[v1.WhatIfRequest]) (*connect.Response[v1.WhatIfResponse], error)
+	// ListDecisions lists the recorded decisions, the newest last.
+	ListDecisions(context.Context, *connect.Request[v1.ListDecisionsRequest]) (*connect.Response[v1.ListDecisionsResponse], error)
+	// ReplayDecision takes a recorded decision again.
+	ReplayDecision(context.Context, *connect.Request[v1.ReplayDecisionRequest]) (*connect.Response[v1.ReplayDecisionResponse], error)
+	// ConfirmChange keeps a change that waits to be confirmed, or takes it back.
+	ConfirmChange(context.Context, *connect.Request[v1.ConfirmChangeRequest]) (*connect.Response[v1.ConfirmChangeResponse], error)
 }
 
 // NewCellServiceClient constructs a client for the keelson.v1.CellService service. By default, it
@@ -261,6 +289,42 @@ func NewCellServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(cellServiceMethods.ByName("SetMaintenance")),
 			connect.WithClientOptions(opts...),
 		),
+		explainService: connect.NewClient[v1.ExplainServiceRequest, v1.ExplainServiceResponse](
+			httpClient,
+			baseURL+CellServiceExplainServiceProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ExplainService")),
+			connect.WithClientOptions(opts...),
+		),
+		planApply: connect.NewClient[v1.PlanApplyRequest, v1.PlanApplyResponse](
+			httpClient,
+			baseURL+CellServicePlanApplyProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("PlanApply")),
+			connect.WithClientOptions(opts...),
+		),
+		whatIf: connect.NewClient[v1.WhatIfRequest, v1.WhatIfResponse](
+			httpClient,
+			baseURL+CellServiceWhatIfProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("WhatIf")),
+			connect.WithClientOptions(opts...),
+		),
+		listDecisions: connect.NewClient[v1.ListDecisionsRequest, v1.ListDecisionsResponse](
+			httpClient,
+			baseURL+CellServiceListDecisionsProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ListDecisions")),
+			connect.WithClientOptions(opts...),
+		),
+		replayDecision: connect.NewClient[v1.ReplayDecisionRequest, v1.ReplayDecisionResponse](
+			httpClient,
+			baseURL+CellServiceReplayDecisionProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ReplayDecision")),
+			connect.WithClientOptions(opts...),
+		),
+		confirmChange: connect.NewClient[v1.ConfirmChangeRequest, v1.ConfirmChangeResponse](
+			httpClient,
+			baseURL+CellServiceConfirmChangeProcedure,
+			connect.WithSchema(cellServiceMethods.ByName("ConfirmChange")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -285,6 +349,12 @@ type cellServiceClient struct {
 	readLogs       *connect.Client[v1.ReadLogsRequest, v1.ReadLogsResponse]
 	createToken    *connect.Client[v1.CreateTokenRequest, v1.CreateTokenResponse]
 	setMaintenance *connect.Client[v1.SetMaintenanceRequest, v1.SetMaintenanceResponse]
+	explainService *connect.Client[v1.ExplainServiceRequest, v1.ExplainServiceResponse]
+	planApply      *connect.Client[v1.PlanApplyRequest, v1.PlanApplyResponse]
+	whatIf         *connect.Client[v1.WhatIfRequest, v1.WhatIfResponse]
+	listDecisions  *connect.Client[v1.ListDecisionsRequest, v1.ListDecisionsResponse]
+	replayDecision *connect.Client[v1.ReplayDecisionRequest, v1.ReplayDecisionResponse]
+	confirmChange  *connect.Client[v1.ConfirmChangeRequest, v1.ConfirmChangeResponse]
 }
 
 // GetStatus calls keelson.v1.CellService.GetStatus.
@@ -382,6 +452,36 @@ func (c *cellServiceClient) SetMaintenance(ctx context.Context, req *connect.Req
 	return c.setMaintenance.CallUnary(ctx, req)
 }
 
+// ExplainService calls keelson.v1.CellService.ExplainService.
+func (c *cellServiceClient) ExplainService(ctx context.Context, req *connect.Request[v1.ExplainServiceRequest]) (*connect.Response[v1.ExplainServiceResponse], error) {
+	return c.explainService.CallUnary(ctx, req)
+}
+
+// PlanApply calls keelson.v1.CellService.PlanApply.
+func (c *cellServiceClient) PlanApply(ctx context.Context, req *connect.Request[v1.PlanApplyRequest]) (*connect.Response[v1.PlanApplyResponse], error) {
+	return c.planApply.CallUnary(ctx, req)
+}
+
+// WhatIf calls keelson.v1.CellService.WhatIf.
+func (c *cellServiceClient) WhatIf(ctx context.Context, req *connect.Request[v1.WhatIfRequest]) (*connect.Response[v1.WhatIfResponse], error) {
+	return c.whatIf.CallUnary(ctx, req)
+}
+
+// ListDecisions calls keelson.v1.CellService.ListDecisions.
+func (c *cellServiceClient) ListDecisions(ctx context.Context, req *connect.Request[v1.ListDecisionsRequest]) (*connect.Response[v1.ListDecisionsResponse], error) {
+	return c.listDecisions.CallUnary(ctx, req)
+}
+
+// ReplayDecision calls keelson.v1.CellService.ReplayDecision.
+func (c *cellServiceClient) ReplayDecision(ctx context.Context, req *connect.Request[v1.ReplayDecisionRequest]) (*connect.Response[v1.ReplayDecisionResponse], error) {
+	return c.replayDecision.CallUnary(ctx, req)
+}
+
+// ConfirmChange calls keelson.v1.CellService.ConfirmChange.
+func (c *cellServiceClient) ConfirmChange(ctx context.Context, req *connect.Request[v1.ConfirmChangeRequest]) (*connect.Response[v1.ConfirmChangeResponse], error) {
+	return c.confirmChange.CallUnary(ctx, req)
+}
+
 // CellServiceHandler is an implementation of the keelson.v1.CellService service.
 type CellServiceHandler interface {
 	// GetStatus returns the whole cell at a glance.
@@ -422,6 +522,18 @@ type CellServiceHandler interface {
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
 	// SetMaintenance has a node, or the whole cell, left as it is, or ends that.
 	SetMaintenance(context.Context, *connect.Request[v1.SetMaintenanceRequest]) (*connect.Response[v1.SetMaintenanceResponse], error)
+	// ExplainService says where a service is and why, and what would move it.
+	ExplainService(context.Context, *connect.Request[v1.ExplainServiceRequest]) (*connect.Response[v1.ExplainServiceResponse], error)
+	// PlanApply says what an apply would do. It changes nothing.
+	PlanApply(context.Context, *connect.Request[v1.PlanApplyRequest]) (*connect.Response[v1.PlanApplyResponse], error)
+	// WhatIf says what would happen if nodes were lost or drained. It changes nothing.
+	WhatIf(context.Context, *connect.Request[v1.WhatIfRequest]) (*connect.Response[v1.WhatIfResponse], error)
+	// ListDecisions lists the recorded decisions, the newest last.
+	ListDecisions(context.Context, *connect.Request[v1.ListDecisionsRequest]) (*connect.Response[v1.ListDecisionsResponse], error)
+	// ReplayDecision takes a recorded decision again.
+	ReplayDecision(context.Context, *connect.Request[v1.ReplayDecisionRequest]) (*connect.Response[v1.ReplayDecisionResponse], error)
+	// ConfirmChange keeps a change that waits to be confirmed, or takes it back.
+	ConfirmChange(context.Context, *connect.Request[v1.ConfirmChangeRequest]) (*connect.Response[v1.ConfirmChangeResponse], error)
 }
 
 // NewCellServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -545,6 +657,42 @@ func NewCellServiceHandler(svc CellServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(cellServiceMethods.ByName("SetMaintenance")),
 		connect.WithHandlerOptions(opts...),
 	)
+	cellServiceExplainServiceHandler := connect.NewUnaryHandler(
+		CellServiceExplainServiceProcedure,
+		svc.ExplainService,
+		connect.WithSchema(cellServiceMethods.ByName("ExplainService")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServicePlanApplyHandler := connect.NewUnaryHandler(
+		CellServicePlanApplyProcedure,
+		svc.PlanApply,
+		connect.WithSchema(cellServiceMethods.ByName("PlanApply")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceWhatIfHandler := connect.NewUnaryHandler(
+		CellServiceWhatIfProcedure,
+		svc.WhatIf,
+		connect.WithSchema(cellServiceMethods.ByName("WhatIf")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceListDecisionsHandler := connect.NewUnaryHandler(
+		CellServiceListDecisionsProcedure,
+		svc.ListDecisions,
+		connect.WithSchema(cellServiceMethods.ByName("ListDecisions")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceReplayDecisionHandler := connect.NewUnaryHandler(
+		CellServiceReplayDecisionProcedure,
+		svc.ReplayDecision,
+		connect.WithSchema(cellServiceMethods.ByName("ReplayDecision")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cellServiceConfirmChangeHandler := connect.NewUnaryHandler(
+		CellServiceConfirmChangeProcedure,
+		svc.ConfirmChange,
+		connect.WithSchema(cellServiceMethods.ByName("ConfirmChange")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keelson.v1.CellService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case CellServiceGetStatusProcedure:
@@ -585,6 +733,18 @@ func NewCellServiceHandler(svc CellServiceHandler, opts ...connect.HandlerOption
 			cellServiceCreateTokenHandler.ServeHTTP(w, r)
 		case CellServiceSetMaintenanceProcedure:
 			cellServiceSetMaintenanceHandler.ServeHTTP(w, r)
+		case CellServiceExplainServiceProcedure:
+			cellServiceExplainServiceHandler.ServeHTTP(w, r)
+		case CellServicePlanApplyProcedure:
+			cellServicePlanApplyHandler.ServeHTTP(w, r)
+		case CellServiceWhatIfProcedure:
+			cellServiceWhatIfHandler.ServeHTTP(w, r)
+		case CellServiceListDecisionsProcedure:
+			cellServiceListDecisionsHandler.ServeHTTP(w, r)
+		case CellServiceReplayDecisionProcedure:
+			cellServiceReplayDecisionHandler.ServeHTTP(w, r)
+		case CellServiceConfirmChangeProcedure:
+			cellServiceConfirmChangeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -668,6 +828,30 @@ func (UnimplementedCellServiceHandler) CreateToken(context.Context, *connect.Req
 
 func (UnimplementedCellServiceHandler) SetMaintenance(context.Context, *connect.Request[v1.SetMaintenanceRequest]) (*connect.Response[v1.SetMaintenanceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.SetMaintenance is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ExplainService(context.Context, *connect.Request[v1.ExplainServiceRequest]) (*connect.Response[v1.ExplainServiceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ExplainService is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) PlanApply(context.Context, *connect.Request[v1.PlanApplyRequest]) (*connect.Response[v1.PlanApplyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.PlanApply is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) WhatIf(context.Context, *connect.Request[v1.WhatIfRequest]) (*connect.Response[v1.WhatIfResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.WhatIf is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ListDecisions(context.Context, *connect.Request[v1.ListDecisionsRequest]) (*connect.Response[v1.ListDecisionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ListDecisions is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ReplayDecision(context.Context, *connect.Request[v1.ReplayDecisionRequest]) (*connect.Response[v1.ReplayDecisionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ReplayDecision is not implemented"))
+}
+
+func (UnimplementedCellServiceHandler) ConfirmChange(context.Context, *connect.Request[v1.ConfirmChangeRequest]) (*connect.Response[v1.ConfirmChangeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keelson.v1.CellService.ConfirmChange is not implemented"))
 }
 
 // JoinServiceClient is a client for the keelson.v1.JoinService service.

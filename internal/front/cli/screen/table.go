@@ -56,6 +56,8 @@ func (t Tone) Of(s string) Field { return Field{Text: s, Tone: t} }
 type Table struct {
 	Head []string
 	Rows [][]Field
+	// Wrap continues the last column on further lines, instead of cutting it.
+	Wrap bool
 }
 
 const (
@@ -64,7 +66,7 @@ const (
 )
 
 // Render returns the table, its columns as wide as their widest field. With a
-// width, the last column is cut so that lines fit. Columns that are empty in all
+// width, the last column is cut, or wrapped, so that lines fit. Columns that are empty in all
 // rows are left out, but never the first.
 func (t Table) Render(width int, color bool) string {
 	shown := t.shown()
@@ -90,9 +92,29 @@ func (t Table) Render(width int, color bool) string {
 		head[i] = Faint.Of(h)
 	}
 	for _, row := range append([][]Field{head}, t.Rows...) {
-		writeRow(&b, row, shown, widths, color)
+		for _, line := range t.lines(row, shown, widths) {
+			writeRow(&b, line, shown, widths, color)
+		}
 	}
 	return b.String()
+}
+
+// lines breaks the last field of a row, if it is to be wrapped.
+func (t Table) lines(row []Field, shown, widths []int) [][]Field {
+	if !t.Wrap || len(shown) == 0 {
+		return [][]Field{row}
+	}
+	last := shown[len(shown)-1]
+	var out [][]Field
+	for i, text := range Wrap(Clean(row[last].Text), widths[last]) {
+		line := make([]Field, len(row))
+		if i == 0 {
+			copy(line, row)
+		}
+		line[last] = Field{Text: text, Tone: row[last].Tone}
+		out = append(out, line)
+	}
+	return out
 }
 
 func (t Table) shown() []int {

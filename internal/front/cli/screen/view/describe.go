@@ -120,6 +120,9 @@ func Service(s client.Service, now time.Time) string {
 		f.add("failover", failover(s.Bound))
 	}
 	f.add("generation", fmt.Sprint(s.Generation))
+	if t := s.Trial; t != nil {
+		f.add("on trial", fmt.Sprintf("change %s by %s is taken back at %s unless it is confirmed", t.Change, t.By, screen.Moment(t.Deadline)))
+	}
 	f.list("reasons", s.Reasons)
 	var parts, failures []string
 	for _, p := range s.Parts {

@@ -8,14 +8,17 @@ import (
 
 // Events is the table of events.
 func Events(list []client.Event) screen.Table {
-	t := screen.Table{Head: []string{"TIME", "FROM", "WHAT", "ABOUT", "TEXT"}}
+	t := screen.Table{Head: []string{"TIME", "FROM", "WHAT", "ABOUT", "PLAN", "TEXT"}}
 	for _, e := range list {
 		t.Rows = append(t.Rows, []screen.Field{
-			screen.Faint.Of(screen.Moment(e.At)), screen.Text(string(e.Node)), eventKind(e.Kind), screen.Strong.Of(about(e)), screen.Text(e.Text),
+			screen.Faint.Of(screen.Moment(e.At)), screen.Text(string(e.Node)), eventKind(e.Kind), screen.Strong.Of(about(e)), screen.Faint.Of(shortPlan(e.Plan)), screen.Text(e.Text),
 		})
 	}
 	return t
 }
+
+// shortPlan is the beginning of a plan's id, which names it as well.
+func shortPlan(id string) string { return id[:min(len(id), 8)] }
 
 func about(e client.Event) string {
 	if e.Service != "" {
@@ -28,14 +31,14 @@ func eventKind(k event.Kind) screen.Field {
 	f := screen.Field{Text: string(k)}
 	switch k {
 	case event.NodeLost, event.QuorumLost, event.ServiceFailed, event.ServiceGaveUp, event.ServiceHomeless,
-		event.ServiceCut, event.GuardLost, event.LeaseLost, event.ServiceHalted, event.CommonCause:
+		event.ServiceCut, event.GuardLost, event.LeaseLost, event.ServiceHalted, event.CommonCause, event.ChangeTakenBack:
 		f.Tone = screen.Bad
 	case event.NodeSuspect, event.ServiceUnready, event.ServiceStopped, event.NodeDrained,
 		event.ServiceWaited, event.ServiceDemoted, event.MaintenanceOn,
 		event.NodeQuarantined, event.NodeProbation, event.ServiceWaits:
 		f.Tone = screen.Doubtful
 	case event.NodeBack, event.NodeJoined, event.QuorumBack, event.ServiceReady, event.ServiceRunning,
-		event.ServicePromoted, event.MaintenanceOff:
+		event.ServicePromoted, event.MaintenanceOff, event.ChangeConfirmed:
 		f.Tone = screen.Good
 	default:
 	}
@@ -53,6 +56,9 @@ func Event(e client.Event, color bool) string {
 	subject := about(e)
 	if subject != "" {
 		subject += "  "
+	}
+	if e.Plan != "" {
+		subject += shortPlan(e.Plan) + "  "
 	}
 	return screen.Clean(screen.Moment(e.At)+"  "+string(e.Node)) + "  " + name + "  " + screen.Clean(subject+e.Text) + "\n"
 }

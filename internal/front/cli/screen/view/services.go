@@ -25,6 +25,9 @@ func Applied(result client.ApplyResult, dry bool) string {
 			out += fmt.Sprintf("%s %s (generation %d)\n", a.Name, a.Outcome, a.Generation)
 		}
 	}
+	if result.Change != "" && !dry {
+		out += fmt.Sprintf("change %s is taken back at %s unless you confirm it:\n    keelson confirm %s\n", result.Change, screen.Moment(result.Deadline), result.Change)
+	}
 	return out
 }
 

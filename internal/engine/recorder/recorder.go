@@ -1,4 +1,8 @@
-package cell
+// Package recorder writes the events of a node into the store.
+//
+// The rule: noting an event never waits. What cannot be written waits in a bounded
+// queue and is written in order; what had to be dropped is counted and told.
+package recorder
 
 import (
 	"context"
@@ -27,6 +31,7 @@ const (
 	// MaxText bounds an event's text, in bytes.
 	MaxText = 2000
 
+	attemptLimit  = 2 * time.Second
 	batchEvents   = 40 // written, and as many deleted, by one transaction
 	minRetry      = 100 * time.Millisecond
 	maxRetry      = 5 * time.Second
@@ -102,7 +107,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		err := r.write(ctx, &w, batch, AttemptTimeout)
+		err := r.write(ctx, &w, batch, attemptLimit)
 		if err == nil {
 			pause = minRetry
 			continue
@@ -232,13 +237,13 @@ func appendOps(head *record.EventHead, batch []event.Event) ([]store.Op, error) 
 		if err != nil {
 			return nil, fmt.Errorf("write event %d: %w", e.Seq, err)
 		}
-		ops = append(ops, store.Op{Key: EventKey(e.Seq), Value: value})
+		ops = append(ops, store.Op{Key: record.EventKey(e.Seq), Value: value})
 	}
 	for range batchEvents {
 		if head.Last-head.First+1 <= KeptEvents {
 			break
 		}
-		ops = append(ops, store.Op{Key: EventKey(head.First), Delete: true})
+		ops = append(ops, store.Op{Key: record.EventKey(head.First), Delete: true})
 		head.First++
 	}
 	value, err := json.Marshal(head)

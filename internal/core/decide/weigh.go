@@ -1,0 +1,225 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/fact"
+	why "github.com/keelson/keelson/internal/model/reason"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// deciding names the criteria, in their order. That of the score stands for what
+// the score is made of.
+//
+//nolint:gochecknoglobals // a constant list
+var deciding = [len(criteria)]why.By{
+	why.ByHeld, why.ByAsked, why.BySuspicion, why.ByUnwanted, why.ByPreference, why.ByPresence, why.ByDisplacing,
+	why.ByCapacity, why.ByLoad, why.ByTakeover, why.ByNamed, why.ByName,
+}
+
+// Seats returns where the service is to be, without working out who follows.
+// It is empty for a service that no node may run, that is not to run, or that the
+// snapshot lacks.
+func Seats(s fact.Snapshot, service spec.ServiceName) []why.Seat {
+	if !s.Quorate {
+		return nil
+	}
+	p, _ := settled(sorted(s))
+	u := p.unitOf[service]
+	if u == nil {
+		return nil
+	}
+	var out []why.Seat
+	if u.copies == nil && len(u.order) > 0 {
+		out = append(out, why.Seat{Node: u.order[0]})
+	}
+	for _, c := range u.places {
+		out = append(out, why.Seat{Node: c.Node, Role: c.Role})
+	}
+	return out
+}
+
+// Weigh returns, for a service that runs once, how each node that may run it
+// compares with the one that was chosen, which comes first. Its Stand is
+// [why.Home] and it is compared with the next best; the others are sorted
+// from better to worse. Nil: there is nothing to compare.
+func Weigh(s fact.Snapshot, service spec.ServiceName) []why.Verdict {
+	if !s.Quorate {
+		return nil
+	}
+	p, _ := settled(sorted(s))
+	u := p.unitOf[service]
+	if u == nil || len(u.order) == 0 || len(u.candidates) == 0 || u.candidates[0].node != u.order[0] {
+		return nil
+	}
+	all := slices.Clone(u.candidates)
+	slices.SortStableFunc(all[1:], rank)
+	home := &all[0]
+	out := make([]why.Verdict, 0, len(all))
+	for i := range all {
+		c := &all[i]
+		v := why.Verdict{Node: c.node, Stand: why.Next, Score: c.score, Scores: p.scores(u, c)}
+		switch {
+		case i > 0:
+			v.By, v.Why = p.compared(u, home, c)
+		case len(all) > 1:
+			v.Stand = why.Home
+			v.By, v.Why = p.compared(u, home, &all[1])
+		default:
+			v.Stand, v.By = why.Home, why.ByOnly
+			v.Why = "no other node may run it"
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// compared says what put one candidate before another.
+func (p *planner) compared(u *unit, better, worse *candidate) (why.By, string) {
+	at := slices.IndexFunc(criteria[:], func(c criterion) bool { return c.compare(better, worse) != 0 })
+	if at < 0 || criteria[at].compare(better, worse) > 0 {
+		return why.ByCapacity, fmt.Sprintf("%s has more room for all that must come with it than %s", better.node, worse.node)
+	}
+	switch by := deciding[at]; by {
+	case why.ByPreference:
+		return p.scored(u, better, worse)
+	case why.ByCapacity:
+		return by, fmt.Sprintf("the scores are equal, and %s has more room (%s) than %s (%s)", better.node, p.roomIn(better), worse.node, p.roomIn(worse))
+	case why.ByPresence:
+		return by, fmt.Sprintf("the scores are equal, and it is on %s now", better.node)
+	case why.ByDisplacing:
+		return by, fmt.Sprintf("the scores are equal, and on %s it would displace %s", worse.node, p.rivals(u, worse.node))
+	case why.ByLoad:
+		return by, fmt.Sprintf("the scores are equal, and %s has fewer services than %s (%d against %d)", better.node, worse.node, better.load, worse.load)
+	default:
+		return by, criteria[at].because(better, worse)
+	}
+}
+
+// scored says what made the larger score larger.
+func (p *planner) scored(u *unit, better, worse *candidate) (why.By, string) {
+	health := func(c *candidate) int { return p.nodes[c.index].Health }
+	kinds := []why.By{why.ByPreference, why.ByStickiness, why.ByAttraction, why.ByHealth}
+	diff := []int{0, better.sticky - worse.sticky, better.others - worse.others, health(better) - health(worse)}
+	diff[0] = better.score - worse.score - diff[1] - diff[2] - diff[3]
+	most := 0
+	for i := range diff {
+		if diff[i] > diff[most] {
+			most = i
+		}
+	}
+	return kinds[most], fmt.Sprintf("%s scores %s, %s %s", better.node, sumOf(better.score, p.scores(u, better)), worse.node, sumOf(worse.score, p.scores(u, worse)))
+}
+
+func sumOf(sum int, scores []why.Score) string {
+	if len(scores) == 0 {
+		return fmt.Sprint(sum)
+	}
+	parts := make([]string, 0, len(scores))
+	for _, s := range scores {
+		parts = append(parts, fmt.Sprintf("%s %+d", s.Rule, s.Score))
+	}
+	return fmt.Sprintf("%d (%s)", sum, strings.Join(parts, ", "))
+}
+
+// scores takes a candidate's score apart, by the rule that each part is from.
+func (p *planner) scores(u *unit, c *candidate) []why.Score {
+	n := p.nodes[c.index]
+	var out []why.Score
+	rest := c.score
+	add := func(rule string, score int) {
+		if score != 0 {
+			out = append(out, why.Score{Rule: rule, Score: score})
+			rest -= score
+		}
+	}
+	for _, s := range u.members {
+		for _, pref := range s.Spec.Place.Prefer {
+			key, value, isLabel := spec.SplitLabel(pref.Label)
+			got, has := n.Labels[key]
+			switch {
+			case !pref.Holds(p.snapshot.Now) || pref.Role != "":
+			case pref.Node == n.Name:
+				add("place.prefer node "+string(n.Name), pref.Score)
+			case isLabel && has && got == value:
+				add("place.prefer "+pref.Label, pref.Score)
+			}
+		}
+	}
+	add("health of "+string(n.Name), n.Health)
+	add("place.stickiness", c.sticky)
+	if c.others == 0 {
+		return out
+	}
+	before := rest - c.others
+	for _, s := range u.members {
+		for _, near := range s.Spec.Place.Near {
+			if p.nearTo(near, c.index) {
+				add("place.near "+string(near.Service), near.Score)
+			}
+		}
+	}
+	add(p.drawn(u), rest-before)
+	return out
+}
+
+// nearTo reports whether the other service of a rule has been placed where the
+// rule holds for the node.
+func (p *planner) nearTo(near spec.Near, node int) bool {
+	other := p.unitOf[near.Service]
+	if other == nil || near.Score >= place.Inf || near.Score <= -place.Inf {
+		return false
+	}
+	classes := p.classes(near.Same)
+	for i, n := range p.nodes {
+		if other.holds(n.Name) && (i == node || classes != nil && classes[i] >= 0 && classes[i] == classes[node]) {
+			return true
+		}
+	}
+	return false
+}
+
+// drawn names the rules of other services that count for the unit.
+func (p *planner) drawn(u *unit) string {
+	var names []string
+	for _, s := range p.services {
+		for _, near := range s.Spec.Place.Near {
+			if p.unitOf[near.Service] == u && p.unitOf[s.Spec.Name] != u && !slices.Contains(names, string(s.Spec.Name)) {
+				names = append(names, string(s.Spec.Name))
+			}
+		}
+	}
+	if len(names) == 0 {
+		return "place.near"
+	}
+	return "place.near of " + strings.Join(names, ", ")
+}
+
+// rivals names who may not share the node with the unit and is, or would have to
+// be, there.
+func (p *planner) rivals(u *unit, node spec.NodeName) string {
+	var names []string
+	for _, e := range u.enemies {
+		if e.unit.holds(node) || slices.Contains(e.unit.at, node) {
+			names = append(names, string(e.theirs))
+		}
+	}
+	if len(names) == 0 {
+		return "another service"
+	}
+	return strings.Join(names, ", ")
+}
+
+// roomIn writes the room that a candidate had.
+func (p *planner) roomIn(c *candidate) string {
+	var parts []string
+	for k, kind := range p.kinds {
+		if k < len(c.free) {
+			parts = append(parts, fmt.Sprintf("%d of %s", max(0, c.free[k]), kind))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
