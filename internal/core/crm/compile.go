@@ -48,8 +48,9 @@ func (d *document) compile() step.Problem {
 		out.Orders = append(out.Orders, rule)
 	}
 	out.Place = p
+	managed := slices.ContainsFunc(d.all, func(r *resource) bool { return !r.unmanaged })
 	for _, n := range d.nodes {
-		fenced := n.unclean && d.canFence(n)
+		fenced := n.unclean && managed && d.canFence(n)
 		out.Nodes = append(out.Nodes, step.Node{Reached: n.online && !n.unclean && !n.pending, Fenced: fenced})
 	}
 	return out
@@ -131,7 +132,7 @@ func (d *document) item(r *resource, units []string) place.Item {
 		item.Children = append(item.Children, c.item)
 	}
 	item.State = place.State{Role: r.role, Unmanaged: r.unmanaged, Blocked: r.blocked, Failed: r.failed}
-	if d.options.fencing && !d.options.devices {
+	if d.options.fencing && !d.options.devices && !r.surplus() {
 		item.State.Unmanaged = true
 	}
 	item.State.Known = d.knownOn(r)
@@ -340,9 +341,19 @@ func (d *document) applyLocation(p *place.Problem, l location, r *resource, plai
 	}
 }
 
-// stay makes a resource prefer where it is.
+// surplus reports whether the resource is an instance beyond those that its clone
+// may have.
+func (r *resource) surplus() bool { return r.orphan && r.clone() != nil }
+
+// stay makes a resource prefer where it is. What is not managed is tied to it.
 func (d *document) stay(p *place.Problem, r *resource) {
-	if r.kind != place.One || r.unmanaged || r.sticky < 1 || len(r.at) != 1 {
+	if r.kind == place.One && r.unmanaged {
+		for _, n := range r.at {
+			add(p, r.item, n.index, place.Inf)
+		}
+		return
+	}
+	if r.kind != place.One || r.sticky < 1 || len(r.at) != 1 {
 		return
 	}
 	n := r.at[0].index
@@ -356,7 +367,7 @@ func (d *document) ban(p *place.Problem, r *resource) {
 	for n := range r.bans {
 		d.banOn(p, r, n)
 	}
-	if r.kind != place.One || r.threshold == 0 || r.ignoreFailure || r.unmanaged {
+	if r.kind != place.One || r.threshold == 0 || r.ignoreFailure {
 		return
 	}
 	for _, n := range d.nodes {

@@ -108,6 +108,7 @@ func (d *document) readOptions() {
 		startFatal:     isSet(p.get("start-failure-is-fatal"), true),
 		placement:      p.get("placement-strategy"),
 	}
+	d.options.devices = truth(p.get("have-watchdog"))
 	switch d.options.quorumPolicy {
 	case "ignore", "freeze", "demote":
 	case "suicide", "fence":

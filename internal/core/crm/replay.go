@@ -198,7 +198,6 @@ func (p *replay) failed(op operation, probe bool) {
 	switch op.task {
 	case "stop":
 		p.ban(p.n, "stop")
-		p.r.stopFailed = true
 	case "promote":
 		p.role = place.Primary
 	case "demote":
@@ -279,6 +278,7 @@ func (p *replay) settle() {
 		return
 	}
 	p.running()
+	r.failedCheck = p.hasFailed && p.lastFailed.task == "monitor" && p.lastFailed.interval > 0
 	r.failed = r.failed || p.worst != failIgnore && worst != failIgnore
 }
 

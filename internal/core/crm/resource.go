@@ -53,7 +53,7 @@ type state struct {
 	unmanaged     bool
 	blocked       bool
 	failed        bool
-	stopFailed    bool
+	failedCheck   bool // what failed was a recurring check
 	ignoreFailure bool
 	orphan        bool
 	starting      bool // a start is under way

@@ -46,6 +46,12 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 	for _, n := range d.nodes {
 		out.Nodes[n.name] = n.status()
 	}
+	acted := make([]bool, len(d.all))
+	for _, s := range result.Steps {
+		if s.Item != place.Nowhere {
+			acted[s.Item] = true
+		}
+	}
 	for _, r := range d.all {
 		if r.kind != place.One {
 			continue
@@ -55,7 +61,7 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 			before = append(before, step.Seat{Node: n.index, Role: r.role})
 		}
 		d.enter(out.Before, r, before, r.failed)
-		d.enter(out.After, r, result.Final[r.item], r.failed && p.Place.Items[r.item].State.Blocked)
+		d.enter(out.After, r, result.Final[r.item], r.failed && !acted[r.item] && !d.checkedAgain(r))
 		if why := result.Blocked[r.item]; why != "" {
 			out.Why[r.id] = why
 		}
@@ -66,6 +72,12 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 		}
 	}
 	return out
+}
+
+// checkedAgain reports whether a resource that failed its check is only left alone
+// because there is nothing to fence with: then it goes on being checked.
+func (d *document) checkedAgain(r *resource) bool {
+	return r.failedCheck && !r.unmanaged && d.options.fencing && !d.options.devices
 }
 
 func (d *document) say(s step.Step) string {

@@ -260,13 +260,13 @@ func (s *solver) choosePrimaries(i int, children []int) {
 	}
 	work := slices.Clone(c.score)
 	for _, child := range children {
-		if n := s.cells[child].node; n != Nowhere {
+		if n := s.cells[child].node; n != Nowhere && s.weighs(child) {
 			work[n] = Sum(work[n], s.cells[child].weight)
 		}
 	}
 	work = s.weighByPulls(i, work)
 	for _, child := range children {
-		if n := s.cells[child].node; n != Nowhere {
+		if n := s.cells[child].node; n != Nowhere && s.weighs(child) {
 			s.cells[child].weight = work[n]
 		}
 		if s.Items[child].State.Unmanaged && s.roleNow(child) == Primary {
@@ -281,7 +281,8 @@ func (s *solver) choosePrimaries(i int, children []int) {
 	promoted := 0
 	for _, child := range children {
 		role := Replica
-		if (promoted < set.Primaries || s.unmanaged(child)) && s.promotable(i, child) {
+		if (promoted < set.Primaries || s.unmanaged(child)) && s.promotable(i, child) &&
+			(!s.Freeze || s.roleNow(child) == Primary) {
 			c.seats[s.cells[child].node]++
 			promoted++
 			role = Primary
@@ -289,6 +290,10 @@ func (s *solver) choosePrimaries(i int, children []int) {
 		s.setRole(child, role)
 	}
 }
+
+// weighs reports whether the preferences of others can add to what speaks for a
+// copy to be primary: where a negative score is a ban, they do not lift it.
+func (s *solver) weighs(child int) bool { return s.Soft || s.cells[child].weight >= 0 }
 
 func (s *solver) unmanaged(i int) bool { return s.Items[s.first(i)].State.Unmanaged }
 
@@ -330,11 +335,18 @@ func (s *solver) weigh(i, child int) {
 		c.priority = Sum(c.priority, set.PrimaryScore[n])
 	}
 	for _, k := range s.mine[i] {
-		if s.Pulls[k].ItemRole == Primary {
-			s.apply(child, s.Pulls[k].With, s.Pulls[k])
+		if p := s.Pulls[k]; p.ItemRole == Primary && s.counts(i, p) {
+			s.apply(child, p.With, p)
 		}
 	}
 	c.weight = c.priority
+}
+
+// counts reports whether what draws the set's primary speaks for a copy: a rule
+// does, and what is no more than a preference only where there are fewer copies
+// than nodes; a dislike always does.
+func (s *solver) counts(i int, p Pull) bool {
+	return s.Soft || s.cells[i].all || p.Score < 0 || p.Score >= Inf
 }
 
 // weighByPulls adds what draws the set's primary, and what is drawn to it.

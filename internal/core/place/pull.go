@@ -251,7 +251,9 @@ func (s *solver) applyCopies(i, w int, p Pull) {
 		return
 	}
 	if s.cells[i].done {
-		s.anyCopy(i, w, p)
+		if s.Soft {
+			s.anyCopy(i, w, p)
+		}
 		return
 	}
 	s.restrict(i, w, p, func(c int) bool { return !s.Items[c].State.Blocked })
@@ -407,9 +409,19 @@ func (s *solver) collect(i, other, k int, how collecting) {
 	s.cells[i].score = s.collectInto(s.cells[i].score, other, k, how)
 }
 
+// speaker is what speaks for an item when items are sorted: of a stack its last
+// part, which goes with all others.
+func (s *solver) speaker(i int) int {
+	if c := s.Items[i].Children; !s.Soft && s.Items[i].Kind == Stack && len(c) > 0 {
+		return s.speaker(c[len(c)-1])
+	}
+	return i
+}
+
 // collected returns the item's scores with those of what it is drawn to.
 func (s *solver) collected(i int) []int {
 	s.patience = maxAsked
+	i = s.speaker(i)
 	return s.collectOn(slices.Clone(s.cells[i].score), i, collecting{factor: 1, onward: true})
 }
 

@@ -178,7 +178,7 @@ func (w *work) able(i int, v Verb, least int) bool {
 	switch v {
 	case Start:
 		if a.fixed {
-			return len(a.at) > 0
+			return len(a.at) > 0 && !a.stop // what would have to be restarted and cannot
 		}
 		return a.to != place.Nowhere && !a.noStart
 	case Promote:
