@@ -100,6 +100,10 @@ func without(e *cib.Element, id string) {
 // skeleton are the elements that stay.
 func skeleton(e *cib.Element) bool {
 	switch e.Name {
+	case "nvpair":
+		return e.Attr("name") == "promotable"
+	case "meta_attributes":
+		return slices.ContainsFunc(e.Children, skeleton)
 	case "cib", "configuration", "crm_config", "nodes", "resources", "constraints", "status", "primitive", "group", "clone", "master", "lrm", "lrm_resources":
 		return true
 	}

@@ -142,8 +142,8 @@ func (d *document) item(r *resource, units []string) place.Item {
 	if r.kind == place.Copies {
 		item.Set.Promotion = d.promotion(r)
 	}
-	if d.quorumStops(r) && !item.State.Unmanaged {
-		item.Target = place.Stopped
+	if limit := d.quorumLimit(r); limit != place.Any && !item.State.Unmanaged && (item.Target == place.Any || limit < item.Target) {
+		item.Target = limit
 	}
 	return item
 }
@@ -175,36 +175,32 @@ func (r *resource) limit() place.Role {
 	return r.target
 }
 
-// quorumStops reports whether the resource may not run for want of quorum.
-func (d *document) quorumStops(r *resource) bool {
-	if d.options.quorum || r.kind != place.One {
-		return false
+// quorumLimit is what the resource may be at most for want of quorum.
+func (d *document) quorumLimit(r *resource) place.Role {
+	if d.options.quorum || r.kind != place.One || r.needs == "nothing" {
+		return place.Any
 	}
 	switch d.options.quorumPolicy {
 	case "ignore", "freeze":
-		return false
+		return place.Any
+	case "demote":
+		if r.role == place.Replica || r.role == place.Primary {
+			return place.Replica
+		}
 	}
-	return r.needs != "nothing"
+	return place.Stopped
 }
 
-// knownOn says where the resource's state was looked at. Of the instances of an
-// anonymous clone one is enough.
+// frozen reports whether the resource may not start for want of quorum.
+func (d *document) frozen(r *resource) bool {
+	return !d.options.quorum && d.options.quorumPolicy == "freeze" && r.needs != "nothing" && len(r.at) == 0
+}
+
+// knownOn says where the resource's state was looked at.
 func (d *document) knownOn(r *resource) []bool {
 	out := make([]bool, len(d.nodes))
 	for n := range r.known {
 		out[n.index] = true
-	}
-	if r.anonymous() {
-		for _, child := range r.clone().children {
-			for _, leaf := range child.leaves() {
-				if leaf.base != r.base {
-					continue
-				}
-				for n := range leaf.known {
-					out[n.index] = true
-				}
-			}
-		}
 	}
 	return out
 }
@@ -266,7 +262,7 @@ func (n *node) promotion(base string) (int, bool) {
 
 // may says what speaks against starting a resource now.
 func (d *document) may(r *resource) step.May {
-	return step.May{Restart: r.failed && !r.demotes(), Demote: r.failed && r.demotes()}
+	return step.May{NoStart: d.frozen(r), Restart: r.failed && !r.demotes(), Demote: r.failed && r.demotes()}
 }
 
 func (r *resource) demotes() bool { return r.onlyDemote }
@@ -287,6 +283,13 @@ func (d *document) score(p *place.Problem) {
 	for _, r := range d.all {
 		if c := r.meta.get("container"); c != "" && r.kind == place.One {
 			d.within[c] = append(d.within[c], r)
+		}
+	}
+	for _, n := range d.nodes {
+		if n.base != 0 {
+			for i := range p.Items {
+				add(p, i, n.index, n.base)
+			}
 		}
 	}
 	for _, r := range d.all {

@@ -177,6 +177,10 @@ func (d *document) readColocations(e *cib.Element) []pull {
 			out = append(out, d.colocateSets(c, base)...)
 			continue
 		}
+		if d.byName[c.Attr("rsc")] == nil && d.byName[c.Attr("with-rsc")] == nil {
+			d.note("rsc_colocation %s: it names two templates or tags, which has no effect there", c.ID())
+			continue
+		}
 		items, withs := d.resources(c.Attr("rsc")), d.resources(c.Attr("with-rsc"))
 		if len(items) == 0 || len(withs) == 0 {
 			d.note("rsc_colocation %s: it names no known resource", c.ID())
@@ -315,14 +319,16 @@ func (d *document) orderSets(c *cib.Element, base step.Order) []order {
 		next := d.refer(sets[k+1])
 		across := base
 		across.FirstDo, across.ThenDo = do, verb(next.Attr("action"), step.Start)
+		if !isSet(set.Attr("require-all"), true) {
+			any := across
+			any.Any, any.Optional = true, false
+			for _, t := range d.members(next) {
+				out = append(out, order{members, t, any})
+			}
+			continue
+		}
 		froms := d.ends(members, set, false)
 		for _, t := range d.ends(d.members(next), next, true) {
-			if !isSet(set.Attr("require-all"), true) {
-				any := across
-				any.Any = true
-				out = append(out, order{froms, t, any})
-				continue
-			}
 			for m := range froms {
 				out = append(out, order{froms[m : m+1], t, across})
 			}

@@ -80,7 +80,7 @@ func open(root *cib.Element, now time.Time) *document {
 		}
 	})
 	configuration := root.Child("configuration")
-	d.props = d.sets(configuration.Child("crm_config"), "cluster_property_set", nil)
+	d.props = d.properties(configuration.Child("crm_config"))
 	d.rscDef, d.opDef = configuration.Child("rsc_defaults"), configuration.Child("op_defaults")
 	for _, tag := range configuration.Child("tags").All("tag") {
 		for _, ref := range tag.All("obj_ref") {
@@ -92,6 +92,20 @@ func open(root *cib.Element, now time.Time) *document {
 	d.readResources(configuration.Child("resources"))
 	d.readStatus(root.Child("status"))
 	return d
+}
+
+// properties reads the options of the cluster. The set that the tools write to
+// counts before all others.
+func (d *document) properties(e *cib.Element) attrs {
+	first := &cib.Element{}
+	for _, set := range e.All("cluster_property_set") {
+		if set.ID() == "cib-bootstrap-options" {
+			first.Children = append(first.Children, set)
+		}
+	}
+	out := d.sets(first, "cluster_property_set", nil)
+	out.fill(d.sets(e, "cluster_property_set", nil))
+	return out
 }
 
 func (d *document) readOptions() {

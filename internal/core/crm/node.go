@@ -30,6 +30,7 @@ type node struct {
 	ping        bool
 	controller  bool
 	fence       string // why it is to be fenced
+	base        int    // what speaks for it, whatever the resource
 }
 
 // attribute returns an attribute of the node.
@@ -60,6 +61,7 @@ func (d *document) readNodes(e *cib.Element) {
 			continue
 		}
 		n := &node{name: c.Attr("uname"), id: c.ID(), ping: c.Attr("type") == "ping"}
+		n.base = score(c.Attr("score"), 0)
 		n.controller = n.id == d.root.Attr("dc-uuid")
 		if n.name == "" {
 			n.name = n.id

@@ -200,6 +200,9 @@ func (p *replay) failed(op operation, probe bool) {
 		p.ban(p.n, "stop")
 	case "promote":
 		p.role = place.Primary
+		if p.r.next == place.Any {
+			p.r.next = place.Replica
+		}
 	case "demote":
 		switch {
 		case how == failBlock:
@@ -443,7 +446,14 @@ func (d *document) concerns(name, prefix string, r *resource) bool {
 	if !ok {
 		return false
 	}
-	if i := strings.LastIndexByte(rest, '#'); i >= 0 {
+	i := strings.LastIndexByte(rest, '#')
+	if perOperation := compareVersions(d.root.Attr("crm_feature_set"), "3.0.13") >= 0; perOperation != (i >= 0) {
+		return false
+	}
+	if i >= 0 {
+		if _, interval, found := strings.Cut(rest[i:], "_"); !found || interval == "" {
+			return false
+		}
 		rest = rest[:i]
 	}
 	if rest == r.id || rest == r.base && (r.anonymous() || r.clone() == nil) {

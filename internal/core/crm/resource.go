@@ -89,6 +89,10 @@ func (d *document) resource(e *cib.Element, parent *resource, instance int) *res
 	}
 	if e.Has("template") {
 		r.agent = d.byID[e.Attr("template")]
+		if r.agent == nil || r.agent.Name != "template" {
+			d.note("%s %s: there is no template %s, so it is left out", e.Name, e.ID(), e.Attr("template"))
+			return nil
+		}
 	}
 	d.readMeta(r)
 	d.readRules(r)

@@ -227,28 +227,29 @@ func (s *solver) pair(child int) []int {
 	return []int{child}
 }
 
-// promotion is what speaks for a primary copy on a node. It counts only for
-// the copy that runs there, or for one that could if none does.
+// promotion is what speaks for a primary copy on a node. It counts for the copy
+// that runs there; if none does, for all if any was looked at there, and else for
+// one that was looked at nowhere.
 func (s *solver) promotion(set *Set, child, node int) int {
 	if set.Promotion == nil || set.Promotion[node] == NoPromotion {
 		return NoPromotion
 	}
-	if slices.Contains(s.Items[s.first(child)].State.At, node) {
+	own := &s.Items[s.first(child)].State
+	if slices.Contains(own.At, node) {
 		return set.Promotion[node]
 	}
-	seen := false
+	known := false
 	for _, other := range s.Items[s.Items[child].Parent].Children {
 		state := &s.Items[s.first(other)].State
 		if slices.Contains(state.At, node) {
 			return NoPromotion
 		}
-		seen = seen || slices.Contains(state.Known, true)
+		known = known || len(state.Known) > 0 && state.Known[node]
 	}
-	known := s.Items[s.first(child)].State.Known
-	if seen && !known[node] {
-		return NoPromotion
+	if known || len(own.At) == 0 && !slices.Contains(own.Known, true) {
+		return set.Promotion[node]
 	}
-	return set.Promotion[node]
+	return NoPromotion
 }
 
 // choosePrimaries gives the placed copies their roles.
@@ -281,8 +282,7 @@ func (s *solver) choosePrimaries(i int, children []int) {
 	promoted := 0
 	for _, child := range children {
 		role := Replica
-		if (promoted < set.Primaries || s.unmanaged(child)) && s.promotable(i, child) &&
-			(!s.Freeze || s.roleNow(child) == Primary) {
+		if (promoted < set.Primaries || s.unmanaged(child)) && s.promotable(i, child) {
 			c.seats[s.cells[child].node]++
 			promoted++
 			role = Primary
@@ -371,7 +371,7 @@ func (s *solver) weighByPulls(i int, work []int) []int {
 func (s *solver) promotable(i, child int) bool {
 	c := &s.cells[child]
 	n := c.node
-	if n == Nowhere {
+	if n == Nowhere || s.Freeze && s.roleNow(child) != Primary {
 		return false
 	}
 	if s.unmanaged(child) {

@@ -167,7 +167,7 @@ type Problem struct {
 	// SortByScore places, among equal priorities, the item first that has the
 	// higher score where it is, and then the higher score anywhere.
 	SortByScore bool
-	// Freeze lets nothing start that does not run now, and StopAll nothing run.
+	// Freeze lets nothing become primary that is not now, and StopAll nothing run.
 	Freeze, StopAll bool
 	// Soft makes a negative score a dislike; without it, it is a ban. -Inf always
 	// is one.

@@ -227,8 +227,6 @@ func (s *solver) assignOne(i, prefer int) int {
 		}
 	case s.StopAll:
 		s.settle(i, Nowhere)
-	case s.Freeze && item.State.Role < Started && c.next != Stopped:
-		s.settle(i, Nowhere)
 	default:
 		s.settle(i, s.choose(i, prefer))
 	}

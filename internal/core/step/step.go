@@ -289,9 +289,6 @@ func (w *work) inner(i int) bool {
 			changed = set(&a.stop) || changed
 		}
 	}
-	if a.noPromote && a.next == place.Primary && a.now == place.Primary && !w.Mays[i].keeps(a) {
-		changed = set(&a.demote) || changed
-	}
 	return changed
 }
 
@@ -344,6 +341,12 @@ func (w *work) stack(i int) bool {
 	for k := 1; k < len(item.Children); k++ {
 		before, after := item.Children[k-1], item.Children[k]
 		changed = w.pair(before, after, Start, Start, !item.Loose) || changed
+		if !item.Loose && slices.ContainsFunc(w.leaves[after], w.stays) {
+			changed = w.forbid(before, Stop) || changed
+		}
 	}
 	return changed
 }
+
+// stays reports whether the item runs and nothing can be done to it.
+func (w *work) stays(i int) bool { return w.acts[i].fixed && len(w.acts[i].at) > 0 }
