@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strconv"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/step"
 )
@@ -69,7 +70,7 @@ func (d *document) ties() []place.Tie {
 // units returns the kinds of capacity that are used.
 func (d *document) units() []string {
 	var out []string
-	add := func(a attrs) {
+	add := func(a clause.Attrs) {
 		for k := range a {
 			if !slices.Contains(out, k) {
 				out = append(out, k)
@@ -86,10 +87,10 @@ func (d *document) units() []string {
 	return out
 }
 
-func amounts(a attrs, units []string) []int {
+func amounts(a clause.Attrs, units []string) []int {
 	out := make([]int, len(units))
 	for i, u := range units {
-		out[i] = number(a[u], 0)
+		out[i] = clause.Number(a[u], 0)
 	}
 	return out
 }
@@ -233,12 +234,12 @@ func (n *node) promotion(base string) (int, bool) {
 		for _, e := range n.history.All("lrm_resource") {
 			if b, _, numbered := cutNumber(e.ID()); numbered && b == base {
 				if v, ok := n.attributes[prefix+e.ID()]; ok {
-					return score(v, 0), true
+					return clause.Score(v, 0), true
 				}
 			}
 		}
 		if v, ok := n.attributes[prefix+base]; ok {
-			return score(v, 0), true
+			return clause.Score(v, 0), true
 		}
 		best, found := 0, false
 		for i := range maxCopies {
@@ -249,7 +250,7 @@ func (n *node) promotion(base string) (int, bool) {
 				}
 				continue
 			}
-			if s := score(v, 0); !found || s > best {
+			if s := clause.Score(v, 0); !found || s > best {
 				best, found = s, true
 			}
 		}
@@ -281,7 +282,7 @@ func (d *document) score(p *place.Problem) {
 	}
 	d.within = map[string][]*resource{}
 	for _, r := range d.all {
-		if c := r.meta.get("container"); c != "" && r.kind == place.One {
+		if c := r.meta.Get("container"); c != "" && r.kind == place.One {
 			d.within[c] = append(d.within[c], r)
 		}
 	}
@@ -374,7 +375,7 @@ func (d *document) ban(p *place.Problem, r *resource) {
 		return
 	}
 	for _, n := range d.nodes {
-		if d.failuresOf(r, n) < r.threshold {
+		if r.forgiven[n] || d.failuresOf(r, n) < r.threshold {
 			continue
 		}
 		target := r

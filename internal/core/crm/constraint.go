@@ -3,6 +3,7 @@ package crm
 import (
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/step"
 	"github.com/keelson/keelson/internal/model/cib"
@@ -17,7 +18,12 @@ type location struct {
 
 // resources returns those that a reference means: a resource, the users of a
 // template, or what a tag names.
-func (d *document) resources(ref string) []*resource {
+func (d *document) resources(ref string) []*resource { return d.named(ref, maxNested) }
+
+// maxNested bounds how deep tags name tags.
+const maxNested = 8
+
+func (d *document) named(ref string, left int) []*resource {
 	if r := d.byName[ref]; r != nil {
 		return []*resource{d.whole(r)}
 	}
@@ -30,8 +36,8 @@ func (d *document) resources(ref string) []*resource {
 		}
 	}
 	for _, name := range d.tags[ref] {
-		if name != ref {
-			out = append(out, d.resources(name)...)
+		if left > 0 && len(out) < maxResources {
+			out = append(out, d.named(name, left-1)...)
 		}
 	}
 	return out
@@ -84,7 +90,7 @@ func (d *document) readLocations(e *cib.Element) {
 
 // members returns the resources of a set, in order.
 func (d *document) members(set *cib.Element) []*resource {
-	set = d.refer(set)
+	set = d.Refer(set)
 	var out []*resource
 	for _, ref := range set.All("resource_ref") {
 		out = append(out, d.resources(ref.ID())...)
@@ -99,23 +105,23 @@ func (d *document) readLocation(c *cib.Element, r *resource) {
 			d.note("rsc_location %s: there is no node %s", c.ID(), c.Attr("node"))
 			return
 		}
-		d.locate(r, map[*node]int{n: score(c.Attr("score"), 0)}, c.Attr("role"))
+		d.locate(r, map[*node]int{n: clause.Score(c.Attr("score"), 0)}, c.Attr("role"))
 		return
 	}
 	for _, rule := range c.All("rule") {
-		rule = d.refer(rule)
+		rule = d.Refer(rule)
 		by := map[*node]int{}
 		for _, n := range d.nodes {
-			if !d.holds(rule, &subject{node: n, resource: r}) {
+			if !d.Holds(rule, about(n, r)) {
 				continue
 			}
-			value := score(rule.Attr("score"), 0)
+			value := clause.Score(rule.Attr("score"), 0)
 			if name := rule.Attr("score-attribute"); name != "" {
 				got, has := n.attribute(name)
 				if !has {
 					continue
 				}
-				value = score(got, 0)
+				value = clause.Score(got, 0)
 			} else if !rule.Has("score") {
 				value = place.Inf
 			}
@@ -169,7 +175,7 @@ type pull struct {
 func (d *document) readColocations(e *cib.Element) []pull {
 	var out []pull
 	for _, c := range e.All("rsc_colocation") {
-		base := pull{name: c.ID(), score: score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), weak: !isSet(c.Attr("influence"), true)}
+		base := pull{name: c.ID(), score: clause.Score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), weak: !clause.IsSet(c.Attr("influence"), true)}
 		if !c.Has("score") && c.Child("resource_set") != nil {
 			base.score = place.Inf
 		}
@@ -208,10 +214,10 @@ func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 	}
 	sets := c.All("resource_set")
 	for k, set := range sets {
-		set = d.refer(set)
+		set = d.Refer(set)
 		role := roleNamed(set.Attr("role"))
 		members := d.members(set)
-		if isSet(set.Attr("sequential"), true) {
+		if clause.IsSet(set.Attr("sequential"), true) {
 			for m := 1; m < len(members); m++ {
 				if base.score < 0 {
 					for _, earlier := range members[:m] {
@@ -225,7 +231,7 @@ func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 		if k+1 >= len(sets) {
 			continue
 		}
-		next := d.refer(sets[k+1])
+		next := d.Refer(sets[k+1])
 		from, to := d.ends(members, set, true), d.ends(d.members(next), next, false)
 		for _, i := range from {
 			for _, w := range to {
@@ -238,7 +244,7 @@ func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 
 // ends returns the member of a set that stands for it, or all if they are equal.
 func (d *document) ends(members []*resource, set *cib.Element, first bool) []*resource {
-	if !isSet(set.Attr("sequential"), true) || len(members) == 0 {
+	if !clause.IsSet(set.Attr("sequential"), true) || len(members) == 0 {
 		return members
 	}
 	if first {
@@ -259,12 +265,12 @@ func (d *document) readOrders(e *cib.Element) []order {
 	for _, c := range e.All("rsc_order") {
 		base := step.Order{}
 		switch {
-		case strings.EqualFold(c.Attr("kind"), "Optional"), !c.Has("kind") && c.Has("score") && score(c.Attr("score"), 0) == 0:
+		case strings.EqualFold(c.Attr("kind"), "Optional"), !c.Has("kind") && c.Has("score") && clause.Score(c.Attr("score"), 0) == 0:
 			base.Optional = true
 		case strings.EqualFold(c.Attr("kind"), "Serialize"):
 			base.Apart = true
 		}
-		base.Symmetric = isSet(c.Attr("symmetrical"), !base.Apart)
+		base.Symmetric = clause.IsSet(c.Attr("symmetrical"), !base.Apart)
 		if c.Child("resource_set") != nil {
 			out = append(out, d.orderSets(c, base)...)
 			continue
@@ -303,12 +309,12 @@ func (d *document) orderSets(c *cib.Element, base step.Order) []order {
 	var out []order
 	sets := c.All("resource_set")
 	for k, set := range sets {
-		set = d.refer(set)
+		set = d.Refer(set)
 		do := verb(set.Attr("action"), step.Start)
 		members := d.members(set)
 		within := base
 		within.FirstDo, within.ThenDo = do, do
-		if isSet(set.Attr("sequential"), true) {
+		if clause.IsSet(set.Attr("sequential"), true) {
 			for m := 1; m < len(members); m++ {
 				out = append(out, order{members[m-1 : m], members[m], within})
 			}
@@ -316,10 +322,10 @@ func (d *document) orderSets(c *cib.Element, base step.Order) []order {
 		if k+1 >= len(sets) {
 			continue
 		}
-		next := d.refer(sets[k+1])
+		next := d.Refer(sets[k+1])
 		across := base
 		across.FirstDo, across.ThenDo = do, verb(next.Attr("action"), step.Start)
-		if !isSet(set.Attr("require-all"), true) {
+		if !clause.IsSet(set.Attr("require-all"), true) {
 			any := across
 			any.Any, any.Optional = true, false
 			for _, t := range d.members(next) {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/cib"
 )
@@ -15,8 +16,8 @@ import (
 type node struct {
 	name, id    string
 	index       int
-	attributes  attrs
-	utilization attrs
+	attributes  clause.Attrs
+	utilization clause.Attrs
 	history     *cib.Element
 
 	seen        bool
@@ -61,15 +62,15 @@ func (d *document) readNodes(e *cib.Element) {
 			continue
 		}
 		n := &node{name: c.Attr("uname"), id: c.ID(), ping: c.Attr("type") == "ping"}
-		n.base = score(c.Attr("score"), 0)
+		n.base = clause.Score(c.Attr("score"), 0)
 		n.controller = n.id == d.root.Attr("dc-uuid")
 		if n.name == "" {
 			n.name = n.id
 		}
-		about := &subject{node: n}
-		n.attributes = attrs{}
-		n.attributes = d.sets(c, "instance_attributes", about)
-		n.utilization = d.sets(c, "utilization", about)
+		about := about(n, nil)
+		n.attributes = clause.Attrs{}
+		n.attributes = d.Sets(c, "instance_attributes", about)
+		n.utilization = d.Sets(c, "utilization", about)
 		n.unclean = d.options.startupFencing
 		d.nodes = append(d.nodes, n)
 		d.nodeByID[n.id] = n
@@ -106,7 +107,7 @@ func (d *document) readStatus(status *cib.Element) {
 		}
 		d.readNodeState(n, state)
 	}
-	if d.options.quorumPolicy == "suicide" && !d.options.quorum && truth(d.root.Attr("no-quorum-panic")) {
+	if d.options.quorumPolicy == "suicide" && !d.options.quorum && clause.Truth(d.root.Attr("no-quorum-panic")) {
 		for _, n := range d.nodes {
 			if n.online {
 				n.unclean, n.fence = true, "the cluster has no quorum"
@@ -128,7 +129,7 @@ func (d *document) readStatus(status *cib.Element) {
 func (d *document) readNodeState(n *node, state *cib.Element) {
 	n.seen, n.unclean = true, false
 	for _, set := range state.All("transient_attributes") {
-		fresh := d.sets(set, "instance_attributes", &subject{node: n})
+		fresh := d.Sets(set, "instance_attributes", about(n, nil))
 		for k, v := range fresh {
 			n.attributes[k] = v
 		}
@@ -139,10 +140,10 @@ func (d *document) readNodeState(n *node, state *cib.Element) {
 	if v := state.Attr("shutdown"); v != "" && v != "0" {
 		n.shutdown = true
 	}
-	n.standby = truth(n.attributes["standby"])
-	n.maintenance = truth(n.attributes["maintenance"])
-	inCluster := truth(state.Attr("in_ccm")) || number(state.Attr("in_ccm"), 0) > 1
-	peer := state.Attr("crmd") == "online" || number(state.Attr("crmd"), 0) > 1
+	n.standby = clause.Truth(n.attributes["standby"])
+	n.maintenance = clause.Truth(n.attributes["maintenance"])
+	inCluster := clause.Truth(state.Attr("in_ccm")) || clause.Number(state.Attr("in_ccm"), 0) > 1
+	peer := state.Attr("crmd") == "online" || clause.Number(state.Attr("crmd"), 0) > 1
 	join, expected := state.Attr("join"), state.Attr("expected")
 	if d.options.fencing {
 		n.judge(inCluster, peer, join, expected, state.Has("in_ccm"))
@@ -153,7 +154,7 @@ func (d *document) readNodeState(n *node, state *cib.Element) {
 
 // judge decides what a node's state is where nodes can be fenced.
 func (n *node) judge(in, peer bool, join, expected string, known bool) {
-	terminate := truth(n.attributes["terminate"]) || number(n.attributes["terminate"], 0) > 0
+	terminate := clause.Truth(n.attributes["terminate"]) || clause.Number(n.attributes["terminate"], 0) > 0
 	doom := func(why string) { n.unclean, n.fence = true, why }
 	n.online = in && peer
 	switch {
@@ -196,11 +197,11 @@ func (n *node) judgeUnfenced(in, peer bool, join, expected string) {
 
 // health applies the strategy for nodes whose health attributes are not green.
 func (d *document) health() {
-	strategy := d.props.get("node-health-strategy")
+	strategy := d.props.Get("node-health-strategy")
 	if strategy == "" || strategy == "none" {
 		return
 	}
-	value := func(color string, byDefault int) int { return score(d.props.get("node-health-"+color), byDefault) }
+	value := func(color string, byDefault int) int { return clause.Score(d.props.Get("node-health-"+color), byDefault) }
 	green, yellow, red := value("green", 0), value("yellow", 0), value("red", -place.Inf)
 	base := 0
 	switch strategy {
@@ -229,7 +230,7 @@ func (d *document) health() {
 			case "red":
 				s = red
 			default:
-				s = score(v, 0)
+				s = clause.Score(v, 0)
 			}
 			worst = min(worst, s)
 			sum = place.Sum(sum, s)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/cib"
 )
@@ -33,6 +34,9 @@ func (p *replay) take(op operation) {
 		return
 	}
 	expired := p.expired(op, probe)
+	if !expired && op.last && p.changed(op) {
+		p.r.forgiven[p.n] = true
+	}
 	op = p.remap(op, probe, expired)
 	if !probe || op.status == statusDone || op.code == codeNotRunning {
 		p.known = true
@@ -313,7 +317,7 @@ func (p *replay) running() {
 
 // onFail says what a failure of the operation leads to.
 func (p *replay) onFail(op operation) failure {
-	value := p.operationMeta(op).get("on-fail")
+	value := p.operationMeta(op).Get("on-fail")
 	switch value {
 	case "block":
 		return failBlock
@@ -347,10 +351,10 @@ func (p *replay) onFail(op operation) failure {
 }
 
 // operationMeta returns what the configuration says of an operation.
-func (p *replay) operationMeta(op operation) attrs {
-	out := attrs{}
+func (p *replay) operationMeta(op operation) clause.Attrs {
+	out := clause.Attrs{}
 	for _, e := range p.configuredOps() {
-		if e.Attr("name") != op.task || duration(e.Attr("interval")) != op.interval || !isSet(e.Attr("enabled"), true) {
+		if e.Attr("name") != op.task || clause.Duration(e.Attr("interval")) != op.interval || !clause.IsSet(e.Attr("enabled"), true) {
 			continue
 		}
 		for _, k := range [...]string{"on-fail", "role", "timeout"} {
@@ -358,10 +362,12 @@ func (p *replay) operationMeta(op operation) attrs {
 				out[k] = e.Attr(k)
 			}
 		}
-		out.fill(p.sets(e, "meta_attributes", nil))
+		out.Fill(p.Sets(e, "meta_attributes", nil))
 		break
 	}
-	out.fill(p.sets(p.opDef, "meta_attributes", &subject{resource: p.r, op: op.task, interval: op.interval}))
+	who := about(nil, p.r)
+	who.Op, who.Interval = op.task, op.interval
+	out.Fill(p.Sets(p.opDef, "meta_attributes", who))
 	return out
 }
 
@@ -378,7 +384,7 @@ func (p *replay) expired(op operation, probe bool) bool {
 	if p.r.expiry <= 0 || !op.hasTime || p.blocksExpiry() {
 		return false
 	}
-	if p.now.Before(op.at.Add(p.r.expiry)) {
+	if p.Now.Before(op.at.Add(p.r.expiry)) {
 		return false
 	}
 	if p.failCount(p.r, p.n, false) > 0 && p.failCount(p.r, p.n, true) > 0 {
@@ -400,7 +406,7 @@ func (p *replay) blocksExpiry() bool {
 		if e.Attr("on-fail") != "block" {
 			continue
 		}
-		name, interval := e.Attr("name"), duration(e.Attr("interval"))
+		name, interval := e.Attr("name"), clause.Duration(e.Attr("interval"))
 		for _, list := range p.n.history.All("lrm_resource") {
 			base, _, _ := cutNumber(list.ID())
 			if list.ID() != p.r.id && base != p.r.base {
@@ -424,14 +430,14 @@ func (d *document) failCount(r *resource, n *node, expiry bool) int {
 	for name, value := range n.attributes {
 		switch {
 		case d.concerns(name, "fail-count-", r):
-			sum = place.Sum(sum, score(value, 0))
+			sum = place.Sum(sum, clause.Score(value, 0))
 		case d.concerns(name, "last-failure-", r):
-			if t, ok := moment(value); ok && t.After(last) {
+			if t, ok := clause.Moment(value); ok && t.After(last) {
 				last = t
 			}
 		}
 	}
-	if expiry && sum > 0 && r.expiry > 0 && !last.IsZero() && d.now.After(last.Add(r.expiry)) {
+	if expiry && sum > 0 && r.expiry > 0 && !last.IsZero() && d.Now.After(last.Add(r.expiry)) {
 		if p := (&replay{document: d, r: r, n: n}); !p.blocksExpiry() {
 			return 0
 		}
@@ -447,7 +453,7 @@ func (d *document) concerns(name, prefix string, r *resource) bool {
 		return false
 	}
 	i := strings.LastIndexByte(rest, '#')
-	if perOperation := compareVersions(d.root.Attr("crm_feature_set"), "3.0.13") >= 0; perOperation != (i >= 0) {
+	if perOperation := clause.CompareVersions(d.root.Attr("crm_feature_set"), "3.0.13") >= 0; perOperation != (i >= 0) {
 		return false
 	}
 	if i >= 0 {

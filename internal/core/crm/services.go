@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/step"
 	"github.com/keelson/keelson/internal/model/cib"
@@ -74,7 +75,7 @@ func (w *writer) service(r *resource) {
 	}
 	if r.kind == place.Copies {
 		s.Copies = &spec.Copies{Count: min(r.set.Max, spec.MaxCopies), PerNode: r.set.PerNode, Unique: r.set.Unique, Primaries: r.set.Primaries}
-		if !r.meta.has("clone-max") {
+		if !r.meta.Has("clone-max") {
 			s.Copies.Count = 0
 		}
 		if r.set.PerNode == 1 {
@@ -127,28 +128,28 @@ func (w *writer) name(r *resource) spec.ServiceName {
 func (w *writer) part(r *resource) (spec.Part, bool) {
 	class, kind := r.agent.Attr("class"), r.agent.Attr("type")
 	if class == "ocf" && (kind == "IPaddr2" || kind == "IPaddr") {
-		bits := r.params.get("cidr_netmask")
-		ip, err := netip.ParseAddr(r.params.get("ip"))
+		bits := r.params.Get("cidr_netmask")
+		ip, err := netip.ParseAddr(r.params.Get("ip"))
 		if err == nil {
 			length := ip.BitLen()
 			if bits != "" {
-				length = number(bits, length)
+				length = clause.Number(bits, length)
 			}
 			if prefix, err := ip.Prefix(length); err == nil {
 				w.params(r, "ip", "cidr_netmask", "nic")
 				return spec.Part{Address: &spec.Address{
-					Prefix: fmt.Sprintf("%s/%d", ip, prefix.Bits()), Interface: r.params.get("nic"),
+					Prefix: fmt.Sprintf("%s/%d", ip, prefix.Bits()), Interface: r.params.Get("nic"),
 				}}, true
 			}
 		}
-		w.note("primitive %s: its address %q is not understood", r.base, r.params.get("ip"))
+		w.note("primitive %s: its address %q is not understood", r.base, r.params.Get("ip"))
 		return spec.Part{}, false
 	}
-	if class == "ocf" && kind == "anything" && strings.HasPrefix(r.params.get("binfile"), "/") {
+	if class == "ocf" && kind == "anything" && strings.HasPrefix(r.params.Get("binfile"), "/") {
 		w.params(r, "binfile", "cmdline_options", "user", "workdir")
 		return spec.Part{Exec: &spec.Exec{
-			Command: append([]string{r.params.get("binfile")}, strings.Fields(r.params.get("cmdline_options"))...),
-			User:    r.params.get("user"), Dir: r.params.get("workdir"),
+			Command: append([]string{r.params.Get("binfile")}, strings.Fields(r.params.Get("cmdline_options"))...),
+			User:    r.params.Get("user"), Dir: r.params.Get("workdir"),
 		}}, true
 	}
 	agent := strings.Trim(class+":"+r.agent.Attr("provider")+":"+kind, ":")
@@ -168,7 +169,7 @@ func (w *writer) params(r *resource, known ...string) {
 // demands adds what a resource uses of the nodes' capacity.
 func (w *writer) demands(s *spec.Service, r *resource) {
 	for _, unit := range sortedKeys(r.demand) {
-		n := number(r.demand[unit], 0)
+		n := clause.Number(r.demand[unit], 0)
 		if n <= 0 {
 			continue
 		}
@@ -301,7 +302,7 @@ func (w *writer) cluster() {
 	}
 }
 
-func sortedKeys(a attrs) []string {
+func sortedKeys(a clause.Attrs) []string {
 	out := make([]string, 0, len(a))
 	for k := range a {
 		out = append(out, k)
