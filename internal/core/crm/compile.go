@@ -133,7 +133,8 @@ func (d *document) item(r *resource, units []string) place.Item {
 		item.Children = append(item.Children, c.item)
 	}
 	item.State = place.State{Role: r.role, Unmanaged: r.unmanaged, Blocked: r.blocked, Failed: r.failed}
-	if d.options.fencing && !d.options.devices && !r.surplus() {
+	if d.options.fencing && !d.options.devices {
+		item.State.Late = !item.State.Unmanaged && !item.State.Blocked
 		item.State.Unmanaged = true
 	}
 	item.State.Known = d.knownOn(r)
@@ -344,10 +345,6 @@ func (d *document) applyLocation(p *place.Problem, l location, r *resource, plai
 		d.applyLocation(p, l, c, plain || r.kind == place.Stack && k > 0 && !r.loose)
 	}
 }
-
-// surplus reports whether the resource is an instance beyond those that its clone
-// may have.
-func (r *resource) surplus() bool { return r.orphan && r.clone() != nil }
 
 // stay makes a resource prefer where it is. What is not managed is tied to it.
 func (d *document) stay(p *place.Problem, r *resource) {

@@ -285,7 +285,7 @@ func (p *replay) settle() {
 		return
 	}
 	p.running()
-	r.failedCheck = p.hasFailed && p.lastFailed.task == "monitor" && p.lastFailed.interval > 0
+	r.failedCheck = p.hasFailed && p.lastFailed.task == "monitor" && p.lastFailed.interval > 0 && p.configured(p.lastFailed)
 	r.failed = r.failed || p.worst != failIgnore && worst != failIgnore
 }
 
@@ -369,6 +369,13 @@ func (p *replay) operationMeta(op operation) clause.Attrs {
 	who.Op, who.Interval = op.task, op.interval
 	out.Fill(p.Sets(p.opDef, "meta_attributes", who))
 	return out
+}
+
+// configured reports whether the configuration has an operation, and it is not off.
+func (p *replay) configured(op operation) bool {
+	return slices.ContainsFunc(p.configuredOps(), func(e *cib.Element) bool {
+		return e.Attr("name") == op.task && clause.Duration(e.Attr("interval")) == op.interval && clause.IsSet(e.Attr("enabled"), true)
+	})
 }
 
 func (p *replay) configuredOps() []*cib.Element {

@@ -54,7 +54,7 @@ type state struct {
 	unmanaged     bool
 	blocked       bool
 	failed        bool
-	failedCheck   bool // what failed was a recurring check
+	failedCheck   bool // what failed was a check that goes on
 	ignoreFailure bool
 	orphan        bool
 	starting      bool // a start is under way

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/step"
 	"github.com/keelson/keelson/internal/model/cib"
@@ -74,10 +75,12 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 	return out
 }
 
-// checkedAgain reports whether a resource that failed its check is only left alone
-// because there is nothing to fence with: then it goes on being checked.
+// checkedAgain reports whether a resource that failed its check is left alone and
+// goes on being checked, so that the failure is forgotten.
 func (d *document) checkedAgain(r *resource) bool {
-	return r.failedCheck && !r.unmanaged && d.options.fencing && !d.options.devices
+	maintained := d.options.maintenance || clause.Truth(r.meta.Get("maintenance")) ||
+		slices.ContainsFunc(r.at, func(n *node) bool { return n.maintenance })
+	return r.failedCheck && !r.blocked && !maintained
 }
 
 func (d *document) say(s step.Step) string {

@@ -69,10 +69,28 @@ func (s *solver) seat(i int, children []int) {
 		}
 		if assigned >= set.Max {
 			s.banAll(child)
+			if s.isLate(child) {
+				s.spare(child)
+				continue
+			}
 		}
 		if s.sit(i, child, Nowhere) {
 			assigned++
 		}
+	}
+}
+
+// isLate reports whether the copy ceases to be managed only once it is placed.
+func (s *solver) isLate(child int) bool {
+	return s.Items[child].State.Late || slices.ContainsFunc(s.Items[child].Children, s.isLate)
+}
+
+// spare leaves a copy out that is one too many.
+func (s *solver) spare(child int) {
+	c := &s.cells[child]
+	c.spare, c.done, c.next = true, true, Stopped
+	for _, part := range s.Items[child].Children {
+		s.spare(part)
 	}
 }
 
@@ -94,6 +112,9 @@ func (s *solver) sit(set, child, prefer int) bool {
 	c := &s.cells[set]
 	if s.cells[child].busy || prefer != Nowhere && s.cells[child].score[prefer] < 0 {
 		return false
+	}
+	if !s.Soft {
+		s.cells[child].tries++
 	}
 	s.narrow(set, child)
 	first := s.first(child)
@@ -128,7 +149,7 @@ func (s *solver) narrow(set, child int) {
 			switch {
 			case score[n] < 0 && score[n] <= -Inf:
 			case !s.allowed(c.score[n]):
-				score[n] = c.score[n]
+				score[n] = -Inf
 			case c.seats[n] >= s.Items[set].Set.PerNode:
 				score[n] = -Inf
 			}
@@ -168,7 +189,15 @@ func (s *solver) byLiking(a, b, at, bt int) int {
 	liking := func(i, n int) int {
 		s.patience = maxAsked
 		work := slices.Clone(s.cells[s.first(i)].score)
+		if !s.Soft {
+			clear(work)
+		}
 		if up != Nowhere {
+			for _, k := range s.mine[up] {
+				if !s.Soft {
+					work = s.collectInto(work, s.Pulls[k].With, k, collecting{factor: float32(s.Pulls[k].Score) / Inf})
+				}
+			}
 			for _, k := range s.onto[up] {
 				if !s.Pulls[k].Weak {
 					work = s.collectInto(work, s.Pulls[k].Item, k, collecting{factor: float32(s.Pulls[k].Score) / Inf, back: true})

@@ -100,6 +100,9 @@ type State struct {
 	Unmanaged bool
 	Blocked   bool
 	Failed    bool
+	// Late items are unmanaged from when they are placed; a copy too many, which is
+	// not, is managed and [Placed.Spare].
+	Late bool
 	// Fixed items stay as they are and are placed before all others.
 	Fixed bool
 	// Share, by node, is how many of the item's instances are there, where it
@@ -188,6 +191,8 @@ type Placed struct {
 	Score []int // by node, as they were when the item was placed
 	// Choice is nil unless it was asked for.
 	Choice *Choice
+	// Spare is a copy too many that was not placed, though it is not managed.
+	Spare bool
 }
 
 // Choice is what an item of kind [One] was placed by.
@@ -213,7 +218,7 @@ func Solve(p Problem) []Placed {
 	out := make([]Placed, len(p.Items))
 	for i := range out {
 		c := &s.cells[i]
-		out[i] = Placed{Node: c.node, Role: c.next, Score: c.score, Choice: c.choice}
+		out[i] = Placed{Node: c.node, Role: c.next, Score: c.score, Choice: c.choice, Spare: c.spare}
 		if c.node == Nowhere || c.next == Any {
 			out[i].Role = s.defaultRole(i)
 		}

@@ -22,12 +22,22 @@ func (s *solver) pullsOf(i int) []int {
 	case Copies:
 		for _, k := range s.mine[up] {
 			if s.cells[up].all || s.Pulls[k].Score < 0 || s.Pulls[k].Score >= Inf {
-				out = append(out, k)
+				out = s.repeat(out, i, k)
 			}
 		}
 	default:
 	}
 	s.sortPulls(out, func(p Pull) int { return p.With })
+	return out
+}
+
+// repeat adds a pull of the set to those of a copy. Where a negative score is a
+// ban, a copy that is tried again takes them on again: the incumbent does, and what
+// it decides in the end depends on it.
+func (s *solver) repeat(out []int, i, k int) []int {
+	for range max(1, s.cells[i].tries) {
+		out = append(out, k)
+	}
 	return out
 }
 
@@ -64,8 +74,16 @@ func (s *solver) sortPulls(pulls []int, end func(Pull) int) {
 		x, y := &s.Items[end(s.Pulls[a])], &s.Items[end(s.Pulls[b])]
 		return cmp.Or(
 			cmp.Compare(y.Priority, x.Priority), cmp.Compare(y.Kind, x.Kind), yes(x.Set.Roles, y.Set.Roles),
-			cmp.Compare(s.Pulls[a].Name, s.Pulls[b].Name))
+			s.byNames(x, y), cmp.Compare(s.Pulls[a].Name, s.Pulls[b].Name))
 	})
+}
+
+// byNames compares items by name where a negative score is a ban.
+func (s *solver) byNames(x, y *Item) int {
+	if s.Soft {
+		return 0
+	}
+	return cmp.Compare(x.Name, y.Name)
 }
 
 // pullsOnto returns the pulls that draw others to the item. Who is drawn to a
@@ -84,7 +102,7 @@ func (s *solver) pullsOnto(i int) []int {
 	case Copies:
 		for _, k := range s.onto[up] {
 			if s.cells[up].all || s.Pulls[k].Score < 0 {
-				out = append(out, k)
+				out = s.repeat(out, i, k)
 			}
 		}
 	default:
@@ -241,6 +259,9 @@ func (s *solver) applyCopies(i, w int, p Pull) {
 			s.apply(i, mate, p)
 		case p.Score >= Inf && !s.cells[i].done:
 			s.ban(i)
+			if !s.Soft {
+				s.settle(i, Nowhere)
+			}
 		}
 		return
 	}

@@ -20,6 +20,8 @@ type cell struct {
 	choice   *Choice
 	kids     []int // the copies, in the order in which they were placed
 	all      bool  // its copies heed all of its pulls
+	tries    int   // how often it was tried as a copy
+	spare    bool  // a copy too many, which was not placed
 }
 
 type solver struct {
@@ -216,6 +218,9 @@ func (s *solver) assignOne(i, prefer int) int {
 	c.busy = true
 	defer func() { c.busy = false }()
 	s.pullAll(i)
+	if c.done {
+		return c.node
+	}
 	if c.next == Stopped {
 		s.ban(i)
 	}

@@ -173,7 +173,7 @@ func (w *work) fill(i int) {
 	if len(a.at) == 0 {
 		a.now = place.Stopped
 	}
-	if item.State.Unmanaged || item.State.Blocked {
+	if (item.State.Unmanaged || item.State.Blocked) && !placed.Spare {
 		a.fixed, a.to = true, place.Nowhere
 		a.noStop, a.noStart, a.noPromote, a.noDemote = true, true, true, true
 		a.stop = item.State.Failed && item.State.Blocked && len(a.at) > 0
