@@ -14,12 +14,13 @@ import (
 // not, by rules that need no other unit.
 func (p *planner) consider(u *unit) {
 	u.at = make([]spec.NodeName, len(u.members))
-	for k, s := range u.members {
-		u.at[k] = p.sits(s)
+	for k := range u.members {
+		u.at[k] = p.sits(&u.members[k])
 	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
-	u.candidates = make([]candidate, 0, len(p.nodes))
-	for i, n := range p.nodes {
+	u.candidates = p.candidatesFor(len(p.nodes))
+	for i := range p.nodes {
+		n := &p.nodes[i]
 		if self >= 0 {
 			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
 			continue
@@ -32,21 +33,31 @@ func (p *planner) consider(u *unit) {
 			u.refuse(n.Name, "%s", why)
 			continue
 		}
-		c := rate(u, n, p.snapshot.Now)
-		c.index = i
-		for k, s := range u.members {
+		u.candidates = append(u.candidates, candidate{node: n.Name, index: i, suspect: n.Liveness != fact.Alive})
+		c := &u.candidates[len(u.candidates)-1]
+		c.rate(u, n, p.snapshot.Now)
+		for k := range u.members {
 			if u.at[k] == n.Name {
 				c.sitting++
-				c.stay(s.Spec.Place.EffectiveStickiness())
+				c.stay(u.members[k].Spec.Place.EffectiveStickiness())
 			}
 		}
-		u.candidates = append(u.candidates, c)
 	}
+}
+
+// candidatesFor returns empty room for as many candidates.
+func (p *planner) candidatesFor(n int) []candidate {
+	if len(p.spare) < n {
+		p.spare = make([]candidate, max(n, len(p.units)*n))
+	}
+	out := p.spare[:0:n]
+	p.spare = p.spare[n:]
+	return out
 }
 
 // forbidden returns the rule that keeps the unit from the node, empty if none
 // does.
-func (p *planner) forbidden(u *unit, n fact.Node) string {
+func (p *planner) forbidden(u *unit, n *fact.Node) string {
 	switch {
 	case n.Witness:
 		return fmt.Sprintf("%s is a witness, which votes and runs nothing", n.Name)
@@ -63,7 +74,8 @@ func (p *planner) forbidden(u *unit, n fact.Node) string {
 	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name }):
 		return fmt.Sprintf("%s is mute: its agent does not run or does not reach the store", n.Name)
 	}
-	for _, s := range u.members {
+	for k := range u.members {
+		s := &u.members[k]
 		if why := p.forbiddenTo(s, n); why != "" {
 			if s.Spec.Name != u.name() {
 				why = fmt.Sprintf("it is together with %s, and %s", s.Spec.Name, why)
@@ -74,8 +86,8 @@ func (p *planner) forbidden(u *unit, n fact.Node) string {
 	return ""
 }
 
-func (p *planner) forbiddenTo(s fact.Service, n fact.Node) string {
-	place := s.Spec.Place
+func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
+	place := &s.Spec.Place
 	switch {
 	case len(place.On) > 0 && !slices.Contains(place.On, n.Name):
 		return fmt.Sprintf("place.on allows only %s", names(place.On))

@@ -69,7 +69,7 @@ func (p *planner) primaryScore(s fact.Service) []int {
 				out[i] = place.Sum(out[i], pref.Score)
 			}
 		}
-		if in := instance(n, s.Spec.Name); in != nil && running(*in) && in.Role == spec.RolePrimary {
+		if in := instance(&n, s.Spec.Name); in != nil && running(*in) && in.Role == spec.RolePrimary {
 			out[i] = place.Sum(out[i], s.Spec.Place.EffectiveStickiness())
 		}
 	}

@@ -36,6 +36,7 @@ type solver struct {
 	// patience and total are how many items may still be asked.
 	patience, total int
 	order           []int // room for sorting nodes
+	slab            []int // room for what choices hold
 }
 
 func newSolver(p *Problem) *solver {
