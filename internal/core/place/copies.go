@@ -275,7 +275,7 @@ func (s *solver) promotion(set *Set, child, node int) int {
 		}
 		known = known || len(state.Known) > 0 && state.Known[node]
 	}
-	if known || len(own.At) == 0 && !slices.Contains(own.Known, true) {
+	if s.Soft || known || len(own.At) == 0 && !slices.Contains(own.Known, true) {
 		return set.Promotion[node]
 	}
 	return NoPromotion
