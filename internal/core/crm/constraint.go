@@ -14,6 +14,7 @@ type location struct {
 	resource *resource
 	by       map[*node]int
 	primary  bool // for the primary role alone
+	name     string
 }
 
 // resources returns those that a reference means: a resource, the users of a
@@ -24,6 +25,9 @@ func (d *document) resources(ref string) []*resource { return d.named(ref, maxNe
 const maxNested = 8
 
 func (d *document) named(ref string, left int) []*resource {
+	if ref == "" {
+		return nil
+	}
 	if r := d.byName[ref]; r != nil {
 		return []*resource{d.whole(r)}
 	}
@@ -105,7 +109,7 @@ func (d *document) readLocation(c *cib.Element, r *resource) {
 			d.note("rsc_location %s: there is no node %s", c.ID(), c.Attr("node"))
 			return
 		}
-		d.locate(r, map[*node]int{n: clause.Score(c.Attr("score"), 0)}, c.Attr("role"))
+		d.locate(r, map[*node]int{n: clause.Score(c.Attr("score"), 0)}, c.Attr("role"), c.ID())
 		return
 	}
 	for _, rule := range c.All("rule") {
@@ -131,19 +135,19 @@ func (d *document) readLocation(c *cib.Element, r *resource) {
 		if role == "" {
 			role = c.Attr("role")
 		}
-		d.locate(r, by, role)
+		d.locate(r, by, role, c.ID())
 	}
 }
 
 // locate adds a location. One for a role that every instance has on its way to
 // being primary is one for all roles.
-func (d *document) locate(r *resource, by map[*node]int, role string) {
+func (d *document) locate(r *resource, by map[*node]int, role, name string) {
 	switch strings.ToLower(role) {
 	case "promoted", "master":
-		d.locations = append(d.locations, location{r, by, true})
+		d.locations = append(d.locations, location{r, by, true, name})
 	case "stopped":
 	default:
-		d.locations = append(d.locations, location{r, by, false})
+		d.locations = append(d.locations, location{r, by, false, name})
 	}
 }
 
@@ -258,6 +262,7 @@ type order struct {
 	first []*resource
 	then  *resource
 	rule  step.Order
+	name  string
 }
 
 func (d *document) readOrders(e *cib.Element) []order {
@@ -283,7 +288,7 @@ func (d *document) readOrders(e *cib.Element) []order {
 		}
 		for _, f := range firsts {
 			for _, t := range thens {
-				out = append(out, order{[]*resource{f}, t, base})
+				out = append(out, order{[]*resource{f}, t, base, c.ID()})
 			}
 		}
 	}
@@ -316,7 +321,7 @@ func (d *document) orderSets(c *cib.Element, base step.Order) []order {
 		within.FirstDo, within.ThenDo = do, do
 		if clause.IsSet(set.Attr("sequential"), true) {
 			for m := 1; m < len(members); m++ {
-				out = append(out, order{members[m-1 : m], members[m], within})
+				out = append(out, order{members[m-1 : m], members[m], within, c.ID()})
 			}
 		}
 		if k+1 >= len(sets) {
@@ -329,14 +334,14 @@ func (d *document) orderSets(c *cib.Element, base step.Order) []order {
 			any := across
 			any.Any, any.Optional = true, false
 			for _, t := range d.members(next) {
-				out = append(out, order{members, t, any})
+				out = append(out, order{members, t, any, c.ID()})
 			}
 			continue
 		}
 		froms := d.ends(members, set, false)
 		for _, t := range d.ends(d.members(next), next, true) {
 			for m := range froms {
-				out = append(out, order{froms[m : m+1], t, across})
+				out = append(out, order{froms[m : m+1], t, across, c.ID()})
 			}
 		}
 	}

@@ -21,7 +21,7 @@ import (
 
 // document is a cluster information base while it is being read.
 type document struct {
-	root  *cib.Element
+	root *cib.Element
 	clause.Reader
 	props clause.Attrs
 

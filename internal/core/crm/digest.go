@@ -1,10 +1,7 @@
 package crm
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/crm/clause"
@@ -26,25 +23,7 @@ func (p *replay) changed(op operation) bool {
 		}
 		params["CRM_meta_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10)
 	}
-	return fingerprint(params) != op.digest
-}
-
-// fingerprint is the digest of parameters as the incumbent writes them: one
-// element, the attributes sorted by name.
-func fingerprint(params clause.Attrs) string {
-	var b strings.Builder
-	b.WriteString(" <parameters")
-	for _, k := range sortedKeys(params) {
-		b.WriteString(" " + k + `="` + escaped(params[k]) + `"`)
-	}
-	b.WriteString("/>\n")
-	sum := md5.Sum([]byte(b.String()))
-	return hex.EncodeToString(sum[:])
-}
-
-// escaped is the value of an attribute as it stands in XML.
-func escaped(v string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "\n", "&#10;", "\r", "&#13;", "\t", "&#9;").Replace(v)
+	return clause.Fingerprint(params) != op.digest
 }
 
 // defaultTimeout is how long an operation may take that says nothing of it.

@@ -30,8 +30,9 @@ type node struct {
 	shutdown    bool
 	ping        bool
 	controller  bool
-	fence       string // why it is to be fenced
-	base        int    // what speaks for it, whatever the resource
+	fence       string       // why it is to be fenced
+	set         clause.Attrs // the attributes in the configuration
+	base        int          // what speaks for it, whatever the resource
 }
 
 // attribute returns an attribute of the node.
@@ -70,6 +71,7 @@ func (d *document) readNodes(e *cib.Element) {
 		about := about(n, nil)
 		n.attributes = clause.Attrs{}
 		n.attributes = d.Sets(c, "instance_attributes", about)
+		n.set = maps.Clone(n.attributes)
 		n.utilization = d.Sets(c, "utilization", about)
 		n.unclean = d.options.startupFencing
 		d.nodes = append(d.nodes, n)
@@ -201,7 +203,9 @@ func (d *document) health() {
 	if strategy == "" || strategy == "none" {
 		return
 	}
-	value := func(color string, byDefault int) int { return clause.Score(d.props.Get("node-health-"+color), byDefault) }
+	value := func(color string, byDefault int) int {
+		return clause.Score(d.props.Get("node-health-"+color), byDefault)
+	}
 	green, yellow, red := value("green", 0), value("yellow", 0), value("red", -place.Inf)
 	base := 0
 	switch strategy {

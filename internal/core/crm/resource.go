@@ -61,7 +61,7 @@ type state struct {
 	onlyDemote    bool // the failure asks for no more than losing the role
 	item          int
 	bans          map[*node]int
-	forgiven      map[*node]bool // its failures there do not count any more
+	forgiven      map[*node]bool   // its failures there do not count any more
 	historyOn     map[*node]string // the name it has there
 }
 
@@ -204,6 +204,7 @@ func (d *document) readMeta(r *resource) {
 	}
 	if r.parent != nil {
 		r.meta.Fill(r.parent.meta)
+		r.params.Fill(r.parent.params)
 	}
 	r.meta.Fill(d.Sets(d.rscDef, "meta_attributes", who))
 }
