@@ -80,7 +80,8 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 func (d *document) checkedAgain(r *resource) bool {
 	maintained := d.options.maintenance || clause.Truth(r.meta.Get("maintenance")) ||
 		slices.ContainsFunc(r.at, func(n *node) bool { return n.maintenance })
-	return r.failedCheck && !r.blocked && !maintained
+	standby := slices.ContainsFunc(r.at, func(n *node) bool { return n.failStandby })
+	return r.failedCheck && !r.blocked && !maintained && !standby && r.next != place.Stopped && d.quorumLimit(r) == place.Any
 }
 
 func (d *document) say(s step.Step) string {

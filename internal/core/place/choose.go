@@ -248,7 +248,7 @@ func (s *solver) take(node int, demand []int, sign int) {
 
 func (s *solver) fits(node int, demand []int) bool {
 	for u, n := range demand {
-		if n > s.free[node][u] {
+		if n > 0 && n > s.free[node][u] { // who needs none of it fits where there is too little
 			return false
 		}
 	}

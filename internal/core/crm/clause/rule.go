@@ -43,7 +43,6 @@ func (r *Reader) holds(rule *cib.Element, about *Subject, left int) bool {
 		return false
 	}
 	all := rule.Attr("boolean-op") != "or"
-	asked := false
 	for _, e := range rule.Children {
 		var yes bool
 		switch e.Name {
@@ -61,12 +60,11 @@ func (r *Reader) holds(rule *cib.Element, about *Subject, left int) bool {
 		default:
 			continue
 		}
-		asked = true
 		if yes != all {
 			return !all
 		}
 	}
-	return asked && all
+	return all
 }
 
 // isAgent reports whether an agent is what an expression names.
