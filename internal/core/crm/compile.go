@@ -142,7 +142,7 @@ func (d *document) item(r *resource, units []string) place.Item {
 		item.State.At = append(item.State.At, n.index)
 	}
 	if r.kind == place.Copies {
-		item.Set.Promotion = d.promotion(r)
+		item.Set.Promotion, item.Set.Parts = d.promotions(r)
 	}
 	if limit := d.quorumLimit(r); limit != place.Any && !item.State.Unmanaged && (item.Target == place.Any || limit < item.Target) {
 		item.Target = limit
@@ -207,25 +207,26 @@ func (d *document) knownOn(r *resource) []bool {
 	return out
 }
 
-// promotion returns what the agents said for being primary, by node.
-func (d *document) promotion(clone *resource) []int {
-	out := make([]int, len(d.nodes))
-	for i, n := range d.nodes {
-		out[i] = place.NoPromotion
-		if len(clone.children) == 0 {
-			continue
-		}
-		sum, found := 0, false
-		for _, leaf := range clone.children[0].leaves() {
+// promotions returns what the agents said for being primary, by node; of a clone of
+// a group, by member.
+func (d *document) promotions(clone *resource) (whole []int, parts [][]int) {
+	if len(clone.children) == 0 {
+		return nil, nil
+	}
+	for _, leaf := range clone.children[0].leaves() {
+		by := make([]int, len(d.nodes))
+		for i, n := range d.nodes {
+			by[i] = place.NoPromotion
 			if s, ok := n.promotion(leaf.base); ok {
-				sum, found = place.Sum(sum, s), true
+				by[i] = s
 			}
 		}
-		if found {
-			out[i] = sum
-		}
+		parts = append(parts, by)
 	}
-	return out
+	if clone.children[0].kind == place.One {
+		return parts[0], nil
+	}
+	return nil, parts
 }
 
 // promotion returns the promotion score of a primitive on the node. An old

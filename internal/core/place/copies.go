@@ -248,37 +248,61 @@ func (s *solver) addPromotion(i int) {
 	}
 }
 
-// pair is the copy, and the item whose scores decide for it if that is another.
+// pair is the copy and, where a negative score is no ban, the item whose scores
+// decide for it if that is another.
 func (s *solver) pair(child int) []int {
-	if first := s.first(child); first != child {
+	if first := s.first(child); first != child && s.Soft {
 		return []int{child, first}
 	}
 	return []int{child}
 }
 
-// promotion is what speaks for a primary copy on a node. It counts for the copy
-// that runs there; if none does, for all if any was looked at there, and else for
-// one that was looked at nowhere.
+// promotion is what speaks for a primary copy on a node: the sum of what does for
+// its parts, if it has any and a negative score is a ban.
 func (s *solver) promotion(set *Set, child, node int) int {
-	if set.Promotion == nil || set.Promotion[node] == NoPromotion {
-		return NoPromotion
-	}
-	own := &s.Items[s.first(child)].State
-	if slices.Contains(own.At, node) {
-		return set.Promotion[node]
-	}
-	known := false
-	for _, other := range s.Items[s.Items[child].Parent].Children {
-		state := &s.Items[s.first(other)].State
-		if slices.Contains(state.At, node) {
+	if set.Parts == nil {
+		if set.Promotion == nil || set.Promotion[node] == NoPromotion || !s.promotes(child, child, nil, node) {
 			return NoPromotion
 		}
-		known = known || len(state.Known) > 0 && state.Known[node]
-	}
-	if s.Soft || known || len(own.At) == 0 && !slices.Contains(own.Known, true) {
 		return set.Promotion[node]
 	}
-	return NoPromotion
+	sum := NoPromotion
+	for k, part := range s.Items[child].Children {
+		if k >= len(set.Parts) || set.Parts[k][node] == NoPromotion || !s.promotes(child, part, &k, node) {
+			continue
+		}
+		if sum == NoPromotion {
+			sum = 0
+		}
+		sum = Sum(sum, set.Parts[k][node])
+	}
+	return sum
+}
+
+// promotes reports whether what was said for a primary on a node counts for a copy,
+// or a part of it: for the one that runs there; if none does, for all if any was
+// looked at there; and for one that was looked at nowhere.
+func (s *solver) promotes(child, i int, part *int, node int) bool {
+	own := &s.Items[s.first(i)].State
+	if slices.Contains(own.At, node) {
+		return true
+	}
+	active, known := false, false
+	for _, other := range s.Items[s.Items[child].Parent].Children {
+		if part != nil && *part < len(s.Items[other].Children) {
+			other = s.Items[other].Children[*part]
+		}
+		state := &s.Items[s.first(other)].State
+		active = active || slices.Contains(state.At, node)
+		known = known || len(state.Known) > 0 && state.Known[node]
+	}
+	switch {
+	case s.Soft:
+		return !active
+	case !active && known, len(own.At) == 0 && !slices.Contains(own.Known, true):
+		return true
+	}
+	return len(own.Known) > 0 && own.Known[node]
 }
 
 // choosePrimaries gives the placed copies their roles.

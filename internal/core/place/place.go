@@ -122,6 +122,9 @@ type Set struct {
 	// Promotion, by node, is what speaks for a primary there; NoPromotion where
 	// nothing is said, which forbids it unless a rule adds to it.
 	Promotion []int
+	// Parts, by part of a copy that is a stack, are what speaks for each part
+	// instead. Nil: Promotion counts.
+	Parts [][]int
 	// PrimaryScore and ReplicaScore, by node, are preferences for that role alone.
 	PrimaryScore []int
 }

@@ -310,7 +310,7 @@ func (w *work) cannotStart(i int, why string) bool {
 // follow applies a mandatory attraction: what may not start takes with it what
 // must be where it is.
 func (w *work) follow(p place.Pull) bool {
-	if p.WithRole == place.Primary || w.Place.Items[p.With].Kind == place.Copies {
+	if p.WithRole == place.Primary || w.Place.Items[p.With].Kind != place.One {
 		return false
 	}
 	changed := false
