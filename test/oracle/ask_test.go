@@ -101,7 +101,7 @@ type told struct {
 			XMLName  xml.Name
 			Resource string `xml:"resource,attr"`
 			Op       string `xml:"op,attr"`
-			Task     string `xml:"task,attr"`
+			Target   string `xml:"target,attr"`
 			Node     string `xml:"node,attr"`
 		} `xml:",any"`
 	} `xml:"transition"`
@@ -194,12 +194,9 @@ func (t *told) consistent(before, after map[string]int) bool {
 		name, _, _ := strings.Cut(a.Resource, ":")
 		at := name + " " + a.Node
 		switch {
-		case a.XMLName.Local == "cluster_action":
-			if a.Task != "stonith" && a.Op != "stonith" {
-				continue
-			}
+		case a.XMLName.Local == "fencing_action":
 			for k := range is {
-				if strings.Contains(k, " "+a.Node+" ") {
+				if a.Op != "on" && strings.Contains(k, " "+a.Target+" ") {
 					delete(is, k)
 				}
 			}
@@ -235,8 +232,10 @@ func (t *told) consistent(before, after map[string]int) bool {
 // the primary one.
 func cutRole(k string) (name, role string) {
 	i := strings.LastIndexByte(k, ' ')
+	name, node, _ := strings.Cut(k[:i], " ")
+	name, _, _ = strings.Cut(name, ":")
 	if k[i+1:] == "Promoted" {
-		return k[:i], "Promoted"
+		return name + " " + node, "Promoted"
 	}
-	return k[:i], "runs"
+	return name + " " + node, "runs"
 }

@@ -193,6 +193,22 @@ func (d *document) quorumLimit(r *resource) place.Role {
 	return place.Stopped
 }
 
+// unprobed reports whether the resource cannot start before it was looked for on a
+// node that does not answer yet.
+func (d *document) unprobed(r *resource) bool {
+	return slices.ContainsFunc(d.nodes, func(n *node) bool {
+		if !n.pending || r.unmanaged {
+			return false
+		}
+		for _, leaf := range d.all {
+			if leaf.base == r.base && leaf.known[n] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // frozen reports whether the resource may not start for want of quorum.
 func (d *document) frozen(r *resource) bool {
 	return !d.options.quorum && d.options.quorumPolicy == "freeze" && r.needs != "nothing" && len(r.at) == 0
@@ -265,7 +281,7 @@ func (n *node) promotion(base string) (int, bool) {
 
 // may says what speaks against starting a resource now.
 func (d *document) may(r *resource) step.May {
-	return step.May{NoStart: d.frozen(r), Restart: r.failed && !r.demotes(), Demote: r.failed && r.demotes()}
+	return step.May{NoStart: d.frozen(r) || d.unprobed(r), Restart: r.failed && !r.demotes(), Demote: r.failed && r.demotes()}
 }
 
 func (r *resource) demotes() bool { return r.onlyDemote }

@@ -210,16 +210,14 @@ func (d *document) health() {
 	base := 0
 	switch strategy {
 	case "migrate-on-red":
-		green, yellow, red = 0, 0, -place.Inf
+		yellow, red = 0, -place.Inf
 	case "only-green":
-		green, yellow, red = 0, -place.Inf, -place.Inf
+		yellow, red = -place.Inf, -place.Inf
 	case "progressive":
 		base = value("base", 0)
-	case "custom":
-		return
 	}
 	for _, n := range d.nodes {
-		sum, worst := base, 0
+		sum, worst, told := base, place.Inf, false
 		for _, k := range slices.Sorted(maps.Keys(n.attributes)) {
 			v := n.attributes[k]
 			if !strings.HasPrefix(k, "#health") {
@@ -236,14 +234,21 @@ func (d *document) health() {
 			default:
 				s = clause.Score(v, 0)
 			}
-			worst = min(worst, s)
+			worst, told = min(worst, s), true
 			sum = place.Sum(sum, s)
 		}
-		if strategy != "progressive" {
+		switch {
+		case strategy == "progressive":
+		case told:
 			sum = worst
+		default:
+			sum = 0
 		}
 		if sum != 0 {
 			for _, r := range d.top {
+				if clause.Truth(r.meta.Get("allow-unhealthy-nodes")) {
+					continue
+				}
 				d.locations = append(d.locations, location{resource: r, by: map[*node]int{n: sum}})
 			}
 		}

@@ -318,6 +318,9 @@ func (p *replay) running() {
 // onFail says what a failure of the operation leads to.
 func (p *replay) onFail(op operation) failure {
 	value := p.operationMeta(op).Get("on-fail")
+	if value == "stop" && op.task == "stop" {
+		value = "block" // it cannot be stopped because it could not be stopped
+	}
 	switch value {
 	case "block":
 		return failBlock
