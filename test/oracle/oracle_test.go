@@ -109,11 +109,18 @@ func report(t *testing.T, out *tally) {
 			_ = os.WriteFile(filepath.Join(keep, strings.ReplaceAll(d.name, " ", "-")+".xml"), []byte(text(d.small)), 0o600)
 		}
 	}
+	if path := os.Getenv("KEELSON_ORACLE_REPORT"); path != "" {
+		if err := os.WriteFile(path, []byte(list(out)), 0o644); err != nil { //nolint:gosec // it is to be read by all
+			t.Error(err)
+		}
+	}
 	t.Logf("%d asked, %d refused, %d contradicted, %d agree: %.2f %%", out.asked, out.refused, out.contradicts, out.agreed, out.percent())
 }
 
-// TestAgainstTheIncumbent makes clusters by chance and compares what both would
-// do with them.
+// TestAgainstTheIncumbent makes clusters by chance, with all features at once, and
+// compares what both would do with them. KEELSON_ORACLE is how many,
+// KEELSON_ORACLE_SEED the first, KEELSON_ORACLE_REPORT the file to list the
+// disagreements in.
 func TestAgainstTheIncumbent(t *testing.T) {
 	needOracle(t)
 	seed := number("KEELSON_ORACLE_SEED", 0)
@@ -121,12 +128,12 @@ func TestAgainstTheIncumbent(t *testing.T) {
 	out := judge(t, number("KEELSON_ORACLE", 100), func(n int) (string, *cib.Element) {
 		root, err := cib.Read(strings.NewReader(generate(uint64(seed+n), features)))
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 		return "seed " + strconv.Itoa(seed+n), root
 	})
 	report(t, out)
-	if out.percent() < 95 {
-		t.Errorf("less than 95 %% agree")
+	if out.percent() < 97 {
+		t.Errorf("less than 97 %% agree")
 	}
 }

@@ -51,7 +51,7 @@ func (d *document) compile() step.Problem {
 	out.Place = p
 	managed := slices.ContainsFunc(d.all, func(r *resource) bool { return !r.unmanaged })
 	for _, n := range d.nodes {
-		fenced := n.unclean && managed && d.canFence(n)
+		fenced := (n.unclean || d.stranded(n)) && managed && d.canFence(n)
 		out.Nodes = append(out.Nodes, step.Node{Reached: n.online && !n.unclean && !n.pending, Fenced: fenced})
 	}
 	return out
@@ -191,6 +191,14 @@ func (d *document) quorumLimit(r *resource) place.Role {
 		}
 	}
 	return place.Stopped
+}
+
+// stranded reports whether something is on a node that is gone without having said
+// so: it cannot be stopped there.
+func (d *document) stranded(n *node) bool {
+	return !n.online && !n.pending && slices.ContainsFunc(d.all, func(r *resource) bool {
+		return r.kind == place.One && !r.unmanaged && r.on(n)
+	})
 }
 
 // unprobed reports whether the resource cannot start before it was looked for on a

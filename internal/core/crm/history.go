@@ -221,14 +221,7 @@ func (d *document) orphan(id string, e *cib.Element) *resource {
 func (d *document) replay(r *resource, n *node, ops []operation) {
 	before, nextBefore := r.role, r.next
 	p := &replay{document: d, r: r, n: n, role: place.Any}
-	start, stop := activity(ops)
-	for i, op := range ops {
-		if op.interval > 0 && (i < start || stop > i) {
-			// A recurring check from before the last start or stop.
-			if (start >= 0 || stop >= 0) && i < max(start, stop) {
-				continue
-			}
-		}
+	for _, op := range ops {
 		p.take(op)
 	}
 	if p.role == place.Any {
@@ -250,36 +243,4 @@ func (d *document) replay(r *resource, n *node, ops []operation) {
 	if r.target != place.Any && (r.next == place.Any || r.target < r.next) {
 		r.next = r.target
 	}
-}
-
-// activity returns the indexes of the last start, or what proves one, and of
-// the last stop; -1 for none.
-func activity(ops []operation) (start, stop int) {
-	start, stop = -1, -1
-	implied, implies := -1, -1
-	for i, op := range ops {
-		switch op.task {
-		case "stop":
-			if op.status == statusDone {
-				stop = i
-			}
-		case "start", "migrate_from":
-			start = i
-		case "monitor":
-			if i > implied && op.interval > 0 && (op.code == codeOK || op.code == codePrimary) {
-				implied = i
-			}
-		case "promote", "demote":
-			implies = i
-		}
-	}
-	if start == -1 {
-		switch {
-		case implies != -1:
-			start = implies
-		case implied != -1:
-			start = implied
-		}
-	}
-	return start, stop
 }

@@ -96,18 +96,21 @@ func (d *document) nodeNamed(name string) *node {
 }
 
 func (d *document) readStatus(status *cib.Element) {
+	states := map[*node]*cib.Element{}
 	for _, state := range status.All("node_state") {
 		n := d.nodeByID[state.ID()]
 		if n == nil {
 			n = d.nodeNamed(state.Attr("uname"))
 		}
-		if n == nil {
-			if state.Attr("remote_node") == "" {
-				d.note("node state %s: the configuration knows no such node", state.ID())
-			}
-			continue
+		switch {
+		case state.ID() == "":
+			d.note("node state of %s: it has no id, so it is left out", state.Attr("uname"))
+		case n != nil:
+			states[n] = state
+			d.readNodeState(n, state)
+		case state.Attr("remote_node") == "":
+			d.note("node state %s: the configuration knows no such node", state.ID())
 		}
-		d.readNodeState(n, state)
 	}
 	if d.options.quorumPolicy == "suicide" && !d.options.quorum && clause.Truth(d.root.Attr("no-quorum-panic")) {
 		for _, n := range d.nodes {
@@ -117,12 +120,10 @@ func (d *document) readStatus(status *cib.Element) {
 		}
 	}
 	for _, state := range status.All("node_state") {
-		n := d.nodeByID[state.ID()]
-		if n == nil {
-			n = d.nodeNamed(state.Attr("uname"))
-		}
-		if n != nil && (n.online || d.options.fencing) {
-			d.readHistory(n, state.Child("lrm").Child("lrm_resources"))
+		for _, n := range d.nodes {
+			if states[n] == state && (n.online || d.options.fencing) {
+				d.readHistory(n, state.Child("lrm").Child("lrm_resources"))
+			}
 		}
 	}
 	d.health()

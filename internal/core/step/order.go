@@ -178,7 +178,7 @@ func (w *work) able(i int, v Verb, least int) bool {
 	switch v {
 	case Start:
 		if a.fixed {
-			return len(a.at) > 0 && !a.stop // what would have to be restarted and cannot
+			return len(a.at) > 0 && !a.stop && !a.cut // what would have to be restarted and cannot
 		}
 		return a.to != place.Nowhere && !a.noStart
 	case Promote:
@@ -271,8 +271,11 @@ func (w *work) refuse(i int, v Verb) bool {
 func (w *work) forbid(i int, v Verb) bool {
 	changed := false
 	for _, l := range w.leaves[i] {
-		if !w.acts[l].fixed {
+		switch a := &w.acts[l]; {
+		case !a.fixed:
 			changed = w.refuse(l, v) || changed
+		case v == Start:
+			changed = set(&a.cut) || changed
 		}
 	}
 	return changed

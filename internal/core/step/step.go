@@ -138,6 +138,7 @@ type act struct {
 	now   place.Role
 	next  place.Role
 	fixed bool // nothing can be done to it
+	cut   bool // it is fixed, and could not be started again
 
 	stop, start, promote, demote         bool // has to be done
 	noStop, noStart, noPromote, noDemote bool // cannot be done
