@@ -62,11 +62,15 @@ func causes() []cause {
 		{
 			"copies", "Attraction and repulsion between sets of copies: the incumbent applies a rule again for each time it tries a copy, so that a score may count " +
 				"several times. Keelson follows it in most cases; in these it does not. Open.",
-			func(d disagreement) bool { return len(find(d.small, "clone")) > 0 && len(find(d.small, "rsc_colocation")) > 0 },
+			func(d disagreement) bool {
+				return len(find(d.small, "clone")) > 0 && len(find(d.small, "rsc_colocation")) > 0
+			},
 		},
 		{
 			"order of copies", "An order that involves copies of which some cannot do what is asked. Open.",
-			func(d disagreement) bool { return len(find(d.small, "clone")) > 0 && len(find(d.small, "rsc_order")) > 0 },
+			func(d disagreement) bool {
+				return len(find(d.small, "clone")) > 0 && len(find(d.small, "rsc_order")) > 0
+			},
 		},
 		{"other", "Not followed further. Open.", func(disagreement) bool { return true }},
 	}

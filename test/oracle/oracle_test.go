@@ -24,10 +24,12 @@ type disagreement struct {
 // tally is what came of many clusters.
 type tally struct {
 	asked, agreed, refused, contradicts int
-	differ                 []disagreement
+	differ                              []disagreement
 }
 
-func (t *tally) percent() float64 { return 100 * float64(t.agreed) / float64(max(1, t.agreed+len(t.differ))) }
+func (t *tally) percent() float64 {
+	return 100 * float64(t.agreed) / float64(max(1, t.agreed+len(t.differ)))
+}
 
 // needOracle skips a test where there is nobody to ask.
 func needOracle(t *testing.T) {

@@ -81,14 +81,14 @@ type planner struct {
 	units    []*unit        // in the order of placing
 	unitOf   map[spec.ServiceName]*unit
 
-	kinds   []string                // of capacity
-	free    map[spec.NodeName][]int // beside what is placed
-	spare   []candidate             // room for candidates, and for what items hold
+	kinds []string                // of capacity
+	free  map[spec.NodeName][]int // beside what is placed
+	spare []candidate             // room for candidates, and for what items hold
 
 	spareInts  []int
 	spareBools []bool
-	problem place.Problem
-	halted  map[spec.ServiceName]string // units that cannot start, and why
+	problem    place.Problem
+	halted     map[spec.ServiceName]string // units that cannot start, and why
 
 	// load is how many services each node is to have.
 	load map[spec.NodeName]int

@@ -155,6 +155,7 @@ func compare(a, b, kind, operation string) int {
 	return cmp.Compare(strings.ToLower(a), strings.ToLower(b))
 }
 
+// CompareVersions compares two versions, number by number.
 func CompareVersions(a, b string) int {
 	x, y := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range max(len(x), len(y)) {
