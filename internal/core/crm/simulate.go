@@ -81,7 +81,7 @@ func (d *document) checkedAgain(r *resource) bool {
 	maintained := d.options.maintenance || clause.Truth(r.meta.Get("maintenance")) ||
 		slices.ContainsFunc(r.at, func(n *node) bool { return n.maintenance })
 	standby := slices.ContainsFunc(r.at, func(n *node) bool { return n.failStandby })
-	return r.failedCheck && !r.blocked && !maintained && !standby && r.next != place.Stopped && d.quorumLimit(r) == place.Any
+	return r.failedCheck && !r.blocked && !maintained && !standby && (r.next != place.Stopped || r.target == place.Stopped) && d.quorumLimit(r) == place.Any
 }
 
 func (d *document) say(s step.Step) string {

@@ -431,7 +431,7 @@ func (s *solver) promotable(i, child int) bool {
 		return s.roleNow(child) == Primary
 	}
 	for _, part := range s.Items[child].Children {
-		if s.cells[part].node == Nowhere {
+		if s.cells[part].node == Nowhere || s.unmanaged(part) && s.roleNow(part) != Primary {
 			return false
 		}
 	}

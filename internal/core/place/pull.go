@@ -277,7 +277,12 @@ func (s *solver) applyCopies(i, w int, p Pull) {
 		}
 		return
 	}
-	s.restrict(i, w, p, func(c int) bool { return !s.Items[c].State.Blocked })
+	s.restrict(i, w, p, func(c int) bool { return !s.isBlocked(c) })
+}
+
+// isBlocked reports whether the item, or a part of it, is blocked.
+func (s *solver) isBlocked(i int) bool {
+	return s.Items[i].State.Blocked || slices.ContainsFunc(s.Items[i].Children, s.isBlocked)
 }
 
 // anyCopy lets a pull towards copies act on what speaks for a placed copy to be
