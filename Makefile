@@ -5,6 +5,8 @@
 # make build      bin/keelson
 # make demo       three hosts on this machine
 # make bench      what the agents use at rest, printed
+# make bench-decide   deciding beside Pacemaker's crm_simulate on the same cells
+# make oracle     10,000 clusters decided on by both; ORACLE=n for others
 # make bench-failover   failovers beside those of Pacemaker and keepalived; hours
 # make histories  2,000 histories of the simulator; HISTORIES=n for others
 # make mutants    faults planted in the protocol, each found by the simulator
@@ -19,7 +21,7 @@ SLOW_PKGS = spin gcc libc6-dev
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo check format lint vet proto proto-check unit race lab test test-slow bench bench-failover sim histories mutants model packages
+.PHONY: build demo check format lint vet proto proto-check unit race lab test test-slow bench bench-decide bench-failover oracle sim histories mutants model packages
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/keelson ./cmd/keelson
@@ -78,8 +80,25 @@ packages:
 
 test: packages format vet lint proto-check race histories mutants lab
 
-test-slow: test model
+test-slow: test model oracle
 	KEELSON_SIM_SEEDS=100000 $(GO) test -count=1 -timeout 6h -v -run Invariants ./internal/sim
+
+# The oracle is crm_simulate, which needs no daemon. The list of disagreements is
+# written anew; KEELSON_CORPUS adds mutants of the incumbent's own cases.
+ORACLE ?= 10000
+ORACLE_PKGS = pacemaker-cli-utils
+oracle:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v crm_simulate >/dev/null; then \
+	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(ORACLE_PKGS); \
+	fi
+	KEELSON_ORACLE=$(ORACLE) KEELSON_ORACLE_REPORT=$(CURDIR)/test/oracle/testdata/disagreements.txt \
+	$(GO) test -count=1 -timeout 2h -v -run 'AgainstTheIncumbent' ./test/oracle
+	KEELSON_ORACLE=1000 $(GO) test -count=1 -timeout 1h -v -run 'Mutants' ./test/oracle
+
+# The least of several rounds, by processor and by clock.
+bench-decide:
+	$(GO) test -count=3 -run '^$$' -bench 'Placement|Decide' -benchtime 50x ./internal/core/decide
+	KEELSON_BENCH_DECIDE=7 $(GO) test -count=1 -timeout 1h -v -run SpeedBeside ./test/oracle
 
 model:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(SLOW_PKGS) >/dev/null 2>&1; then \

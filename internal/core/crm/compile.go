@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strconv"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/step"
 )
@@ -48,8 +49,9 @@ func (d *document) compile() step.Problem {
 		out.Orders = append(out.Orders, rule)
 	}
 	out.Place = p
+	managed := slices.ContainsFunc(d.all, func(r *resource) bool { return !r.unmanaged })
 	for _, n := range d.nodes {
-		fenced := n.unclean && d.canFence(n)
+		fenced := (n.unclean || d.stranded(n)) && managed && d.canFence(n)
 		out.Nodes = append(out.Nodes, step.Node{Reached: n.online && !n.unclean && !n.pending, Fenced: fenced})
 	}
 	return out
@@ -68,7 +70,7 @@ func (d *document) ties() []place.Tie {
 // units returns the kinds of capacity that are used.
 func (d *document) units() []string {
 	var out []string
-	add := func(a attrs) {
+	add := func(a clause.Attrs) {
 		for k := range a {
 			if !slices.Contains(out, k) {
 				out = append(out, k)
@@ -85,10 +87,10 @@ func (d *document) units() []string {
 	return out
 }
 
-func amounts(a attrs, units []string) []int {
+func amounts(a clause.Attrs, units []string) []int {
 	out := make([]int, len(units))
 	for i, u := range units {
-		out[i] = number(a[u], 0)
+		out[i] = clause.Number(a[u], 0)
 	}
 	return out
 }
@@ -132,6 +134,7 @@ func (d *document) item(r *resource, units []string) place.Item {
 	}
 	item.State = place.State{Role: r.role, Unmanaged: r.unmanaged, Blocked: r.blocked, Failed: r.failed}
 	if d.options.fencing && !d.options.devices {
+		item.State.Late = !item.State.Unmanaged && !item.State.Blocked
 		item.State.Unmanaged = true
 	}
 	item.State.Known = d.knownOn(r)
@@ -139,10 +142,10 @@ func (d *document) item(r *resource, units []string) place.Item {
 		item.State.At = append(item.State.At, n.index)
 	}
 	if r.kind == place.Copies {
-		item.Set.Promotion = d.promotion(r)
+		item.Set.Promotion, item.Set.Parts = d.promotions(r)
 	}
-	if d.quorumStops(r) && !item.State.Unmanaged {
-		item.Target = place.Stopped
+	if limit := d.quorumLimit(r); limit != place.Any && !item.State.Unmanaged && (item.Target == place.Any || limit < item.Target) {
+		item.Target = limit
 	}
 	return item
 }
@@ -174,59 +177,80 @@ func (r *resource) limit() place.Role {
 	return r.target
 }
 
-// quorumStops reports whether the resource may not run for want of quorum.
-func (d *document) quorumStops(r *resource) bool {
-	if d.options.quorum || r.kind != place.One {
-		return false
+// quorumLimit is what the resource may be at most for want of quorum.
+func (d *document) quorumLimit(r *resource) place.Role {
+	if d.options.quorum || r.kind != place.One || r.needs == "nothing" {
+		return place.Any
 	}
 	switch d.options.quorumPolicy {
 	case "ignore", "freeze":
-		return false
+		return place.Any
+	case "demote":
+		if r.role == place.Replica || r.role == place.Primary {
+			return place.Replica
+		}
 	}
-	return r.needs != "nothing"
+	return place.Stopped
 }
 
-// knownOn says where the resource's state was looked at. Of the instances of an
-// anonymous clone one is enough.
+// stranded reports whether something is on a node that is gone without having said
+// so: it cannot be stopped there.
+func (d *document) stranded(n *node) bool {
+	return !n.online && !n.pending && slices.ContainsFunc(d.all, func(r *resource) bool {
+		return r.kind == place.One && !r.unmanaged && r.on(n)
+	})
+}
+
+// unprobed reports whether the resource cannot start before it was looked for on a
+// node that does not answer yet.
+func (d *document) unprobed(r *resource) bool {
+	return slices.ContainsFunc(d.nodes, func(n *node) bool {
+		if !n.pending || r.unmanaged {
+			return false
+		}
+		for _, leaf := range d.all {
+			if leaf.base == r.base && leaf.known[n] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// frozen reports whether the resource may not start for want of quorum.
+func (d *document) frozen(r *resource) bool {
+	return !d.options.quorum && d.options.quorumPolicy == "freeze" && r.needs != "nothing" && len(r.at) == 0
+}
+
+// knownOn says where the resource's state was looked at.
 func (d *document) knownOn(r *resource) []bool {
 	out := make([]bool, len(d.nodes))
 	for n := range r.known {
 		out[n.index] = true
 	}
-	if r.anonymous() {
-		for _, child := range r.clone().children {
-			for _, leaf := range child.leaves() {
-				if leaf.base != r.base {
-					continue
-				}
-				for n := range leaf.known {
-					out[n.index] = true
-				}
-			}
-		}
-	}
 	return out
 }
 
-// promotion returns what the agents said for being primary, by node.
-func (d *document) promotion(clone *resource) []int {
-	out := make([]int, len(d.nodes))
-	for i, n := range d.nodes {
-		out[i] = place.NoPromotion
-		if len(clone.children) == 0 {
-			continue
-		}
-		sum, found := 0, false
-		for _, leaf := range clone.children[0].leaves() {
+// promotions returns what the agents said for being primary, by node; of a clone of
+// a group, by member.
+func (d *document) promotions(clone *resource) (whole []int, parts [][]int) {
+	if len(clone.children) == 0 {
+		return nil, nil
+	}
+	for _, leaf := range clone.children[0].leaves() {
+		by := make([]int, len(d.nodes))
+		for i, n := range d.nodes {
+			by[i] = place.NoPromotion
 			if s, ok := n.promotion(leaf.base); ok {
-				sum, found = place.Sum(sum, s), true
+				by[i] = s
 			}
 		}
-		if found {
-			out[i] = sum
-		}
+		parts = append(parts, by)
 	}
-	return out
+	if clone.children[0].kind == place.One {
+		return parts[0], nil
+	}
+	return nil, parts
 }
 
 // promotion returns the promotion score of a primitive on the node. An old
@@ -236,12 +260,12 @@ func (n *node) promotion(base string) (int, bool) {
 		for _, e := range n.history.All("lrm_resource") {
 			if b, _, numbered := cutNumber(e.ID()); numbered && b == base {
 				if v, ok := n.attributes[prefix+e.ID()]; ok {
-					return score(v, 0), true
+					return clause.Score(v, 0), true
 				}
 			}
 		}
 		if v, ok := n.attributes[prefix+base]; ok {
-			return score(v, 0), true
+			return clause.Score(v, 0), true
 		}
 		best, found := 0, false
 		for i := range maxCopies {
@@ -252,7 +276,7 @@ func (n *node) promotion(base string) (int, bool) {
 				}
 				continue
 			}
-			if s := score(v, 0); !found || s > best {
+			if s := clause.Score(v, 0); !found || s > best {
 				best, found = s, true
 			}
 		}
@@ -265,7 +289,7 @@ func (n *node) promotion(base string) (int, bool) {
 
 // may says what speaks against starting a resource now.
 func (d *document) may(r *resource) step.May {
-	return step.May{Restart: r.failed && !r.demotes(), Demote: r.failed && r.demotes()}
+	return step.May{NoStart: d.frozen(r) || d.unprobed(r), Restart: r.failed && !r.demotes(), Demote: r.failed && r.demotes()}
 }
 
 func (r *resource) demotes() bool { return r.onlyDemote }
@@ -284,8 +308,15 @@ func (d *document) score(p *place.Problem) {
 	}
 	d.within = map[string][]*resource{}
 	for _, r := range d.all {
-		if c := r.meta.get("container"); c != "" && r.kind == place.One {
+		if c := r.meta.Get("container"); c != "" && r.kind == place.One {
 			d.within[c] = append(d.within[c], r)
+		}
+	}
+	for _, n := range d.nodes {
+		if n.base != 0 {
+			for i := range p.Items {
+				add(p, i, n.index, n.base)
+			}
 		}
 	}
 	for _, r := range d.all {
@@ -340,9 +371,15 @@ func (d *document) applyLocation(p *place.Problem, l location, r *resource, plai
 	}
 }
 
-// stay makes a resource prefer where it is.
+// stay makes a resource prefer where it is. What is not managed is tied to it.
 func (d *document) stay(p *place.Problem, r *resource) {
-	if r.kind != place.One || r.unmanaged || r.sticky < 1 || len(r.at) != 1 {
+	if r.kind == place.One && r.unmanaged {
+		for _, n := range r.at {
+			add(p, r.item, n.index, place.Inf)
+		}
+		return
+	}
+	if r.kind != place.One || r.sticky < 1 || len(r.at) != 1 {
 		return
 	}
 	n := r.at[0].index
@@ -356,11 +393,11 @@ func (d *document) ban(p *place.Problem, r *resource) {
 	for n := range r.bans {
 		d.banOn(p, r, n)
 	}
-	if r.kind != place.One || r.threshold == 0 || r.ignoreFailure || r.unmanaged {
+	if r.kind != place.One || r.threshold == 0 || r.ignoreFailure {
 		return
 	}
 	for _, n := range d.nodes {
-		if d.failuresOf(r, n) < r.threshold {
+		if r.forgiven[n] || d.failuresOf(r, n) < r.threshold {
 			continue
 		}
 		target := r

@@ -3,6 +3,7 @@ package crm
 import (
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/step"
 	"github.com/keelson/keelson/internal/model/cib"
@@ -13,11 +14,20 @@ type location struct {
 	resource *resource
 	by       map[*node]int
 	primary  bool // for the primary role alone
+	name     string
 }
 
 // resources returns those that a reference means: a resource, the users of a
 // template, or what a tag names.
-func (d *document) resources(ref string) []*resource {
+func (d *document) resources(ref string) []*resource { return d.named(ref, maxNested) }
+
+// maxNested bounds how deep tags name tags.
+const maxNested = 8
+
+func (d *document) named(ref string, left int) []*resource {
+	if ref == "" {
+		return nil
+	}
 	if r := d.byName[ref]; r != nil {
 		return []*resource{d.whole(r)}
 	}
@@ -30,8 +40,8 @@ func (d *document) resources(ref string) []*resource {
 		}
 	}
 	for _, name := range d.tags[ref] {
-		if name != ref {
-			out = append(out, d.resources(name)...)
+		if left > 0 && len(out) < maxResources {
+			out = append(out, d.named(name, left-1)...)
 		}
 	}
 	return out
@@ -84,7 +94,7 @@ func (d *document) readLocations(e *cib.Element) {
 
 // members returns the resources of a set, in order.
 func (d *document) members(set *cib.Element) []*resource {
-	set = d.refer(set)
+	set = d.Refer(set)
 	var out []*resource
 	for _, ref := range set.All("resource_ref") {
 		out = append(out, d.resources(ref.ID())...)
@@ -99,23 +109,23 @@ func (d *document) readLocation(c *cib.Element, r *resource) {
 			d.note("rsc_location %s: there is no node %s", c.ID(), c.Attr("node"))
 			return
 		}
-		d.locate(r, map[*node]int{n: score(c.Attr("score"), 0)}, c.Attr("role"))
+		d.locate(r, map[*node]int{n: clause.Score(c.Attr("score"), 0)}, c.Attr("role"), c.ID())
 		return
 	}
 	for _, rule := range c.All("rule") {
-		rule = d.refer(rule)
+		rule = d.Refer(rule)
 		by := map[*node]int{}
 		for _, n := range d.nodes {
-			if !d.holds(rule, &subject{node: n, resource: r}) {
+			if !d.Holds(rule, about(n, r)) {
 				continue
 			}
-			value := score(rule.Attr("score"), 0)
+			value := clause.Score(rule.Attr("score"), 0)
 			if name := rule.Attr("score-attribute"); name != "" {
 				got, has := n.attribute(name)
 				if !has {
 					continue
 				}
-				value = score(got, 0)
+				value = clause.Score(got, 0)
 			} else if !rule.Has("score") {
 				value = place.Inf
 			}
@@ -125,19 +135,19 @@ func (d *document) readLocation(c *cib.Element, r *resource) {
 		if role == "" {
 			role = c.Attr("role")
 		}
-		d.locate(r, by, role)
+		d.locate(r, by, role, c.ID())
 	}
 }
 
 // locate adds a location. One for a role that every instance has on its way to
 // being primary is one for all roles.
-func (d *document) locate(r *resource, by map[*node]int, role string) {
+func (d *document) locate(r *resource, by map[*node]int, role, name string) {
 	switch strings.ToLower(role) {
 	case "promoted", "master":
-		d.locations = append(d.locations, location{r, by, true})
+		d.locations = append(d.locations, location{r, by, true, name})
 	case "stopped":
 	default:
-		d.locations = append(d.locations, location{r, by, false})
+		d.locations = append(d.locations, location{r, by, false, name})
 	}
 }
 
@@ -169,12 +179,16 @@ type pull struct {
 func (d *document) readColocations(e *cib.Element) []pull {
 	var out []pull
 	for _, c := range e.All("rsc_colocation") {
-		base := pull{name: c.ID(), score: score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), weak: !isSet(c.Attr("influence"), true)}
+		base := pull{name: c.ID(), score: clause.Score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), weak: !clause.IsSet(c.Attr("influence"), true)}
 		if !c.Has("score") && c.Child("resource_set") != nil {
 			base.score = place.Inf
 		}
 		if c.Child("resource_set") != nil {
 			out = append(out, d.colocateSets(c, base)...)
+			continue
+		}
+		if d.byName[c.Attr("rsc")] == nil && d.byName[c.Attr("with-rsc")] == nil {
+			d.note("rsc_colocation %s: it names two templates or tags, which has no effect there", c.ID())
 			continue
 		}
 		items, withs := d.resources(c.Attr("rsc")), d.resources(c.Attr("with-rsc"))
@@ -204,10 +218,10 @@ func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 	}
 	sets := c.All("resource_set")
 	for k, set := range sets {
-		set = d.refer(set)
+		set = d.Refer(set)
 		role := roleNamed(set.Attr("role"))
 		members := d.members(set)
-		if isSet(set.Attr("sequential"), true) {
+		if clause.IsSet(set.Attr("sequential"), true) {
 			for m := 1; m < len(members); m++ {
 				if base.score < 0 {
 					for _, earlier := range members[:m] {
@@ -221,7 +235,7 @@ func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 		if k+1 >= len(sets) {
 			continue
 		}
-		next := d.refer(sets[k+1])
+		next := d.Refer(sets[k+1])
 		from, to := d.ends(members, set, true), d.ends(d.members(next), next, false)
 		for _, i := range from {
 			for _, w := range to {
@@ -234,7 +248,7 @@ func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 
 // ends returns the member of a set that stands for it, or all if they are equal.
 func (d *document) ends(members []*resource, set *cib.Element, first bool) []*resource {
-	if !isSet(set.Attr("sequential"), true) || len(members) == 0 {
+	if !clause.IsSet(set.Attr("sequential"), true) || len(members) == 0 {
 		return members
 	}
 	if first {
@@ -248,6 +262,7 @@ type order struct {
 	first []*resource
 	then  *resource
 	rule  step.Order
+	name  string
 }
 
 func (d *document) readOrders(e *cib.Element) []order {
@@ -255,12 +270,12 @@ func (d *document) readOrders(e *cib.Element) []order {
 	for _, c := range e.All("rsc_order") {
 		base := step.Order{}
 		switch {
-		case strings.EqualFold(c.Attr("kind"), "Optional"), !c.Has("kind") && c.Has("score") && score(c.Attr("score"), 0) == 0:
+		case strings.EqualFold(c.Attr("kind"), "Optional"), !c.Has("kind") && c.Has("score") && clause.Score(c.Attr("score"), 0) == 0:
 			base.Optional = true
 		case strings.EqualFold(c.Attr("kind"), "Serialize"):
 			base.Apart = true
 		}
-		base.Symmetric = isSet(c.Attr("symmetrical"), !base.Apart)
+		base.Symmetric = clause.IsSet(c.Attr("symmetrical"), !base.Apart)
 		if c.Child("resource_set") != nil {
 			out = append(out, d.orderSets(c, base)...)
 			continue
@@ -273,7 +288,7 @@ func (d *document) readOrders(e *cib.Element) []order {
 		}
 		for _, f := range firsts {
 			for _, t := range thens {
-				out = append(out, order{[]*resource{f}, t, base})
+				out = append(out, order{[]*resource{f}, t, base, c.ID()})
 			}
 		}
 	}
@@ -299,32 +314,34 @@ func (d *document) orderSets(c *cib.Element, base step.Order) []order {
 	var out []order
 	sets := c.All("resource_set")
 	for k, set := range sets {
-		set = d.refer(set)
+		set = d.Refer(set)
 		do := verb(set.Attr("action"), step.Start)
 		members := d.members(set)
 		within := base
 		within.FirstDo, within.ThenDo = do, do
-		if isSet(set.Attr("sequential"), true) {
+		if clause.IsSet(set.Attr("sequential"), true) {
 			for m := 1; m < len(members); m++ {
-				out = append(out, order{members[m-1 : m], members[m], within})
+				out = append(out, order{members[m-1 : m], members[m], within, c.ID()})
 			}
 		}
 		if k+1 >= len(sets) {
 			continue
 		}
-		next := d.refer(sets[k+1])
+		next := d.Refer(sets[k+1])
 		across := base
 		across.FirstDo, across.ThenDo = do, verb(next.Attr("action"), step.Start)
+		if !clause.IsSet(set.Attr("require-all"), true) {
+			any := across
+			any.Any, any.Optional = true, false
+			for _, t := range d.members(next) {
+				out = append(out, order{members, t, any, c.ID()})
+			}
+			continue
+		}
 		froms := d.ends(members, set, false)
 		for _, t := range d.ends(d.members(next), next, true) {
-			if !isSet(set.Attr("require-all"), true) {
-				any := across
-				any.Any = true
-				out = append(out, order{froms, t, any})
-				continue
-			}
 			for m := range froms {
-				out = append(out, order{froms[m : m+1], t, across})
+				out = append(out, order{froms[m : m+1], t, across, c.ID()})
 			}
 		}
 	}

@@ -34,7 +34,7 @@ func corpus(t *testing.T) []string {
 	return files
 }
 
-func simulateFile(t *testing.T, path string) (Outcome, expected) {
+func parse(t *testing.T, path string) *cib.Element {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -45,6 +45,12 @@ func simulateFile(t *testing.T, path string) (Outcome, expected) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return root
+}
+
+func simulateFile(t *testing.T, path string) (Outcome, expected) {
+	t.Helper()
+	root := parse(t, path)
 	text, err := os.ReadFile(strings.TrimSuffix(path, ".xml") + ".json")
 	if err != nil {
 		t.Fatal(err)

@@ -15,15 +15,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/model/cib"
 )
 
 // document is a cluster information base while it is being read.
 type document struct {
-	root  *cib.Element
-	now   time.Time
-	byID  map[string]*cib.Element
-	props attrs
+	root *cib.Element
+	clause.Reader
+	props clause.Attrs
 
 	nodes    []*node // ordered by name
 	nodeByID map[string]*node
@@ -68,19 +68,19 @@ const maxNotes = 500
 
 func open(root *cib.Element, now time.Time) *document {
 	d := &document{
-		root: root, now: now, byID: make(map[string]*cib.Element), nodeByID: make(map[string]*node),
+		root: root, Reader: clause.Reader{Now: now, ByID: make(map[string]*cib.Element)}, nodeByID: make(map[string]*node),
 		byName: make(map[string]*resource), tags: make(map[string][]string),
 	}
-	if t, ok := moment(root.Attr("execution-date")); ok {
-		d.now = t
+	if t, ok := clause.Moment(root.Attr("execution-date")); ok {
+		d.Now = t
 	}
 	root.Walk(func(e *cib.Element) {
-		if id := e.ID(); id != "" && d.byID[id] == nil {
-			d.byID[id] = e
+		if id := e.ID(); id != "" && d.ByID[id] == nil {
+			d.ByID[id] = e
 		}
 	})
 	configuration := root.Child("configuration")
-	d.props = d.sets(configuration.Child("crm_config"), "cluster_property_set", nil)
+	d.props = d.properties(configuration.Child("crm_config"))
 	d.rscDef, d.opDef = configuration.Child("rsc_defaults"), configuration.Child("op_defaults")
 	for _, tag := range configuration.Child("tags").All("tag") {
 		for _, ref := range tag.All("obj_ref") {
@@ -94,20 +94,35 @@ func open(root *cib.Element, now time.Time) *document {
 	return d
 }
 
+// properties reads the options of the cluster. The set that the tools write to
+// counts before all others.
+func (d *document) properties(e *cib.Element) clause.Attrs {
+	first := &cib.Element{}
+	for _, set := range e.All("cluster_property_set") {
+		if set.ID() == "cib-bootstrap-options" {
+			first.Children = append(first.Children, set)
+		}
+	}
+	out := d.Sets(first, "cluster_property_set", nil)
+	out.Fill(d.Sets(e, "cluster_property_set", nil))
+	return out
+}
+
 func (d *document) readOptions() {
 	p := d.props
 	d.options = options{
-		symmetric:      isSet(p.get("symmetric-cluster"), true),
-		quorum:         truth(d.root.Attr("have-quorum")),
-		quorumPolicy:   strings.ToLower(p.get("no-quorum-policy")),
-		fencing:        isSet(p.get("stonith-enabled", "fencing-enabled"), true),
-		startupFencing: isSet(p.get("startup-fencing"), true),
-		stopOrphans:    isSet(p.get("stop-orphan-resources", "stop-removed-resources"), true),
-		stopAll:        truth(p.get("stop-all-resources")),
-		maintenance:    truth(p.get("maintenance-mode")),
-		startFatal:     isSet(p.get("start-failure-is-fatal"), true),
-		placement:      p.get("placement-strategy"),
+		symmetric:      clause.IsSet(p.Get("symmetric-cluster"), true),
+		quorum:         clause.Truth(d.root.Attr("have-quorum")),
+		quorumPolicy:   strings.ToLower(p.Get("no-quorum-policy")),
+		fencing:        clause.IsSet(p.Get("stonith-enabled", "fencing-enabled"), true),
+		startupFencing: clause.IsSet(p.Get("startup-fencing"), true),
+		stopOrphans:    clause.IsSet(p.Get("stop-orphan-resources", "stop-removed-resources"), true),
+		stopAll:        clause.Truth(p.Get("stop-all-resources")),
+		maintenance:    clause.Truth(p.Get("maintenance-mode")),
+		startFatal:     clause.IsSet(p.Get("start-failure-is-fatal"), true),
+		placement:      p.Get("placement-strategy"),
 	}
+	d.options.devices = clause.Truth(p.Get("have-watchdog"))
 	switch d.options.quorumPolicy {
 	case "ignore", "freeze", "demote":
 	case "suicide", "fence":

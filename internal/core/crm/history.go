@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/cib"
 )
@@ -24,6 +25,7 @@ type operation struct {
 	hasTime  bool
 	last     bool // the entry of the last failure
 	transit  int
+	digest   string // of the parameters with which it ran
 }
 
 // The exit codes of resource agents, and the states of an operation.
@@ -80,14 +82,14 @@ func (d *document) operations(e *cib.Element) []operation {
 	var out []operation
 	for _, c := range e.All("lrm_rsc_op") {
 		op := operation{
-			id: c.ID(), task: c.Attr("operation"), call: number(c.Attr("call-id"), -1),
-			interval: time.Duration(number(c.Attr("interval"), 0)) * time.Millisecond,
-			status:   number(c.Attr("op-status"), statusDone), code: number(c.Attr("rc-code"), 0),
-			last: strings.HasSuffix(c.ID(), "_last_failure_0"), want: -1,
+			id: c.ID(), task: c.Attr("operation"), call: clause.Number(c.Attr("call-id"), -1),
+			interval: time.Duration(clause.Number(c.Attr("interval"), 0)) * time.Millisecond,
+			status:   clause.Number(c.Attr("op-status"), statusDone), code: clause.Number(c.Attr("rc-code"), 0),
+			last: strings.HasSuffix(c.ID(), "_last_failure_0"), want: -1, digest: c.Attr("op-digest"),
 		}
 		// The key is action:transition:expected code:source.
 		if key := strings.Split(c.Attr("transition-key"), ":"); len(key) >= 4 {
-			op.transit, op.want = number(key[1], 0), number(key[2], -1)
+			op.transit, op.want = clause.Number(key[1], 0), clause.Number(key[2], -1)
 		}
 		if s, err := strconv.ParseInt(c.Attr("last-rc-change"), 10, 64); err == nil && s > 0 {
 			op.at, op.hasTime = time.Unix(s, 0).UTC(), true
@@ -136,7 +138,7 @@ func (d *document) find(n *node, e *cib.Element) *resource {
 			return r
 		}
 		if numbered {
-			if clone := r.clone(); number(suffix, 0) >= len(clone.children) {
+			if clone := r.clone(); clause.Number(suffix, 0) >= len(clone.children) {
 				return d.orphan(id, e)
 			}
 		}
@@ -219,14 +221,7 @@ func (d *document) orphan(id string, e *cib.Element) *resource {
 func (d *document) replay(r *resource, n *node, ops []operation) {
 	before, nextBefore := r.role, r.next
 	p := &replay{document: d, r: r, n: n, role: place.Any}
-	start, stop := activity(ops)
-	for i, op := range ops {
-		if op.interval > 0 && (i < start || stop > i) {
-			// A recurring check from before the last start or stop.
-			if (start >= 0 || stop >= 0) && i < max(start, stop) {
-				continue
-			}
-		}
+	for _, op := range ops {
 		p.take(op)
 	}
 	if p.role == place.Any {
@@ -248,36 +243,4 @@ func (d *document) replay(r *resource, n *node, ops []operation) {
 	if r.target != place.Any && (r.next == place.Any || r.target < r.next) {
 		r.next = r.target
 	}
-}
-
-// activity returns the indexes of the last start, or what proves one, and of
-// the last stop; -1 for none.
-func activity(ops []operation) (start, stop int) {
-	start, stop = -1, -1
-	implied, implies := -1, -1
-	for i, op := range ops {
-		switch op.task {
-		case "stop":
-			if op.status == statusDone {
-				stop = i
-			}
-		case "start", "migrate_from":
-			start = i
-		case "monitor":
-			if i > implied && op.interval > 0 && (op.code == codeOK || op.code == codePrimary) {
-				implied = i
-			}
-		case "promote", "demote":
-			implies = i
-		}
-	}
-	if start == -1 {
-		switch {
-		case implies != -1:
-			start = implies
-		case implied != -1:
-			start = implied
-		}
-	}
-	return start, stop
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/cib"
 )
@@ -15,8 +16,8 @@ import (
 type node struct {
 	name, id    string
 	index       int
-	attributes  attrs
-	utilization attrs
+	attributes  clause.Attrs
+	utilization clause.Attrs
 	history     *cib.Element
 
 	seen        bool
@@ -29,7 +30,9 @@ type node struct {
 	shutdown    bool
 	ping        bool
 	controller  bool
-	fence       string // why it is to be fenced
+	fence       string       // why it is to be fenced
+	set         clause.Attrs // the attributes in the configuration
+	base        int          // what speaks for it, whatever the resource
 }
 
 // attribute returns an attribute of the node.
@@ -60,14 +63,16 @@ func (d *document) readNodes(e *cib.Element) {
 			continue
 		}
 		n := &node{name: c.Attr("uname"), id: c.ID(), ping: c.Attr("type") == "ping"}
+		n.base = clause.Score(c.Attr("score"), 0)
 		n.controller = n.id == d.root.Attr("dc-uuid")
 		if n.name == "" {
 			n.name = n.id
 		}
-		about := &subject{node: n}
-		n.attributes = attrs{}
-		n.attributes = d.sets(c, "instance_attributes", about)
-		n.utilization = d.sets(c, "utilization", about)
+		about := about(n, nil)
+		n.attributes = clause.Attrs{}
+		n.attributes = d.Sets(c, "instance_attributes", about)
+		n.set = maps.Clone(n.attributes)
+		n.utilization = d.Sets(c, "utilization", about)
 		n.unclean = d.options.startupFencing
 		d.nodes = append(d.nodes, n)
 		d.nodeByID[n.id] = n
@@ -91,20 +96,23 @@ func (d *document) nodeNamed(name string) *node {
 }
 
 func (d *document) readStatus(status *cib.Element) {
+	states := map[*node]*cib.Element{}
 	for _, state := range status.All("node_state") {
 		n := d.nodeByID[state.ID()]
 		if n == nil {
 			n = d.nodeNamed(state.Attr("uname"))
 		}
-		if n == nil {
-			if state.Attr("remote_node") == "" {
-				d.note("node state %s: the configuration knows no such node", state.ID())
-			}
-			continue
+		switch {
+		case state.ID() == "":
+			d.note("node state of %s: it has no id, so it is left out", state.Attr("uname"))
+		case n != nil:
+			states[n] = state
+			d.readNodeState(n, state)
+		case state.Attr("remote_node") == "":
+			d.note("node state %s: the configuration knows no such node", state.ID())
 		}
-		d.readNodeState(n, state)
 	}
-	if d.options.quorumPolicy == "suicide" && !d.options.quorum && truth(d.root.Attr("no-quorum-panic")) {
+	if d.options.quorumPolicy == "suicide" && !d.options.quorum && clause.Truth(d.root.Attr("no-quorum-panic")) {
 		for _, n := range d.nodes {
 			if n.online {
 				n.unclean, n.fence = true, "the cluster has no quorum"
@@ -112,12 +120,10 @@ func (d *document) readStatus(status *cib.Element) {
 		}
 	}
 	for _, state := range status.All("node_state") {
-		n := d.nodeByID[state.ID()]
-		if n == nil {
-			n = d.nodeNamed(state.Attr("uname"))
-		}
-		if n != nil && (n.online || d.options.fencing) {
-			d.readHistory(n, state.Child("lrm").Child("lrm_resources"))
+		for _, n := range d.nodes {
+			if states[n] == state && (n.online || d.options.fencing) {
+				d.readHistory(n, state.Child("lrm").Child("lrm_resources"))
+			}
 		}
 	}
 	d.health()
@@ -126,7 +132,7 @@ func (d *document) readStatus(status *cib.Element) {
 func (d *document) readNodeState(n *node, state *cib.Element) {
 	n.seen, n.unclean = true, false
 	for _, set := range state.All("transient_attributes") {
-		fresh := d.sets(set, "instance_attributes", &subject{node: n})
+		fresh := d.Sets(set, "instance_attributes", about(n, nil))
 		for k, v := range fresh {
 			n.attributes[k] = v
 		}
@@ -137,10 +143,10 @@ func (d *document) readNodeState(n *node, state *cib.Element) {
 	if v := state.Attr("shutdown"); v != "" && v != "0" {
 		n.shutdown = true
 	}
-	n.standby = truth(n.attributes["standby"])
-	n.maintenance = truth(n.attributes["maintenance"])
-	inCluster := truth(state.Attr("in_ccm")) || number(state.Attr("in_ccm"), 0) > 1
-	peer := state.Attr("crmd") == "online" || number(state.Attr("crmd"), 0) > 1
+	n.standby = clause.Truth(n.attributes["standby"])
+	n.maintenance = clause.Truth(n.attributes["maintenance"])
+	inCluster := clause.Truth(state.Attr("in_ccm")) || clause.Number(state.Attr("in_ccm"), 0) > 1
+	peer := state.Attr("crmd") == "online" || clause.Number(state.Attr("crmd"), 0) > 1
 	join, expected := state.Attr("join"), state.Attr("expected")
 	if d.options.fencing {
 		n.judge(inCluster, peer, join, expected, state.Has("in_ccm"))
@@ -151,7 +157,7 @@ func (d *document) readNodeState(n *node, state *cib.Element) {
 
 // judge decides what a node's state is where nodes can be fenced.
 func (n *node) judge(in, peer bool, join, expected string, known bool) {
-	terminate := truth(n.attributes["terminate"]) || number(n.attributes["terminate"], 0) > 0
+	terminate := clause.Truth(n.attributes["terminate"]) || clause.Number(n.attributes["terminate"], 0) > 0
 	doom := func(why string) { n.unclean, n.fence = true, why }
 	n.online = in && peer
 	switch {
@@ -194,25 +200,25 @@ func (n *node) judgeUnfenced(in, peer bool, join, expected string) {
 
 // health applies the strategy for nodes whose health attributes are not green.
 func (d *document) health() {
-	strategy := d.props.get("node-health-strategy")
+	strategy := d.props.Get("node-health-strategy")
 	if strategy == "" || strategy == "none" {
 		return
 	}
-	value := func(color string, byDefault int) int { return score(d.props.get("node-health-"+color), byDefault) }
+	value := func(color string, byDefault int) int {
+		return clause.Score(d.props.Get("node-health-"+color), byDefault)
+	}
 	green, yellow, red := value("green", 0), value("yellow", 0), value("red", -place.Inf)
 	base := 0
 	switch strategy {
 	case "migrate-on-red":
-		green, yellow, red = 0, 0, -place.Inf
+		yellow, red = 0, -place.Inf
 	case "only-green":
-		green, yellow, red = 0, -place.Inf, -place.Inf
+		yellow, red = -place.Inf, -place.Inf
 	case "progressive":
 		base = value("base", 0)
-	case "custom":
-		return
 	}
 	for _, n := range d.nodes {
-		sum, worst := base, 0
+		sum, worst, told := base, place.Inf, false
 		for _, k := range slices.Sorted(maps.Keys(n.attributes)) {
 			v := n.attributes[k]
 			if !strings.HasPrefix(k, "#health") {
@@ -227,16 +233,23 @@ func (d *document) health() {
 			case "red":
 				s = red
 			default:
-				s = score(v, 0)
+				s = clause.Score(v, 0)
 			}
-			worst = min(worst, s)
+			worst, told = min(worst, s), true
 			sum = place.Sum(sum, s)
 		}
-		if strategy != "progressive" {
+		switch {
+		case strategy == "progressive":
+		case told:
 			sum = worst
+		default:
+			sum = 0
 		}
 		if sum != 0 {
 			for _, r := range d.top {
+				if clause.Truth(r.meta.Get("allow-unhealthy-nodes")) {
+					continue
+				}
 				d.locations = append(d.locations, location{resource: r, by: map[*node]int{n: sum}})
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/cib"
 )
@@ -33,6 +34,9 @@ func (p *replay) take(op operation) {
 		return
 	}
 	expired := p.expired(op, probe)
+	if !expired && op.last && p.changed(op) {
+		p.r.forgiven[p.n] = true
+	}
 	op = p.remap(op, probe, expired)
 	if !probe || op.status == statusDone || op.code == codeNotRunning {
 		p.known = true
@@ -198,9 +202,11 @@ func (p *replay) failed(op operation, probe bool) {
 	switch op.task {
 	case "stop":
 		p.ban(p.n, "stop")
-		p.r.stopFailed = true
 	case "promote":
 		p.role = place.Primary
+		if p.r.next == place.Any {
+			p.r.next = place.Replica
+		}
 	case "demote":
 		switch {
 		case how == failBlock:
@@ -279,6 +285,7 @@ func (p *replay) settle() {
 		return
 	}
 	p.running()
+	r.failedCheck = p.hasFailed && p.lastFailed.task == "monitor" && p.lastFailed.interval > 0 && p.configured(p.lastFailed)
 	r.failed = r.failed || p.worst != failIgnore && worst != failIgnore
 }
 
@@ -310,7 +317,10 @@ func (p *replay) running() {
 
 // onFail says what a failure of the operation leads to.
 func (p *replay) onFail(op operation) failure {
-	value := p.operationMeta(op).get("on-fail")
+	value := p.operationMeta(op).Get("on-fail")
+	if value == "stop" && op.task == "stop" {
+		value = "block" // it cannot be stopped because it could not be stopped
+	}
 	switch value {
 	case "block":
 		return failBlock
@@ -344,10 +354,10 @@ func (p *replay) onFail(op operation) failure {
 }
 
 // operationMeta returns what the configuration says of an operation.
-func (p *replay) operationMeta(op operation) attrs {
-	out := attrs{}
+func (p *replay) operationMeta(op operation) clause.Attrs {
+	out := clause.Attrs{}
 	for _, e := range p.configuredOps() {
-		if e.Attr("name") != op.task || duration(e.Attr("interval")) != op.interval || !isSet(e.Attr("enabled"), true) {
+		if e.Attr("name") != op.task || clause.Duration(e.Attr("interval")) != op.interval || !clause.IsSet(e.Attr("enabled"), true) {
 			continue
 		}
 		for _, k := range [...]string{"on-fail", "role", "timeout"} {
@@ -355,11 +365,20 @@ func (p *replay) operationMeta(op operation) attrs {
 				out[k] = e.Attr(k)
 			}
 		}
-		out.fill(p.sets(e, "meta_attributes", nil))
+		out.Fill(p.Sets(e, "meta_attributes", nil))
 		break
 	}
-	out.fill(p.sets(p.opDef, "meta_attributes", &subject{resource: p.r, op: op.task, interval: op.interval}))
+	who := about(nil, p.r)
+	who.Op, who.Interval = op.task, op.interval
+	out.Fill(p.Sets(p.opDef, "meta_attributes", who))
 	return out
+}
+
+// configured reports whether the configuration has an operation, and it is not off.
+func (p *replay) configured(op operation) bool {
+	return slices.ContainsFunc(p.configuredOps(), func(e *cib.Element) bool {
+		return e.Attr("name") == op.task && clause.Duration(e.Attr("interval")) == op.interval && clause.IsSet(e.Attr("enabled"), true)
+	})
 }
 
 func (p *replay) configuredOps() []*cib.Element {
@@ -375,7 +394,7 @@ func (p *replay) expired(op operation, probe bool) bool {
 	if p.r.expiry <= 0 || !op.hasTime || p.blocksExpiry() {
 		return false
 	}
-	if p.now.Before(op.at.Add(p.r.expiry)) {
+	if p.Now.Before(op.at.Add(p.r.expiry)) {
 		return false
 	}
 	if p.failCount(p.r, p.n, false) > 0 && p.failCount(p.r, p.n, true) > 0 {
@@ -397,7 +416,7 @@ func (p *replay) blocksExpiry() bool {
 		if e.Attr("on-fail") != "block" {
 			continue
 		}
-		name, interval := e.Attr("name"), duration(e.Attr("interval"))
+		name, interval := e.Attr("name"), clause.Duration(e.Attr("interval"))
 		for _, list := range p.n.history.All("lrm_resource") {
 			base, _, _ := cutNumber(list.ID())
 			if list.ID() != p.r.id && base != p.r.base {
@@ -421,14 +440,14 @@ func (d *document) failCount(r *resource, n *node, expiry bool) int {
 	for name, value := range n.attributes {
 		switch {
 		case d.concerns(name, "fail-count-", r):
-			sum = place.Sum(sum, score(value, 0))
+			sum = place.Sum(sum, clause.Score(value, 0))
 		case d.concerns(name, "last-failure-", r):
-			if t, ok := moment(value); ok && t.After(last) {
+			if t, ok := clause.Moment(value); ok && t.After(last) {
 				last = t
 			}
 		}
 	}
-	if expiry && sum > 0 && r.expiry > 0 && !last.IsZero() && d.now.After(last.Add(r.expiry)) {
+	if expiry && sum > 0 && r.expiry > 0 && !last.IsZero() && d.Now.After(last.Add(r.expiry)) {
 		if p := (&replay{document: d, r: r, n: n}); !p.blocksExpiry() {
 			return 0
 		}
@@ -443,7 +462,14 @@ func (d *document) concerns(name, prefix string, r *resource) bool {
 	if !ok {
 		return false
 	}
-	if i := strings.LastIndexByte(rest, '#'); i >= 0 {
+	i := strings.LastIndexByte(rest, '#')
+	if perOperation := clause.CompareVersions(d.root.Attr("crm_feature_set"), "3.0.13") >= 0; perOperation != (i >= 0) {
+		return false
+	}
+	if i >= 0 {
+		if _, interval, found := strings.Cut(rest[i:], "_"); !found || interval == "" {
+			return false
+		}
 		rest = rest[:i]
 	}
 	if rest == r.id || rest == r.base && (r.anonymous() || r.clone() == nil) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/cib"
 )
@@ -20,8 +21,8 @@ type resource struct {
 
 	parent   *resource
 	children []*resource
-	meta     attrs
-	params   attrs
+	meta     clause.Attrs
+	params   clause.Attrs
 	set      place.Set
 	rules
 
@@ -40,7 +41,7 @@ type rules struct {
 	unordered bool
 	loose     bool
 	minimum   int // of a clone: instances that others may count on
-	demand    attrs
+	demand    clause.Attrs
 	critical  bool
 }
 
@@ -53,13 +54,14 @@ type state struct {
 	unmanaged     bool
 	blocked       bool
 	failed        bool
-	stopFailed    bool
+	failedCheck   bool // what failed was a check that goes on
 	ignoreFailure bool
 	orphan        bool
 	starting      bool // a start is under way
 	onlyDemote    bool // the failure asks for no more than losing the role
 	item          int
 	bans          map[*node]int
+	forgiven      map[*node]bool   // its failures there do not count any more
 	historyOn     map[*node]string // the name it has there
 }
 
@@ -88,7 +90,11 @@ func (d *document) resource(e *cib.Element, parent *resource, instance int) *res
 		r.id = fmt.Sprintf("%s:%d", e.ID(), instance)
 	}
 	if e.Has("template") {
-		r.agent = d.byID[e.Attr("template")]
+		r.agent = d.ByID[e.Attr("template")]
+		if r.agent == nil || r.agent.Name != "template" {
+			d.note("%s %s: there is no template %s, so it is left out", e.Name, e.ID(), e.Attr("template"))
+			return nil
+		}
 	}
 	d.readMeta(r)
 	d.readRules(r)
@@ -128,21 +134,21 @@ func (d *document) readClone(r *resource) {
 		return
 	}
 	m := r.meta
-	limit := number(m.get("clone-max"), len(d.nodes))
+	limit := clause.Number(m.Get("clone-max"), len(d.nodes))
 	r.set = place.Set{
 		Max:        max(0, min(limit, maxCopies)),
-		PerNode:    max(0, number(m.get("clone-node-max"), 1)),
-		Roles:      r.elem.Name == "master" || truth(m.get("promotable")),
-		Unique:     truth(m.get("globally-unique")),
-		Interleave: truth(m.get("interleave")),
+		PerNode:    max(0, clause.Number(m.Get("clone-node-max"), 1)),
+		Roles:      r.elem.Name == "master" || clause.Truth(m.Get("promotable")),
+		Unique:     clause.Truth(m.Get("globally-unique")),
+		Interleave: clause.Truth(m.Get("interleave")),
 	}
-	r.minimum = number(m.get("clone-min"), 0)
+	r.minimum = clause.Number(m.Get("clone-min"), 0)
 	if !r.set.Unique {
 		r.set.PerNode = min(r.set.PerNode, 1)
 	}
 	if r.set.Roles {
-		r.set.Primaries = number(m.get("promoted-max", "master-max"), 1)
-		r.set.PrimariesPerNode = number(m.get("promoted-node-max", "master-node-max"), 1)
+		r.set.Primaries = clause.Number(m.Get("promoted-max", "master-max"), 1)
+		r.set.PrimariesPerNode = clause.Number(m.Get("promoted-node-max", "master-node-max"), 1)
 	}
 	for i := range max(1, r.set.Max) {
 		if child := d.resource(inner[0], r, i); child != nil {
@@ -173,47 +179,60 @@ func (r *resource) walk(visit func(*resource)) {
 	}
 }
 
+// about is what rules are asked about; both may be nil.
+func about(n *node, r *resource) *clause.Subject {
+	out := &clause.Subject{}
+	if n != nil {
+		out.Attribute = n.attribute
+	}
+	if r != nil {
+		out.Agent, out.Base, out.Params, out.Meta = r.agent, r.base, r.params, r.meta
+	}
+	return out
+}
+
 func (d *document) readMeta(r *resource) {
-	about := &subject{resource: r}
-	r.params = d.sets(r.elem, "instance_attributes", about)
-	r.meta = d.sets(r.elem, "meta_attributes", about)
-	r.demand = d.sets(r.elem, "utilization", about)
+	who := about(nil, r)
+	r.params = d.Sets(r.elem, "instance_attributes", who)
+	who.Params = r.params
+	r.meta = d.Sets(r.elem, "meta_attributes", who)
+	r.demand = d.Sets(r.elem, "utilization", who)
 	if r.agent != r.elem {
-		r.meta.fill(d.sets(r.agent, "meta_attributes", about))
-		r.params.fill(d.sets(r.agent, "instance_attributes", about))
-		r.demand.fill(d.sets(r.agent, "utilization", about))
+		r.meta.Fill(d.Sets(r.agent, "meta_attributes", who))
+		r.params.Fill(d.Sets(r.agent, "instance_attributes", who))
+		r.demand.Fill(d.Sets(r.agent, "utilization", who))
 	}
 	if r.parent != nil {
-		r.meta.fill(r.parent.meta)
+		r.meta.Fill(r.parent.meta)
+		r.params.Fill(r.parent.params)
 	}
-	r.meta.fill(d.sets(d.rscDef, "meta_attributes", about))
+	r.meta.Fill(d.Sets(d.rscDef, "meta_attributes", who))
 }
 
 func (d *document) readRules(r *resource) {
 	m := r.meta
-	r.priority = score(m.get("priority"), 0)
-	r.sticky = score(m.get("resource-stickiness"), 0)
-	if !m.has("resource-stickiness") && r.inUniqueOrAnyClone() {
+	r.priority = clause.Score(m.Get("priority"), 0)
+	r.sticky = clause.Score(m.Get("resource-stickiness"), 0)
+	if !m.Has("resource-stickiness") && r.inUniqueOrAnyClone() {
 		r.sticky = 1
 	}
-	r.threshold = threshold(m.get("migration-threshold"))
-	r.expiry = duration(m.get("failure-timeout"))
-	r.multiple = m.get("multiple-active")
-	r.needs = m.get("requires")
-	r.unordered = !isSet(m.get("ordered"), true)
-	r.loose = !isSet(m.get("collocated"), true)
-	r.critical = isSet(m.get("critical"), true)
-	r.unmanaged = !isSet(m.get("is-managed"), true) || truth(m.get("maintenance"))
+	r.threshold = threshold(m.Get("migration-threshold"))
+	r.expiry = clause.Duration(m.Get("failure-timeout"))
+	r.multiple = m.Get("multiple-active")
+	r.needs = m.Get("requires")
+	r.unordered = !clause.IsSet(m.Get("ordered"), true)
+	r.loose = !clause.IsSet(m.Get("collocated"), true)
+	r.critical = clause.IsSet(m.Get("critical"), true)
+	r.unmanaged = !clause.IsSet(m.Get("is-managed"), true) || clause.Truth(m.Get("maintenance"))
 	if d.options.maintenance {
 		r.unmanaged = true
 	}
 	r.known, r.bans, r.historyOn = map[*node]bool{}, map[*node]int{}, map[*node]string{}
-	r.target = r.targetRole(m.get("target-role"))
+	r.forgiven = map[*node]bool{}
+	r.target = r.targetRole(m.Get("target-role"))
 	r.role = place.Stopped
 	r.next = r.target
 }
-
-func (a attrs) has(k string) bool { _, ok := a[k]; return ok }
 
 // inUniqueOrAnyClone reports whether the resource is part of a clone, whose
 // instances stay by default.
@@ -232,7 +251,7 @@ func threshold(s string) int {
 	case s == "", strings.EqualFold(s, "INFINITY"):
 		return place.Inf
 	}
-	return max(0, number(s, 0))
+	return max(0, clause.Number(s, 0))
 }
 
 // targetRole reads what the resource shall be at most. Whatever says "as much
@@ -261,18 +280,15 @@ func (r *resource) clone() *resource {
 
 func (r *resource) promotable() bool {
 	c := r.clone()
-	return c != nil && (c.elem.Name == "master" || truth(c.meta.get("promotable")))
+	return c != nil && (c.elem.Name == "master" || clause.Truth(c.meta.Get("promotable")))
 }
 
 // anonymous reports whether the resource is in a clone whose instances are all
 // the same.
 func (r *resource) anonymous() bool {
 	c := r.clone()
-	return c != nil && c != r && !truth(c.meta.get("globally-unique"))
+	return c != nil && c != r && !clause.Truth(c.meta.Get("globally-unique"))
 }
-
-// expand fills in what an attribute's name says of the resource.
-func (r *resource) expand(name string) string { return strings.ReplaceAll(name, "%@", r.base) }
 
 // leaves returns the primitives of the resource, in order.
 func (r *resource) leaves() []*resource {
@@ -288,18 +304,3 @@ func (r *resource) leaves() []*resource {
 
 // is on reports whether the resource runs on the node.
 func (r *resource) on(n *node) bool { return slices.Contains(r.at, n) }
-
-// score reads a score.
-func score(s string, byDefault int) int {
-	switch strings.ToUpper(strings.TrimSpace(s)) {
-	case "":
-		return byDefault
-	case "INFINITY", "+INFINITY":
-		return place.Inf
-	case "-INFINITY":
-		return -place.Inf
-	case "RED", "YELLOW", "GREEN":
-		return 0
-	}
-	return max(-place.Inf, min(place.Inf, number(s, byDefault)))
-}

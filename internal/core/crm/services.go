@@ -1,13 +1,13 @@
 package crm
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/step"
 	"github.com/keelson/keelson/internal/model/cib"
@@ -36,6 +36,7 @@ func Import(root *cib.Element, now time.Time) ([]spec.Service, []string) {
 		w.order(o)
 	}
 	w.cluster()
+	w.leftovers()
 	var out []spec.Service
 	for _, r := range d.top {
 		if s := w.services[r]; s != nil {
@@ -64,6 +65,9 @@ func (w *writer) service(r *resource) {
 	for _, m := range members {
 		part, ok := w.part(m)
 		if !ok {
+			if r.kind != place.One {
+				w.note("%s %s: it is left out, with all that is in it", r.elem.Name, r.id)
+			}
 			return
 		}
 		s.Parts = append(s.Parts, part)
@@ -74,7 +78,7 @@ func (w *writer) service(r *resource) {
 	}
 	if r.kind == place.Copies {
 		s.Copies = &spec.Copies{Count: min(r.set.Max, spec.MaxCopies), PerNode: r.set.PerNode, Unique: r.set.Unique, Primaries: r.set.Primaries}
-		if !r.meta.has("clone-max") {
+		if !r.meta.Has("clone-max") {
 			s.Copies.Count = 0
 		}
 		if r.set.PerNode == 1 {
@@ -91,11 +95,15 @@ func (w *writer) service(r *resource) {
 	}
 	if r.expiry >= spec.MinWithin && r.expiry <= spec.MaxWithin {
 		s.Failover.Within = spec.Duration(r.expiry)
+	} else if r.expiry > 0 {
+		w.note("%s %s: its failure-timeout=%s is left out: it is not between %s and %s", r.elem.Name, r.id, r.meta.Get("failure-timeout"), spec.MinWithin, spec.MaxWithin)
 	}
 	for _, m := range members {
 		w.demands(s, m)
 		w.operations(m)
+		w.options(m, r)
 	}
+	w.options(r, r)
 	w.services[r] = s
 }
 
@@ -127,28 +135,28 @@ func (w *writer) name(r *resource) spec.ServiceName {
 func (w *writer) part(r *resource) (spec.Part, bool) {
 	class, kind := r.agent.Attr("class"), r.agent.Attr("type")
 	if class == "ocf" && (kind == "IPaddr2" || kind == "IPaddr") {
-		bits := r.params.get("cidr_netmask")
-		ip, err := netip.ParseAddr(r.params.get("ip"))
+		bits := r.params.Get("cidr_netmask")
+		ip, err := netip.ParseAddr(r.params.Get("ip"))
 		if err == nil {
 			length := ip.BitLen()
 			if bits != "" {
-				length = number(bits, length)
+				length = clause.Number(bits, length)
 			}
 			if prefix, err := ip.Prefix(length); err == nil {
 				w.params(r, "ip", "cidr_netmask", "nic")
 				return spec.Part{Address: &spec.Address{
-					Prefix: fmt.Sprintf("%s/%d", ip, prefix.Bits()), Interface: r.params.get("nic"),
+					Prefix: fmt.Sprintf("%s/%d", ip, prefix.Bits()), Interface: r.params.Get("nic"),
 				}}, true
 			}
 		}
-		w.note("primitive %s: its address %q is not understood", r.base, r.params.get("ip"))
+		w.note("primitive %s: its address %q is not understood", r.base, r.params.Get("ip"))
 		return spec.Part{}, false
 	}
-	if class == "ocf" && kind == "anything" && strings.HasPrefix(r.params.get("binfile"), "/") {
+	if class == "ocf" && kind == "anything" && strings.HasPrefix(r.params.Get("binfile"), "/") {
 		w.params(r, "binfile", "cmdline_options", "user", "workdir")
 		return spec.Part{Exec: &spec.Exec{
-			Command: append([]string{r.params.get("binfile")}, strings.Fields(r.params.get("cmdline_options"))...),
-			User:    r.params.get("user"), Dir: r.params.get("workdir"),
+			Command: append([]string{r.params.Get("binfile")}, strings.Fields(r.params.Get("cmdline_options"))...),
+			User:    r.params.Get("user"), Dir: r.params.Get("workdir"),
 		}}, true
 	}
 	agent := strings.Trim(class+":"+r.agent.Attr("provider")+":"+kind, ":")
@@ -158,7 +166,7 @@ func (w *writer) part(r *resource) (spec.Part, bool) {
 
 // params notes the parameters of a resource that are not taken over.
 func (w *writer) params(r *resource, known ...string) {
-	for _, k := range sortedKeys(r.params) {
+	for _, k := range r.params.Names() {
 		if !slices.Contains(known, k) {
 			w.note("primitive %s: its parameter %s is left out", r.base, k)
 		}
@@ -167,8 +175,8 @@ func (w *writer) params(r *resource, known ...string) {
 
 // demands adds what a resource uses of the nodes' capacity.
 func (w *writer) demands(s *spec.Service, r *resource) {
-	for _, unit := range sortedKeys(r.demand) {
-		n := number(r.demand[unit], 0)
+	for _, unit := range r.demand.Names() {
+		n := clause.Number(r.demand[unit], 0)
 		if n <= 0 {
 			continue
 		}
@@ -181,13 +189,11 @@ func (w *writer) demands(s *spec.Service, r *resource) {
 
 // operations notes what the operations say that services do not.
 func (w *writer) operations(r *resource) {
-	for _, op := range r.elem.Child("operations").All("op") {
+	for _, op := range (&replay{r: r}).configuredOps() {
 		if v := op.Attr("on-fail"); v != "" && v != "restart" {
 			w.note("primitive %s: on-fail=%s of %s is left out", r.base, v, op.Attr("name"))
 		}
-		if op.Attr("name") == "monitor" {
-			w.note("primitive %s: its monitor every %s is left out: write a check", r.base, op.Attr("interval"))
-		}
+		w.operation(r, op)
 	}
 }
 
@@ -196,7 +202,7 @@ func (w *writer) placing() {
 	for _, l := range w.locations {
 		s := w.services[l.resource]
 		if s == nil {
-			w.note("a location of %s is left out", l.resource.id)
+			w.note("rsc_location %s: it is left out, with %s", l.name, l.resource.id)
 			continue
 		}
 		for _, n := range w.nodes {
@@ -272,9 +278,9 @@ func (w *writer) order(o order) {
 		first := w.services[f.outer()]
 		switch {
 		case then == nil || first == nil:
-			w.note("an order of %s before %s is left out, with what it is about", f.id, o.then.id)
+			w.note("rsc_order %s: %s before %s is left out, with what it is about", o.name, f.id, o.then.id)
 		case o.rule.Any || o.rule.Apart || o.rule.FirstDo != step.Start && o.rule.FirstDo != step.Promote || o.rule.ThenDo != step.Start:
-			w.note("the order of %s before %s: services cannot say it", f.id, o.then.id)
+			w.note("rsc_order %s: services cannot say it of %s before %s", o.name, f.id, o.then.id)
 		default:
 			after := spec.After{Service: first.Name, Optional: o.rule.Optional, OneWay: !o.rule.Symmetric}
 			if o.rule.FirstDo == step.Promote {
@@ -288,24 +294,15 @@ func (w *writer) order(o order) {
 // cluster notes the options of the cluster that services do not say.
 func (w *writer) cluster() {
 	known := []string{"stonith-enabled", "fencing-enabled", "dc-version", "cluster-infrastructure", "cluster-name", "have-watchdog", "last-lrm-refresh"}
-	for _, k := range sortedKeys(w.props) {
+	for _, k := range w.props.Names() {
 		if !slices.Contains(known, k) {
 			w.note("the cluster's option %s=%s is left out", k, w.props[k])
 		}
 	}
 	for _, n := range w.nodes {
-		if len(n.utilization) > 0 {
+		for _, unit := range n.utilization.Names() {
 			w.note("node %s: its capacity is left out: give the node labels such as %s/%s=%s", n.name, spec.CapacityLabel,
-				sortedKeys(n.utilization)[0], n.utilization[sortedKeys(n.utilization)[0]])
+				unit, n.utilization[unit])
 		}
 	}
-}
-
-func sortedKeys(a attrs) []string {
-	out := make([]string, 0, len(a))
-	for k := range a {
-		out = append(out, k)
-	}
-	slices.SortFunc(out, cmp.Compare[string])
-	return out
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/step"
 	"github.com/keelson/keelson/internal/model/cib"
@@ -46,6 +47,12 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 	for _, n := range d.nodes {
 		out.Nodes[n.name] = n.status()
 	}
+	acted := make([]bool, len(d.all))
+	for _, s := range result.Steps {
+		if s.Item != place.Nowhere {
+			acted[s.Item] = true
+		}
+	}
 	for _, r := range d.all {
 		if r.kind != place.One {
 			continue
@@ -55,7 +62,7 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 			before = append(before, step.Seat{Node: n.index, Role: r.role})
 		}
 		d.enter(out.Before, r, before, r.failed)
-		d.enter(out.After, r, result.Final[r.item], r.failed && p.Place.Items[r.item].State.Blocked)
+		d.enter(out.After, r, result.Final[r.item], r.failed && !acted[r.item] && !d.checkedAgain(r))
 		if why := result.Blocked[r.item]; why != "" {
 			out.Why[r.id] = why
 		}
@@ -66,6 +73,15 @@ func Simulate(root *cib.Element, now time.Time) Outcome {
 		}
 	}
 	return out
+}
+
+// checkedAgain reports whether a resource that failed its check is left alone and
+// goes on being checked, so that the failure is forgotten.
+func (d *document) checkedAgain(r *resource) bool {
+	maintained := d.options.maintenance || clause.Truth(r.meta.Get("maintenance")) ||
+		slices.ContainsFunc(r.at, func(n *node) bool { return n.maintenance })
+	standby := slices.ContainsFunc(r.at, func(n *node) bool { return n.failStandby })
+	return r.failedCheck && !r.blocked && !maintained && !standby && (r.next != place.Stopped || r.target == place.Stopped) && d.quorumLimit(r) == place.Any
 }
 
 func (d *document) say(s step.Step) string {

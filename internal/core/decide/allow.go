@@ -15,12 +15,13 @@ import (
 // not, by rules that need no other unit.
 func (p *planner) consider(u *unit) {
 	u.at = make([]spec.NodeName, len(u.members))
-	for k, s := range u.members {
-		u.at[k] = p.sits(s)
+	for k := range u.members {
+		u.at[k] = p.sits(&u.members[k])
 	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
-	u.candidates = make([]candidate, 0, len(p.nodes))
-	for i, n := range p.nodes {
+	u.candidates = p.candidatesFor(len(p.nodes))
+	for i := range p.nodes {
+		n := &p.nodes[i]
 		if self >= 0 {
 			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
 			continue
@@ -37,22 +38,33 @@ func (p *planner) consider(u *unit) {
 			u.refuse(n.Name, "%s", why)
 			continue
 		}
-		c := rate(u, n, p.snapshot.Now)
-		c.index, c.kept, c.doubt = i, kept, p.doubt(u, n)
-		for k, s := range u.members {
+		u.candidates = append(u.candidates, candidate{node: n.Name, index: i, suspect: n.Liveness != fact.Alive})
+		c := &u.candidates[len(u.candidates)-1]
+		c.rate(u, n, p.snapshot.Now)
+		c.kept, c.doubt = kept, p.doubt(u, n)
+		for k := range u.members {
 			if u.copies == nil && u.at[k] == n.Name {
 				c.sitting++
-				c.stay(s.Spec.Place.EffectiveStickiness())
+				c.stay(u.members[k].Spec.Place.EffectiveStickiness())
 			}
 		}
-		u.candidates = append(u.candidates, c)
 	}
 	p.isolate(u)
 }
 
+// candidatesFor returns empty room for as many candidates.
+func (p *planner) candidatesFor(n int) []candidate {
+	if len(p.spare) < n {
+		p.spare = make([]candidate, max(n, len(p.units)*n))
+	}
+	out := p.spare[:0:n]
+	p.spare = p.spare[n:]
+	return out
+}
+
 // forbidden returns the rule that keeps the unit from the node, empty if none
 // does.
-func (p *planner) forbidden(u *unit, n fact.Node) string {
+func (p *planner) forbidden(u *unit, n *fact.Node) string {
 	switch {
 	case n.Witness:
 		return fmt.Sprintf("%s is a witness, which votes and runs nothing", n.Name)
@@ -69,7 +81,8 @@ func (p *planner) forbidden(u *unit, n fact.Node) string {
 	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name || slices.Contains(s.Copies, n.Name) }):
 		return fmt.Sprintf("%s is mute: its agent does not run or does not reach the store", n.Name)
 	}
-	for _, s := range u.members {
+	for k := range u.members {
+		s := &u.members[k]
 		if why := p.forbiddenTo(s, n); why != "" {
 			if s.Spec.Name != u.name() {
 				why = fmt.Sprintf("it is together with %s, and %s", s.Spec.Name, why)
@@ -80,15 +93,15 @@ func (p *planner) forbidden(u *unit, n fact.Node) string {
 	return ""
 }
 
-func (p *planner) forbiddenTo(s fact.Service, n fact.Node) string {
-	place := s.Spec.Place
+func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
+	place := &s.Spec.Place
 	switch {
 	case len(place.On) > 0 && !slices.Contains(place.On, n.Name):
 		return fmt.Sprintf("place.on allows only %s", names(place.On))
 	case slices.Contains(place.Never, n.Name):
 		return fmt.Sprintf("place.never names %s", n.Name)
 	}
-	if why := p.stoppedOn(s, n.Name); why != "" {
+	if why := p.stoppedOn(*s, n.Name); why != "" {
 		return why
 	}
 	i := instance(n, s.Spec.Name)
@@ -97,7 +110,7 @@ func (p *planner) forbiddenTo(s fact.Service, n fact.Node) string {
 		return ""
 	case i.Phase == fact.Stuck:
 		return fmt.Sprintf("a part of %s would not stop there", s.Spec.Name)
-	case !recovery.Counts(s, n.Name, *i):
+	case !recovery.Counts(*s, n.Name, *i):
 		return "" // an older spec failed, or an operator cleared it; it gets its chance
 	case i.FailedUntil.After(p.snapshot.Now):
 		return fmt.Sprintf("%s failed there and may return at %s", s.Spec.Name, i.FailedUntil.UTC().Format(time.RFC3339))

@@ -92,10 +92,11 @@ func (p *planner) demand(u *unit) []int {
 // item writes a unit that runs once.
 func (p *planner) item(u *unit) place.Item {
 	n := len(p.nodes)
+	own := p.ints(3 * n)
 	item := place.Item{
 		Name: string(u.name()), Parent: place.Nowhere, Weight: len(u.members), Priority: u.priority, Demand: u.demand,
-		Score: make([]int, n), Rank: make([]int, n), Named: make([]bool, n),
-		State: place.State{Share: make([]int, n), Role: place.Stopped},
+		Score: own[:n:n], Rank: own[n : 2*n : 2*n], Named: p.bools(n),
+		State: place.State{Share: own[2*n:], Role: place.Stopped},
 	}
 	item.Priority = 2 * u.priority
 	if len(p.kinds) > 0 && u.stays() {
@@ -120,6 +121,25 @@ func (p *planner) item(u *unit) place.Item {
 		item.State.Fixed, item.State.Unmanaged = true, true
 	}
 	return item
+}
+
+// ints and bools return slices of zeros out of larger ones.
+func (p *planner) ints(n int) []int {
+	if len(p.spareInts) < n {
+		p.spareInts = make([]int, n*max(1, len(p.units)))
+	}
+	out := p.spareInts[:n:n]
+	p.spareInts = p.spareInts[n:]
+	return out
+}
+
+func (p *planner) bools(n int) []bool {
+	if len(p.spareBools) < n {
+		p.spareBools = make([]bool, n*max(1, len(p.units)))
+	}
+	out := p.spareBools[:n:n]
+	p.spareBools = p.spareBools[n:]
+	return out
 }
 
 // rank is what comes before the score: what an operator asked for, and that a
@@ -241,6 +261,6 @@ func (p *planner) leave(u *unit) {
 
 // inMaintenance reports whether the service is on a node under maintenance.
 func (p *planner) inMaintenance(s fact.Service) bool {
-	n, known := p.node(p.sits(s))
+	n, known := p.node(p.sits(&s))
 	return known && n.Maintenance
 }

@@ -63,7 +63,7 @@ func (p *planner) compileCopies(u *unit) {
 // counts who is primary, and what an operator asks for at the moment.
 func (p *planner) primaryScore(s fact.Service, now bool) []int {
 	out := make([]int, len(p.nodes))
-	primary := p.sits(s)
+	primary := p.sits(&s)
 	for i, n := range p.nodes {
 		for _, pref := range s.Spec.Place.Prefer {
 			key, value, isLabel := spec.SplitLabel(pref.Label)
@@ -96,7 +96,7 @@ type seat struct {
 // another service.
 func (p *planner) copiesNow(s fact.Service) []seat {
 	var out []seat
-	primary := p.sits(s)
+	primary := p.sits(&s)
 	for i, n := range p.nodes {
 		if n.Liveness == fact.Lost {
 			continue

@@ -89,10 +89,14 @@ type planner struct {
 	units    []*unit        // in the order of placing
 	unitOf   map[spec.ServiceName]*unit
 
-	kinds   []string                // of capacity
-	free    map[spec.NodeName][]int // beside what is placed
-	problem place.Problem
-	halted  map[spec.ServiceName]string // units that cannot start, and why
+	kinds []string                // of capacity
+	free  map[spec.NodeName][]int // beside what is placed
+	spare []candidate             // room for candidates, and for what items hold
+
+	spareInts  []int
+	spareBools []bool
+	problem    place.Problem
+	halted     map[spec.ServiceName]string // units that cannot start, and why
 	*restraint
 
 	// load is how many services each node is to have.
@@ -131,12 +135,12 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, r *restrain
 }
 
 // node returns the node of that name.
-func (p *planner) node(name spec.NodeName) (fact.Node, bool) {
+func (p *planner) node(name spec.NodeName) (*fact.Node, bool) {
 	i, ok := slices.BinarySearchFunc(p.nodes, name, func(n fact.Node, name spec.NodeName) int { return cmp.Compare(n.Name, name) })
 	if !ok {
-		return fact.Node{}, false
+		return &fact.Node{}, false
 	}
-	return p.nodes[i], true
+	return &p.nodes[i], true
 }
 
 // alive reports whether the node is known and not lost.
@@ -148,7 +152,7 @@ func (p *planner) alive(name spec.NodeName) bool {
 // sits returns the node where the service is: its holder or, if that is lost
 // or nobody is, the first of the succession list that is not lost, who acts
 // by itself. It is empty for a service that is nowhere.
-func (p *planner) sits(s fact.Service) spec.NodeName {
+func (p *planner) sits(s *fact.Service) spec.NodeName {
 	if p.alive(s.Holder) {
 		return s.Holder
 	}
@@ -167,7 +171,8 @@ func (p *planner) gone(s fact.Service) bool {
 	if !s.Deleting || p.alive(s.Holder) {
 		return false
 	}
-	for _, n := range p.nodes {
+	for k := range p.nodes {
+		n := &p.nodes[k]
 		if n.Liveness == fact.Lost {
 			continue
 		}
@@ -182,7 +187,7 @@ func (p *planner) gone(s fact.Service) bool {
 
 // instance returns the service's instance on the node, nil if there is none.
 // The node is one of the planner's, whose instances are sorted.
-func instance(n fact.Node, s spec.ServiceName) *fact.Instance {
+func instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
 	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
 	if !ok {
 		return nil

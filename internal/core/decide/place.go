@@ -38,7 +38,7 @@ func (p *planner) weigh(u *unit, chosen place.Placed) {
 		u.candidates = nil
 		return
 	}
-	in := make([]candidate, 0, len(u.candidates))
+	in := u.candidates[:0]
 	best, second := -1, -1
 	for i := range u.candidates {
 		n := u.candidates[i].index
@@ -157,7 +157,7 @@ func (p *planner) obeyTo(u *unit, s fact.Service, taken bool) bool {
 	case at >= 0:
 		u.candidates[at].wanted = true
 		if s.Holder == to {
-			u.moves[name] = true
+			u.moved(name)
 		}
 		return true
 	}
@@ -184,14 +184,22 @@ func (p *planner) obeyFrom(u *unit, s fact.Service) {
 		u.void(name, fmt.Sprintf("the wish to move %s away from %s is void: no other node may run it now", name, from))
 		return
 	case s.Holder != "" && s.Holder != from && p.alive(s.Holder):
-		u.moves[name] = true
+		u.moved(name)
 	}
 	if at >= 0 {
 		u.candidates[at].unwanted = true
 	}
 }
 
-func (u *unit) void(s spec.ServiceName, why string) {
+// moved notes that a wish to move a service is fulfilled or void.
+func (u *unit) moved(s spec.ServiceName) {
+	if u.moves == nil {
+		u.moves = make(map[spec.ServiceName]bool)
+	}
 	u.moves[s] = true
+}
+
+func (u *unit) void(s spec.ServiceName, why string) {
+	u.moved(s)
 	u.why = append(u.why, why)
 }

@@ -57,11 +57,11 @@ func (c candidate) successor() candidate {
 	return c
 }
 
-// rate returns the node as a candidate, scored by the members' preferences.
-func rate(u *unit, n fact.Node, now time.Time) candidate {
-	c := candidate{node: n.Name, suspect: n.Liveness != fact.Alive}
-	for _, s := range u.members {
-		for _, pref := range s.Spec.Place.Prefer {
+// rate scores the candidate by the members' preferences.
+func (c *candidate) rate(u *unit, n *fact.Node, now time.Time) {
+	for k := range u.members {
+		for i := range u.members[k].Spec.Place.Prefer {
+			pref := &u.members[k].Spec.Place.Prefer[i]
 			key, value, isLabel := spec.SplitLabel(pref.Label)
 			got, has := n.Labels[key]
 			switch {
@@ -77,7 +77,6 @@ func rate(u *unit, n fact.Node, now time.Time) candidate {
 	if n.Health > -spec.MaxScore {
 		c.add(n.Health, "health") // else it may only stay, and that does not count
 	}
-	return c
 }
 
 // sum says the score and what it is made of.

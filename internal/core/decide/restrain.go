@@ -93,7 +93,7 @@ func tried(h fact.ServiceHistory, node spec.NodeName) bool {
 }
 
 // doubt says why a node is to come last for a unit; empty: it is not.
-func (p *planner) doubt(u *unit, n fact.Node) string {
+func (p *planner) doubt(u *unit, n *fact.Node) string {
 	if len(p.history.Nodes)+len(p.history.Services) == 0 {
 		return ""
 	}
@@ -139,7 +139,7 @@ func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // holdsBack says what a hold makes of a node for a unit: that it stays there, or
 // why it does not go there; neither: nothing.
-func (p *planner) holdsBack(u *unit, n fact.Node) (kept bool, why string) {
+func (p *planner) holdsBack(u *unit, n *fact.Node) (kept bool, why string) {
 	h, held := p.held[u.name()]
 	switch {
 	case !held:
@@ -217,9 +217,10 @@ func (p *planner) departure(u *unit) (departure, bool) {
 
 // onlyIll reports whether nothing but illness, if anything, keeps the unit from
 // the node.
-func (p *planner) onlyIll(u *unit, n fact.Node) bool {
-	n.Health = 0
-	return p.halted[u.name()] == "" && p.forbidden(u, n) == ""
+func (p *planner) onlyIll(u *unit, n *fact.Node) bool {
+	well := *n
+	well.Health = 0
+	return p.halted[u.name()] == "" && p.forbidden(u, &well) == ""
 }
 
 // followed reports whether a node of the service's list is lost: who follows is

@@ -39,9 +39,9 @@ func (p *planner) obeyRoles(u *unit) {
 	case s.MoveTo != "" && !u.holds(s.MoveTo):
 		u.void(name, fmt.Sprintf("the wish to make %s the primary of %s is void: no copy may run there", s.MoveTo, name))
 	case s.MoveTo != "" && s.Holder == s.MoveTo:
-		u.moves[name] = true
+		u.moved(name)
 	case s.MoveTo == "" && s.Holder != "" && s.Holder != s.MoveFrom && p.alive(s.Holder):
-		u.moves[name] = true
+		u.moved(name)
 	case s.MoveTo == "" && u.primary() == s.MoveFrom:
 		u.void(name, fmt.Sprintf("the wish to move the primary of %s away from %s is void: no other copy may be primary", name, s.MoveFrom))
 	}

@@ -135,12 +135,11 @@ func (p *planner) pin(u *unit, items []place.Item, lost []spec.NodeName) {
 func (p *planner) standing(u *unit) (score, rank []int) {
 	score, rank = make([]int, len(p.nodes)), make([]int, len(p.nodes))
 	for i := range p.nodes {
-		score[i] = -place.Inf
-	}
-	for _, c := range u.permitted {
-		i := c.index
-		c = c.successor()
-		score[i], rank[i] = max(-place.Inf+1, min(place.Inf, c.score)), c.rank()
+		score[i] = u.base[i]
+		if u.base[i] > -place.Inf {
+			c := candidate{suspect: p.nodes[i].Liveness != fact.Alive || u.doubtful[i]}
+			rank[i] = c.rank()
+		}
 	}
 	return score, rank
 }
@@ -271,7 +270,15 @@ func (p *planner) freeOn(name spec.NodeName) []int {
 // wish marks what an operator asked for before the engine chooses; obey says
 // afterwards what came of it.
 func (p *planner) wish(u *unit) {
-	u.permitted = u.candidates
+	u.base, u.doubtful = p.ints(len(p.nodes)), p.bools(len(p.nodes))
+	for i := range u.base {
+		u.base[i] = -place.Inf
+	}
+	for i := range u.candidates {
+		c := &u.candidates[i]
+		u.doubtful[c.index] = c.doubt != ""
+		u.base[c.index] = max(-place.Inf+1, min(place.Inf, c.score-c.sticky))
+	}
 	granted := false
 	for _, s := range u.members {
 		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo })

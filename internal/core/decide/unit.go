@@ -24,7 +24,8 @@ type unit struct {
 	item       int                       // in the engine's problem
 	demand     []int                     // by kind of unit
 	at         []spec.NodeName           // where each member is
-	permitted  []candidate               // by rules that need no other unit
+	doubtful   []bool                    // by node: it is to come last
+	base       []int                     // by node: the score but for staying; -Inf where a rule forbids it
 	copies     *spec.Copies              // nil: it runs once
 	left       bool                      // it is left as it is, for maintenance
 	places     []action.Copy             // of its copies
@@ -41,7 +42,7 @@ func (u *unit) holds(node spec.NodeName) bool {
 func (u *unit) name() spec.ServiceName { return u.members[0].Spec.Name }
 
 func (u *unit) refuse(node spec.NodeName, format string, args ...any) {
-	why := fmt.Sprintf("%s may not run on %s: ", u.name(), node) + fmt.Sprintf(format, args...)
+	why := string(u.name()) + " may not run on " + string(node) + ": " + fmt.Sprintf(format, args...)
 	u.refusals = append(u.refusals, action.Refusal{Node: node, Why: why})
 }
 
@@ -57,7 +58,7 @@ func (p *planner) group() {
 			continue
 		}
 		u := &unit{
-			members: []fact.Service{s}, priority: s.Spec.Priority, moves: make(map[spec.ServiceName]bool),
+			members: []fact.Service{s}, priority: s.Spec.Priority,
 			copies: s.Spec.Copies, left: s.Spec.Maintenance || p.snapshot.Maintenance,
 		}
 		// Of several copies only those on the node are left as they are.

@@ -44,7 +44,12 @@ func (s *solver) choose(i, prefer int) int {
 
 // explain keeps what the item is placed by.
 func (s *solver) explain(i int) {
-	c := &Choice{Load: make([]int, len(s.Nodes)), Crowd: make([]int, len(s.Nodes))}
+	nodes, units := len(s.Nodes), 0
+	if s.Heed {
+		units = len(s.free[0])
+	}
+	own := s.ints(nodes * (2 + units))
+	c := &Choice{Load: own[:nodes:nodes], Crowd: own[nodes : 2*nodes : 2*nodes]}
 	for n := range s.Nodes {
 		c.Load[n] = s.load[n] - s.own(i, n)
 		if len(s.mine[i])+len(s.onto[i]) > 0 {
@@ -52,12 +57,22 @@ func (s *solver) explain(i int) {
 		}
 	}
 	if s.Heed {
-		c.Free = make([]int, 0, len(s.Nodes)*len(s.free[0]))
+		c.Free = own[2*nodes : 2*nodes]
 		for n := range s.Nodes {
 			c.Free = append(c.Free, s.free[n]...)
 		}
 	}
 	s.cells[i].choice = c
+}
+
+// ints returns a slice of zeros out of a larger one.
+func (s *solver) ints(n int) []int {
+	if len(s.slab) < n {
+		s.slab = make([]int, n*len(s.Items))
+	}
+	out := s.slab[:n:n]
+	s.slab = s.slab[n:]
+	return out
 }
 
 // usable reports whether the item may run on the node.
@@ -233,7 +248,7 @@ func (s *solver) take(node int, demand []int, sign int) {
 
 func (s *solver) fits(node int, demand []int) bool {
 	for u, n := range demand {
-		if n > s.free[node][u] {
+		if n > 0 && n > s.free[node][u] { // who needs none of it fits where there is too little
 			return false
 		}
 	}

@@ -69,10 +69,28 @@ func (s *solver) seat(i int, children []int) {
 		}
 		if assigned >= set.Max {
 			s.banAll(child)
+			if s.isLate(child) {
+				s.spare(child)
+				continue
+			}
 		}
 		if s.sit(i, child, Nowhere) {
 			assigned++
 		}
+	}
+}
+
+// isLate reports whether the copy ceases to be managed only once it is placed.
+func (s *solver) isLate(child int) bool {
+	return s.Items[child].State.Late || slices.ContainsFunc(s.Items[child].Children, s.isLate)
+}
+
+// spare leaves a copy out that is one too many.
+func (s *solver) spare(child int) {
+	c := &s.cells[child]
+	c.spare, c.done, c.next = true, true, Stopped
+	for _, part := range s.Items[child].Children {
+		s.spare(part)
 	}
 }
 
@@ -94,6 +112,9 @@ func (s *solver) sit(set, child, prefer int) bool {
 	c := &s.cells[set]
 	if s.cells[child].busy || prefer != Nowhere && s.cells[child].score[prefer] < 0 {
 		return false
+	}
+	if !s.Soft {
+		s.cells[child].tries++
 	}
 	s.narrow(set, child)
 	first := s.first(child)
@@ -128,7 +149,7 @@ func (s *solver) narrow(set, child int) {
 			switch {
 			case score[n] < 0 && score[n] <= -Inf:
 			case !s.allowed(c.score[n]):
-				score[n] = c.score[n]
+				score[n] = -Inf
 			case c.seats[n] >= s.Items[set].Set.PerNode:
 				score[n] = -Inf
 			}
@@ -168,7 +189,15 @@ func (s *solver) byLiking(a, b, at, bt int) int {
 	liking := func(i, n int) int {
 		s.patience = maxAsked
 		work := slices.Clone(s.cells[s.first(i)].score)
+		if !s.Soft {
+			clear(work)
+		}
 		if up != Nowhere {
+			for _, k := range s.mine[up] {
+				if !s.Soft {
+					work = s.collectInto(work, s.Pulls[k].With, k, collecting{factor: float32(s.Pulls[k].Score) / Inf})
+				}
+			}
 			for _, k := range s.onto[up] {
 				if !s.Pulls[k].Weak {
 					work = s.collectInto(work, s.Pulls[k].Item, k, collecting{factor: float32(s.Pulls[k].Score) / Inf, back: true})
@@ -219,36 +248,61 @@ func (s *solver) addPromotion(i int) {
 	}
 }
 
-// pair is the copy, and the item whose scores decide for it if that is another.
+// pair is the copy and, where a negative score is no ban, the item whose scores
+// decide for it if that is another.
 func (s *solver) pair(child int) []int {
-	if first := s.first(child); first != child {
+	if first := s.first(child); first != child && s.Soft {
 		return []int{child, first}
 	}
 	return []int{child}
 }
 
-// promotion is what speaks for a primary copy on a node. It counts only for
-// the copy that runs there, or for one that could if none does.
+// promotion is what speaks for a primary copy on a node: the sum of what does for
+// its parts, if it has any and a negative score is a ban.
 func (s *solver) promotion(set *Set, child, node int) int {
-	if set.Promotion == nil || set.Promotion[node] == NoPromotion {
-		return NoPromotion
-	}
-	if slices.Contains(s.Items[s.first(child)].State.At, node) {
-		return set.Promotion[node]
-	}
-	seen := false
-	for _, other := range s.Items[s.Items[child].Parent].Children {
-		state := &s.Items[s.first(other)].State
-		if slices.Contains(state.At, node) {
+	if set.Parts == nil {
+		if set.Promotion == nil || set.Promotion[node] == NoPromotion || !s.promotes(child, child, nil, node) {
 			return NoPromotion
 		}
-		seen = seen || slices.Contains(state.Known, true)
+		return set.Promotion[node]
 	}
-	known := s.Items[s.first(child)].State.Known
-	if seen && !known[node] {
-		return NoPromotion
+	sum := NoPromotion
+	for k, part := range s.Items[child].Children {
+		if k >= len(set.Parts) || set.Parts[k][node] == NoPromotion || !s.promotes(child, part, &k, node) {
+			continue
+		}
+		if sum == NoPromotion {
+			sum = 0
+		}
+		sum = Sum(sum, set.Parts[k][node])
 	}
-	return set.Promotion[node]
+	return sum
+}
+
+// promotes reports whether what was said for a primary on a node counts for a copy,
+// or a part of it: for the one that runs there; if none does, for all if any was
+// looked at there; and for one that was looked at nowhere.
+func (s *solver) promotes(child, i int, part *int, node int) bool {
+	own := &s.Items[s.first(i)].State
+	if slices.Contains(own.At, node) {
+		return true
+	}
+	active, known := false, false
+	for _, other := range s.Items[s.Items[child].Parent].Children {
+		if part != nil && *part < len(s.Items[other].Children) {
+			other = s.Items[other].Children[*part]
+		}
+		state := &s.Items[s.first(other)].State
+		active = active || slices.Contains(state.At, node)
+		known = known || len(state.Known) > 0 && state.Known[node]
+	}
+	switch {
+	case s.Soft:
+		return !active
+	case !active && known, len(own.At) == 0 && !slices.Contains(own.Known, true):
+		return true
+	}
+	return len(own.Known) > 0 && own.Known[node]
 }
 
 // choosePrimaries gives the placed copies their roles.
@@ -260,13 +314,13 @@ func (s *solver) choosePrimaries(i int, children []int) {
 	}
 	work := slices.Clone(c.score)
 	for _, child := range children {
-		if n := s.cells[child].node; n != Nowhere {
+		if n := s.cells[child].node; n != Nowhere && s.weighs(child) {
 			work[n] = Sum(work[n], s.cells[child].weight)
 		}
 	}
 	work = s.weighByPulls(i, work)
 	for _, child := range children {
-		if n := s.cells[child].node; n != Nowhere {
+		if n := s.cells[child].node; n != Nowhere && s.weighs(child) {
 			s.cells[child].weight = work[n]
 		}
 		if s.Items[child].State.Unmanaged && s.roleNow(child) == Primary {
@@ -289,6 +343,10 @@ func (s *solver) choosePrimaries(i int, children []int) {
 		s.setRole(child, role)
 	}
 }
+
+// weighs reports whether the preferences of others can add to what speaks for a
+// copy to be primary: where a negative score is a ban, they do not lift it.
+func (s *solver) weighs(child int) bool { return s.Soft || s.cells[child].weight >= 0 }
 
 func (s *solver) unmanaged(i int) bool { return s.Items[s.first(i)].State.Unmanaged }
 
@@ -333,11 +391,18 @@ func (s *solver) weigh(i, child int) {
 		c.priority = Sum(c.priority, set.PrimaryScore[n])
 	}
 	for _, k := range s.mine[i] {
-		if s.Pulls[k].ItemRole == Primary {
-			s.apply(child, s.Pulls[k].With, s.Pulls[k])
+		if p := s.Pulls[k]; p.ItemRole == Primary && s.counts(i, p) {
+			s.apply(child, p.With, p)
 		}
 	}
 	c.weight = c.priority
+}
+
+// counts reports whether what draws the set's primary speaks for a copy: a rule
+// does, and what is no more than a preference only where there are fewer copies
+// than nodes; a dislike always does.
+func (s *solver) counts(i int, p Pull) bool {
+	return s.Soft || s.cells[i].all || p.Score < 0 || p.Score >= Inf
 }
 
 // weighByPulls adds what draws the set's primary, and what is drawn to it.
@@ -362,14 +427,14 @@ func (s *solver) weighByPulls(i int, work []int) []int {
 func (s *solver) promotable(i, child int) bool {
 	c := &s.cells[child]
 	n := c.node
-	if n == Nowhere {
+	if n == Nowhere || s.Freeze && s.roleNow(child) != Primary {
 		return false
 	}
 	if s.unmanaged(child) {
 		return s.roleNow(child) == Primary
 	}
 	for _, part := range s.Items[child].Children {
-		if s.cells[part].node == Nowhere {
+		if s.cells[part].node == Nowhere || s.unmanaged(part) && s.roleNow(part) != Primary {
 			return false
 		}
 	}

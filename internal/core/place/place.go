@@ -100,6 +100,9 @@ type State struct {
 	Unmanaged bool
 	Blocked   bool
 	Failed    bool
+	// Late items are unmanaged from when they are placed; a copy too many, which is
+	// not, is managed and [Placed.Spare].
+	Late bool
 	// Fixed items stay as they are and are placed before all others.
 	Fixed bool
 	// Share, by node, is how many of the item's instances are there, where it
@@ -119,6 +122,9 @@ type Set struct {
 	// Promotion, by node, is what speaks for a primary there; NoPromotion where
 	// nothing is said, which forbids it unless a rule adds to it.
 	Promotion []int
+	// Parts, by part of a copy that is a stack, are what speaks for each part
+	// instead. Nil: Promotion counts.
+	Parts [][]int
 	// PrimaryScore and ReplicaScore, by node, are preferences for that role alone.
 	PrimaryScore []int
 }
@@ -167,7 +173,7 @@ type Problem struct {
 	// SortByScore places, among equal priorities, the item first that has the
 	// higher score where it is, and then the higher score anywhere.
 	SortByScore bool
-	// Freeze lets nothing start that does not run now, and StopAll nothing run.
+	// Freeze lets nothing become primary that is not now, and StopAll nothing run.
 	Freeze, StopAll bool
 	// Soft makes a negative score a dislike; without it, it is a ban. -Inf always
 	// is one.
@@ -188,6 +194,8 @@ type Placed struct {
 	Score []int // by node, as they were when the item was placed
 	// Choice is nil unless it was asked for.
 	Choice *Choice
+	// Spare is a copy too many that was not placed, though it is not managed.
+	Spare bool
 }
 
 // Choice is what an item of kind [One] was placed by.
@@ -213,7 +221,7 @@ func Solve(p Problem) []Placed {
 	out := make([]Placed, len(p.Items))
 	for i := range out {
 		c := &s.cells[i]
-		out[i] = Placed{Node: c.node, Role: c.next, Score: c.score, Choice: c.choice}
+		out[i] = Placed{Node: c.node, Role: c.next, Score: c.score, Choice: c.choice, Spare: c.spare}
 		if c.node == Nowhere || c.next == Any {
 			out[i].Role = s.defaultRole(i)
 		}

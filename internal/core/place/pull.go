@@ -22,12 +22,22 @@ func (s *solver) pullsOf(i int) []int {
 	case Copies:
 		for _, k := range s.mine[up] {
 			if s.cells[up].all || s.Pulls[k].Score < 0 || s.Pulls[k].Score >= Inf {
-				out = append(out, k)
+				out = s.repeat(out, i, k)
 			}
 		}
 	default:
 	}
 	s.sortPulls(out, func(p Pull) int { return p.With })
+	return out
+}
+
+// repeat adds a pull of the set to those of a copy. Where a negative score is a
+// ban, a copy that is tried again takes them on again: the incumbent does, and what
+// it decides in the end depends on it.
+func (s *solver) repeat(out []int, i, k int) []int {
+	for range max(1, s.cells[i].tries) {
+		out = append(out, k)
+	}
 	return out
 }
 
@@ -64,8 +74,16 @@ func (s *solver) sortPulls(pulls []int, end func(Pull) int) {
 		x, y := &s.Items[end(s.Pulls[a])], &s.Items[end(s.Pulls[b])]
 		return cmp.Or(
 			cmp.Compare(y.Priority, x.Priority), cmp.Compare(y.Kind, x.Kind), yes(x.Set.Roles, y.Set.Roles),
-			cmp.Compare(s.Pulls[a].Name, s.Pulls[b].Name))
+			s.byNames(x, y), cmp.Compare(s.Pulls[a].Name, s.Pulls[b].Name))
 	})
+}
+
+// byNames compares items by name where a negative score is a ban.
+func (s *solver) byNames(x, y *Item) int {
+	if s.Soft {
+		return 0
+	}
+	return cmp.Compare(x.Name, y.Name)
 }
 
 // pullsOnto returns the pulls that draw others to the item. Who is drawn to a
@@ -84,7 +102,7 @@ func (s *solver) pullsOnto(i int) []int {
 	case Copies:
 		for _, k := range s.onto[up] {
 			if s.cells[up].all || s.Pulls[k].Score < 0 {
-				out = append(out, k)
+				out = s.repeat(out, i, k)
 			}
 		}
 	default:
@@ -241,6 +259,9 @@ func (s *solver) applyCopies(i, w int, p Pull) {
 			s.apply(i, mate, p)
 		case p.Score >= Inf && !s.cells[i].done:
 			s.ban(i)
+			if !s.Soft {
+				s.settle(i, Nowhere)
+			}
 		}
 		return
 	}
@@ -251,10 +272,17 @@ func (s *solver) applyCopies(i, w int, p Pull) {
 		return
 	}
 	if s.cells[i].done {
-		s.anyCopy(i, w, p)
+		if s.Soft {
+			s.anyCopy(i, w, p)
+		}
 		return
 	}
-	s.restrict(i, w, p, func(c int) bool { return !s.Items[c].State.Blocked })
+	s.restrict(i, w, p, func(c int) bool { return !s.isBlocked(c) })
+}
+
+// isBlocked reports whether the item, or a part of it, is blocked.
+func (s *solver) isBlocked(i int) bool {
+	return s.Items[i].State.Blocked || slices.ContainsFunc(s.Items[i].Children, s.isBlocked)
 }
 
 // anyCopy lets a pull towards copies act on what speaks for a placed copy to be
@@ -407,9 +435,19 @@ func (s *solver) collect(i, other, k int, how collecting) {
 	s.cells[i].score = s.collectInto(s.cells[i].score, other, k, how)
 }
 
+// speaker is what speaks for an item when items are sorted: of a stack its last
+// part, which goes with all others.
+func (s *solver) speaker(i int) int {
+	if c := s.Items[i].Children; !s.Soft && s.Items[i].Kind == Stack && len(c) > 0 {
+		return s.speaker(c[len(c)-1])
+	}
+	return i
+}
+
 // collected returns the item's scores with those of what it is drawn to.
 func (s *solver) collected(i int) []int {
 	s.patience = maxAsked
+	i = s.speaker(i)
 	return s.collectOn(slices.Clone(s.cells[i].score), i, collecting{factor: 1, onward: true})
 }
 

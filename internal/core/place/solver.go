@@ -20,6 +20,8 @@ type cell struct {
 	choice   *Choice
 	kids     []int // the copies, in the order in which they were placed
 	all      bool  // its copies heed all of its pulls
+	tries    int   // how often it was tried as a copy
+	spare    bool  // a copy too many, which was not placed
 }
 
 type solver struct {
@@ -34,6 +36,7 @@ type solver struct {
 	// patience and total are how many items may still be asked.
 	patience, total int
 	order           []int // room for sorting nodes
+	slab            []int // room for what choices hold
 }
 
 func newSolver(p *Problem) *solver {
@@ -216,6 +219,9 @@ func (s *solver) assignOne(i, prefer int) int {
 	c.busy = true
 	defer func() { c.busy = false }()
 	s.pullAll(i)
+	if c.done {
+		return c.node
+	}
 	if c.next == Stopped {
 		s.ban(i)
 	}
@@ -226,8 +232,6 @@ func (s *solver) assignOne(i, prefer int) int {
 			c.next = item.State.Role
 		}
 	case s.StopAll:
-		s.settle(i, Nowhere)
-	case s.Freeze && item.State.Role < Started && c.next != Stopped:
 		s.settle(i, Nowhere)
 	default:
 		s.settle(i, s.choose(i, prefer))

@@ -108,8 +108,8 @@ func (w *work) inverse(f, t int, o Order) bool {
 			changed = w.need(l, undoThen) || changed
 		}
 	}
-	// What cannot undo keeps the other from undoing.
-	if undoThen == Stop || undoThen == Demote {
+	// What cannot undo keeps the other from undoing; of copies the others may.
+	if copies := w.Place.Items[t].Kind == place.Copies; !copies && (undoThen == Stop || undoThen == Demote) {
 		if slices.ContainsFunc(w.leaves[t], func(l int) bool { return w.stuck(l, undoThen) }) {
 			for _, l := range w.leaves[f] {
 				changed = w.refuse(l, undoFirst) || changed
@@ -178,7 +178,7 @@ func (w *work) able(i int, v Verb, least int) bool {
 	switch v {
 	case Start:
 		if a.fixed {
-			return len(a.at) > 0
+			return len(a.at) > 0 && !a.stop && !a.cut // what would have to be restarted and cannot
 		}
 		return a.to != place.Nowhere && !a.noStart
 	case Promote:
@@ -271,8 +271,11 @@ func (w *work) refuse(i int, v Verb) bool {
 func (w *work) forbid(i int, v Verb) bool {
 	changed := false
 	for _, l := range w.leaves[i] {
-		if !w.acts[l].fixed {
+		switch a := &w.acts[l]; {
+		case !a.fixed:
 			changed = w.refuse(l, v) || changed
+		case v == Start:
+			changed = set(&a.cut) || changed
 		}
 	}
 	return changed

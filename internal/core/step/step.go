@@ -138,6 +138,7 @@ type act struct {
 	now   place.Role
 	next  place.Role
 	fixed bool // nothing can be done to it
+	cut   bool // it is fixed, and could not be started again
 
 	stop, start, promote, demote         bool // has to be done
 	noStop, noStart, noPromote, noDemote bool // cannot be done
@@ -173,7 +174,7 @@ func (w *work) fill(i int) {
 	if len(a.at) == 0 {
 		a.now = place.Stopped
 	}
-	if item.State.Unmanaged || item.State.Blocked {
+	if (item.State.Unmanaged || item.State.Blocked) && !placed.Spare {
 		a.fixed, a.to = true, place.Nowhere
 		a.noStop, a.noStart, a.noPromote, a.noDemote = true, true, true, true
 		a.stop = item.State.Failed && item.State.Blocked && len(a.at) > 0
@@ -289,9 +290,6 @@ func (w *work) inner(i int) bool {
 			changed = set(&a.stop) || changed
 		}
 	}
-	if a.noPromote && a.next == place.Primary && a.now == place.Primary && !w.Mays[i].keeps(a) {
-		changed = set(&a.demote) || changed
-	}
 	return changed
 }
 
@@ -313,7 +311,7 @@ func (w *work) cannotStart(i int, why string) bool {
 // follow applies a mandatory attraction: what may not start takes with it what
 // must be where it is.
 func (w *work) follow(p place.Pull) bool {
-	if p.WithRole == place.Primary || w.Place.Items[p.With].Kind == place.Copies {
+	if p.WithRole == place.Primary || w.Place.Items[p.With].Kind != place.One {
 		return false
 	}
 	changed := false
@@ -344,6 +342,12 @@ func (w *work) stack(i int) bool {
 	for k := 1; k < len(item.Children); k++ {
 		before, after := item.Children[k-1], item.Children[k]
 		changed = w.pair(before, after, Start, Start, !item.Loose) || changed
+		if !item.Loose && slices.ContainsFunc(w.leaves[after], w.stays) {
+			changed = w.forbid(before, Stop) || changed
+		}
 	}
 	return changed
 }
+
+// stays reports whether the item runs and nothing can be done to it.
+func (w *work) stays(i int) bool { return w.acts[i].fixed && len(w.acts[i].at) > 0 }

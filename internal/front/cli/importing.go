@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +26,10 @@ See ` + "`keelson import pacemaker --help`" + `.
 
 type importCommand struct {
 	simulate bool
+	observe  bool
+	every    time.Duration
+	events   int
+	query    string
 	output   string
 	at       string
 }
@@ -34,9 +38,13 @@ func (s *shell) importCommand() *cobra.Command {
 	c := &cobra.Command{Use: "import", Long: importHelp, Args: cobra.ArbitraryArgs, RunE: group}
 	var o importCommand
 	from := &cobra.Command{
-		Use: "pacemaker", Long: pacemaker.Help, Args: exactly("a file"),
-		RunE: func(_ *cobra.Command, args []string) error { return s.importPacemaker(o, args[0]) },
+		Use: "pacemaker", Long: pacemaker.Help, Args: between(0, "a file"),
+		RunE: func(c *cobra.Command, args []string) error { return s.importPacemaker(c.Context(), o, args) },
 	}
+	from.Flags().BoolVar(&o.observe, "observe", false, "")
+	from.Flags().DurationVar(&o.every, "every", 2*time.Second, "")
+	from.Flags().IntVar(&o.events, "events", 0, "")
+	from.Flags().StringVar(&o.query, "query", "", "")
 	from.Flags().BoolVar(&o.simulate, "simulate", false, "")
 	from.Flags().StringVarP(&o.output, "output", "o", "text", "")
 	from.Flags().StringVar(&o.at, "at", "", "")
@@ -44,12 +52,18 @@ func (s *shell) importCommand() *cobra.Command {
 	return c
 }
 
-func (s *shell) importPacemaker(o importCommand, path string) error {
+func (s *shell) importPacemaker(ctx context.Context, o importCommand, args []string) error {
 	hint := "see `keelson import pacemaker --help`"
 	if o.output != "text" && o.output != "json" {
 		return wrong(hint, "-o is text or json, not %q", o.output)
 	}
-	now := s.env.Clock.Now()
+	if o.observe {
+		return s.observePacemaker(ctx, o, args)
+	}
+	if len(args) == 0 {
+		return wrong(hint, "name a file")
+	}
+	path, now := args[0], s.env.Clock.Now()
 	if o.at != "" {
 		at, err := time.Parse(time.RFC3339, o.at)
 		if err != nil {
@@ -121,26 +135,20 @@ func (s *shell) simulatePacemaker(path, output string, now time.Time) error {
 		one.Case = strings.TrimSuffix(filepath.Base(file), ".xml")
 		all = append(all, one)
 	}
-	if output == "json" {
-		var what any = all
-		if !isFolder {
-			what = all[0]
-		}
-		text, err := json.MarshalIndent(what, "", "  ")
-		if err != nil {
-			return err
-		}
-		s.tty.Printf("%s\n", text)
-		return nil
+	text, notes, err := pacemaker.Show(all, isFolder, output)
+	s.tty.Printf("%s", text)
+	for _, n := range notes {
+		s.tty.Errorf("not understood: %s\n", n)
 	}
-	for _, one := range all {
-		if isFolder {
-			s.tty.Printf("%s\n", one.Case)
-		}
-		s.tty.Printf("%s", one.Text())
-		for _, n := range one.Not {
-			s.tty.Errorf("not understood: %s\n", n)
-		}
+	return err
+}
+
+// observePacemaker looks on until it is interrupted.
+func (s *shell) observePacemaker(ctx context.Context, o importCommand, args []string) error {
+	watch := pacemaker.Observer{
+		Reader: s.env.Actions.Pacemaker, Clock: s.env.Clock, Every: o.every, Events: o.events,
+		Query: pacemaker.Source(args, o.query),
+		Tell:  func(e pacemaker.Event) { s.tty.Printf("%s", e.Form(o.output)) },
 	}
-	return nil
+	return watch.Run(ctx)
 }

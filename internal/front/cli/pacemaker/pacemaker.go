@@ -3,6 +3,7 @@
 package pacemaker
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ const Help = `Read a Pacemaker cluster's information base, and write services of
 Usage:
     keelson import pacemaker [--simulate] [-o text|json] FILE
     keelson import pacemaker --simulate [-o text|json] FOLDER
+    keelson import pacemaker --observe [-o text|json] [--every TIME] [FILE]
 
 FILE is what ` + "`cibadmin --query`" + ` prints; - reads it from standard input. Nothing
 of the cluster is touched.
@@ -36,7 +38,15 @@ before you rely on the services.
     --simulate    decide on the cluster as it stands, and print where each
                   resource is and where it would be. Of a FOLDER, every .xml
                   file is decided on.
-    -o json       for programs: an object with "case", "before" and "after" (by
+    --observe     look on beside a running cluster until interrupted: at each event
+                  print what Pacemaker has done since, what Keelson would do now, and
+                  where the two differ. The cluster is asked by ` + "`cibadmin --query`" + `
+                  and not touched; a FILE is read again and again instead.
+    --every TIME  how often it asks (default 2s)
+    --events N    end after N events (default 0: when interrupted)
+    --query PROGRAM  ask this program, without arguments, and not cibadmin
+    -o json       for programs: with --observe one object a line, with "at", "nodes",
+                  "did", "would", "differs" and "error"; else an object with "case", "before" and "after" (by
                   resource, a list of {"node", "role", "count"}), "nodes",
                   "steps", "why" and "not_understood"; for a FOLDER a list of
                   such objects, sorted by case.
@@ -48,6 +58,7 @@ Exit status: 0 done, 1 a file cannot be read, 2 wrong usage.
 Example:
     $ cibadmin --query > cib.xml
     $ keelson import pacemaker --simulate cib.xml
+    $ keelson import pacemaker --observe -o json >>seen.jsonl
 `
 
 // Imported is what came of another manager's configuration.
@@ -100,6 +111,27 @@ func Cases(path string) (files []string, isFolder bool, err error) {
 	}
 	slices.Sort(files)
 	return files, true, nil
+}
+
+// Show renders what would be done in some cases: text for people, with notes for
+// standard error, or JSON, a list if they are of a folder.
+func Show(all []Simulated, isFolder bool, output string) (text string, notes []string, err error) {
+	if output == "json" {
+		var what any = all
+		if !isFolder {
+			what = all[0]
+		}
+		out, err := json.MarshalIndent(what, "", "  ")
+		return string(out) + "\n", nil, err
+	}
+	for _, one := range all {
+		if isFolder {
+			text += one.Case + "\n"
+		}
+		text += one.Text()
+		notes = append(notes, one.Not...)
+	}
+	return text, notes, nil
 }
 
 // Text says where each resource is and would be, and what would be done; Not is

@@ -1,195 +1,11 @@
-package crm
+package oracle
 
 import (
-	"bytes"
-	"encoding/xml"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/keelson/keelson/internal/model/cib"
 )
-
-// TestAgainstTheIncumbent makes clusters by chance and compares with what
-// crm_simulate makes of them. KEELSON_ORACLE is how many, KEELSON_ORACLE_SEED
-// the first seed.
-func TestAgainstTheIncumbent(t *testing.T) {
-	count, _ := strconv.Atoi(os.Getenv("KEELSON_ORACLE"))
-	if count == 0 {
-		t.Skip("set KEELSON_ORACLE to a number of clusters to compare with crm_simulate")
-	}
-	if _, err := exec.LookPath("crm_simulate"); err != nil {
-		t.Skip("crm_simulate is not installed: Debian has it in pacemaker-cli-utils")
-	}
-	seed, _ := strconv.Atoi(os.Getenv("KEELSON_ORACLE_SEED"))
-	features := os.Getenv("KEELSON_ORACLE_WITH")
-	agreed := 0
-	for i := range count {
-		text := generate(uint64(seed+i), features)
-		diff := compareOnce(t, text)
-		if diff == "" {
-			agreed++
-			continue
-		}
-		if keep := os.Getenv("KEELSON_ORACLE_KEEP"); keep != "" {
-			_ = os.WriteFile(filepath.Join(keep, fmt.Sprintf("%d.xml", seed+i)), []byte(text), 0o600)
-		}
-		small := minimise(t, text)
-		t.Logf("seed %d differs:\n%s\n%s", seed+i, small, compareOnce(t, small))
-	}
-	t.Logf("%d of %d agree", agreed, count)
-	if agreed*100 < count*95 {
-		t.Errorf("less than 95 %% agree")
-	}
-}
-
-func compareOnce(t *testing.T, text string) string {
-	t.Helper()
-	root, err := cib.Read(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := Simulate(root, time.Unix(1_700_000_000, 0).UTC())
-	path := filepath.Join(t.TempDir(), "case.xml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	want, err := ask(t, path)
-	if err != nil {
-		t.Logf("crm_simulate refused it: %v %s", err, path)
-		return ""
-	}
-	if diff := cmp.Diff(want[0], sum(got.Before)); diff != "" {
-		return "before (-theirs +ours): " + diff
-	}
-	if diff := cmp.Diff(want[1], sum(got.After)); diff != "" {
-		return "after (-theirs +ours): " + diff
-	}
-	return ""
-}
-
-func sum(m map[string][]Seat) map[string]int {
-	out := map[string]int{}
-	for name, seats := range m {
-		for _, s := range seats {
-			out[name+" "+s.Node+" "+s.Role] += s.Count
-		}
-	}
-	return out
-}
-
-type told struct {
-	Before toldList `xml:"cluster_status"`
-	After  toldList `xml:"revised_cluster_status"`
-}
-
-type toldList struct {
-	Resources toldSet `xml:"resources"`
-}
-
-type toldSet struct {
-	Resource []struct {
-		ID     string `xml:"id,attr"`
-		Role   string `xml:"role,attr"`
-		Failed bool   `xml:"failed,attr"`
-		Node   []struct {
-			Name string `xml:"name,attr"`
-		} `xml:"node"`
-	} `xml:"resource"`
-	Group []toldSet `xml:"group"`
-	Clone []toldSet `xml:"clone"`
-}
-
-func (s toldSet) sum(out map[string]int) {
-	for _, r := range s.Resource {
-		role := r.Role
-		if r.Failed && role == "Unpromoted" {
-			role = "Started"
-		}
-		for _, n := range r.Node {
-			out[r.ID+" "+n.Name+" "+role]++
-		}
-	}
-	for _, g := range append(slices.Clone(s.Group), s.Clone...) {
-		g.sum(out)
-	}
-}
-
-func ask(t *testing.T, path string) ([2]map[string]int, error) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "crm_simulate", "-S", "--output-as=xml", "-x", path)
-	var stdout bytes.Buffer
-	cmd.Stdout = &stdout
-	if err := cmd.Run(); err != nil {
-		return [2]map[string]int{}, err
-	}
-	var all told
-	if err := xml.Unmarshal(stdout.Bytes(), &all); err != nil {
-		return [2]map[string]int{}, err
-	}
-	out := [2]map[string]int{{}, {}}
-	all.Before.Resources.sum(out[0])
-	all.After.Resources.sum(out[1])
-	return out, nil
-}
-
-// minimise removes lines, or blocks of lines, as long as the two differ.
-func minimise(t *testing.T, text string) string {
-	t.Helper()
-	lines := strings.Split(text, "\n")
-	for changed := true; changed; {
-		changed = false
-		for i := 0; i < len(lines); i++ {
-			end := block(lines, i)
-			if end < 0 {
-				continue
-			}
-			fewer := append(slices.Clone(lines[:i]), lines[end+1:]...)
-			smaller := strings.Join(fewer, "\n")
-			if _, err := cib.Read(strings.NewReader(smaller)); err != nil {
-				continue
-			}
-			if compareOnce(t, smaller) != "" {
-				lines, changed = fewer, true
-				i--
-			}
-		}
-	}
-	return strings.Join(lines, "\n")
-}
-
-// block returns the last line of the element that begins on line i, -1 if none
-// does that may be left out.
-func block(lines []string, i int) int {
-	line := strings.TrimSpace(lines[i])
-	if strings.HasPrefix(line, "</") || !strings.HasPrefix(line, "<") {
-		return -1
-	}
-	name := strings.FieldsFunc(line[1:], func(r rune) bool { return r == ' ' || r == '>' || r == '/' })[0]
-	switch name {
-	case "cib", "configuration", "crm_config", "nodes", "resources", "constraints", "status", "cluster_property_set",
-		"lrm_rsc_op", "lrm", "lrm_resources", "lrm_resource", "primitive", "group", "clone", "op", "operations":
-		return -1
-	}
-	if strings.HasSuffix(line, "/>") || strings.HasSuffix(line, "</"+name+">") {
-		return i
-	}
-	for k := i + 1; k < len(lines); k++ {
-		if strings.TrimSpace(lines[k]) == "</"+name+">" {
-			return k
-		}
-	}
-	return -1
-}
 
 // maker writes one cluster by chance.
 type maker struct {
@@ -512,7 +328,10 @@ func (m *maker) history(i int, node string, at map[string]string) {
 		call++
 		key := fmt.Sprintf("%s_%s_%d", p.name, task, interval)
 		id := key
-		if interval == 0 {
+		switch {
+		case rc != want:
+			id = p.name + "_last_failure_0"
+		case interval == 0:
 			id = p.name + "_last_0"
 		}
 		m.line(`<lrm_rsc_op id="%s" operation_key="%s" operation="%s" interval="%d" call-id="%d" rc-code="%d" op-status="0" transition-key="1:1:%d:aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa" transition-magic="0:%d;1:1:%d:aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa" op-digest="f2317cad3d54cec5d7d7aa7d0bf35cf8" crm_feature_set="3.16.1"/>`,
@@ -543,14 +362,22 @@ func (m *maker) history(i int, node string, at map[string]string) {
 			m.line("</lrm_resource>")
 			continue
 		}
-		op(p, "start", 0, 0, 0)
+		if m.has("stopfail") && m.IntN(25) == 0 {
+			op(p, "stop", 0, 0, 1)
+			m.line("</lrm_resource>")
+			continue
+		}
+		promoted := p.roles && m.IntN(3) == 0
+		if promoted {
+			op(p, "promote", 0, 0, 0)
+		} else {
+			op(p, "start", 0, 0, 0)
+		}
 		switch {
-		case p.roles && m.IntN(3) == 0:
+		case promoted:
 			op(p, "monitor", 9000, 8, 8)
 		case m.IntN(8) == 0:
 			op(p, "monitor", 10000, 0, 1)
-		case m.has("stopfail") && m.IntN(25) == 0:
-			op(p, "stop", 0, 0, 1)
 		default:
 			op(p, "monitor", 10000, 0, 0)
 		}

@@ -1,4 +1,13 @@
-package crm
+// Package clause reads the small language that a cluster information base is
+// written in: scores, times and truths, sets of attributes, and the rules on which
+// they depend.
+//
+// Its main rule is that what cannot be read has the value that the incumbent gives
+// it, and never stops the reading. It knows nothing of resources or nodes: who asks
+// says what a rule is asked about.
+//
+// The package is pure: the time is part of the reader.
+package clause
 
 import (
 	"cmp"
@@ -10,11 +19,22 @@ import (
 	"github.com/keelson/keelson/internal/model/cib"
 )
 
-// attrs are name and value pairs.
-type attrs map[string]string
+// Inf is the score that is a rule and no preference.
+const Inf = 1_000_000
 
-// get returns the value of the first of the names that is set.
-func (a attrs) get(names ...string) string {
+// Reader reads clauses of one document.
+type Reader struct {
+	// Now is when the rules are asked.
+	Now time.Time
+	// ByID are the elements of the document that others may refer to.
+	ByID map[string]*cib.Element
+}
+
+// Attrs are name and value pairs.
+type Attrs map[string]string
+
+// Get returns the value of the first of the names that is set.
+func (a Attrs) Get(names ...string) string {
 	for _, n := range names {
 		if v, ok := a[n]; ok {
 			return v
@@ -23,8 +43,11 @@ func (a attrs) get(names ...string) string {
 	return ""
 }
 
-// fill takes over what is not set yet.
-func (a attrs) fill(from attrs) {
+// Has reports whether an attribute is set, be it to nothing.
+func (a Attrs) Has(name string) bool { _, ok := a[name]; return ok }
+
+// Fill takes over what is not set yet.
+func (a Attrs) Fill(from Attrs) {
 	for k, v := range from {
 		if _, set := a[k]; !set {
 			a[k] = v
@@ -32,51 +55,51 @@ func (a attrs) fill(from attrs) {
 	}
 }
 
-// sets reads all attribute sets of a name that apply. Of two that name the same
+// Sets reads all attribute sets of a name that apply. Of two that name the same
 // attribute the one with the higher score counts, then the earlier one.
-func (d *document) sets(e *cib.Element, name string, about *subject) attrs {
+func (r *Reader) Sets(e *cib.Element, name string, about *Subject) Attrs {
 	type scored struct {
 		set   *cib.Element
 		score int
 	}
 	var all []scored
 	for _, set := range e.All(name) {
-		set = d.refer(set)
+		set = r.Refer(set)
 		if set == nil {
 			continue
 		}
-		if rule := set.Child("rule"); rule != nil && !d.holds(rule, about) {
+		if rule := set.Child("rule"); rule != nil && !r.Holds(rule, about) {
 			continue
 		}
-		all = append(all, scored{set, number(set.Attr("score"), 0)})
+		all = append(all, scored{set, Number(set.Attr("score"), 0)})
 	}
 	slices.SortStableFunc(all, func(a, b scored) int { return cmp.Compare(b.score, a.score) })
-	out := attrs{}
+	out := Attrs{}
 	for _, s := range all {
-		own := attrs{}
+		own := Attrs{}
 		for _, pair := range s.set.All("nvpair") {
-			value := d.refer(pair)
+			value := r.Refer(pair)
 			key := pair.Attr("name")
 			if key == "" {
 				key = value.Attr("name")
 			}
 			own[key] = value.Attr("value")
 		}
-		out.fill(own)
+		out.Fill(own)
 	}
 	return out
 }
 
-// refer returns the element that e refers to, or e.
-func (d *document) refer(e *cib.Element) *cib.Element {
+// Refer returns the element that e refers to, or e.
+func (r *Reader) Refer(e *cib.Element) *cib.Element {
 	if ref := e.Attr("id-ref"); ref != "" {
-		return d.byID[ref]
+		return r.ByID[ref]
 	}
 	return e
 }
 
-// truth reads a boolean.
-func truth(s string) bool {
+// Truth reads a boolean.
+func Truth(s string) bool {
 	switch strings.ToLower(s) {
 	case "true", "on", "yes", "y", "1":
 		return true
@@ -84,16 +107,16 @@ func truth(s string) bool {
 	return false
 }
 
-// isSet reports whether a boolean is true, or missing and true by default.
-func isSet(s string, byDefault bool) bool {
+// IsSet reports whether a boolean is true, or missing and true by default.
+func IsSet(s string, byDefault bool) bool {
 	if s == "" {
 		return byDefault
 	}
-	return truth(s)
+	return Truth(s)
 }
 
-// number reads the leading integer of a text.
-func number(s string, byDefault int) int {
+// Number reads the leading integer of a text.
+func Number(s string, byDefault int) int {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return byDefault
@@ -109,13 +132,13 @@ func number(s string, byDefault int) int {
 	return n
 }
 
-// duration reads a time with its unit, seconds if it has none.
-func duration(s string) time.Duration {
+// Duration reads a time with its unit, seconds if it has none.
+func Duration(s string) time.Duration {
 	s = strings.TrimSpace(s)
 	if strings.HasPrefix(s, "P") {
 		return isoDuration(s)
 	}
-	n := number(s, 0)
+	n := Number(s, 0)
 	unit := strings.TrimSpace(strings.TrimLeft(s, "+-0123456789"))
 	switch unit {
 	case "ms", "msec":
@@ -140,7 +163,7 @@ func isoDuration(s string) time.Duration {
 			inTime, rest = true, rest[1:]
 			continue
 		}
-		n := number(rest, 0)
+		n := Number(rest, 0)
 		rest = strings.TrimLeft(rest, "0123456789")
 		if rest == "" {
 			break
@@ -160,4 +183,19 @@ func isoDuration(s string) time.Duration {
 		rest = rest[1:]
 	}
 	return total
+}
+
+// Score reads a score.
+func Score(s string, byDefault int) int {
+	switch strings.ToUpper(strings.TrimSpace(s)) {
+	case "":
+		return byDefault
+	case "INFINITY", "+INFINITY":
+		return Inf
+	case "-INFINITY":
+		return -Inf
+	case "RED", "YELLOW", "GREEN":
+		return 0
+	}
+	return max(-Inf, min(Inf, Number(s, byDefault)))
 }

@@ -1,4 +1,4 @@
-package crm
+package clause
 
 import (
 	"cmp"
@@ -9,51 +9,68 @@ import (
 	"github.com/keelson/keelson/internal/model/cib"
 )
 
-// subject is what a rule is asked about. All fields may be zero.
-type subject struct {
-	node     *node
-	resource *resource
-	op       string
-	interval time.Duration
+// Subject is what a rule is asked about. All fields may be zero, and so may the
+// subject.
+type Subject struct {
+	// Attribute returns an attribute of the node; nil if the rule is asked about
+	// none.
+	Attribute func(name string) (string, bool)
+	// Agent is the element with the resource's class, provider and type; nil if
+	// the rule is asked about no resource.
+	Agent *cib.Element
+	// Base is the name of the resource in the configuration.
+	Base         string
+	Params, Meta Attrs
+	// Op and Interval are those of the operation; empty for none.
+	Op       string
+	Interval time.Duration
 }
 
-// holds reports whether a rule applies.
-func (d *document) holds(rule *cib.Element, about *subject) bool {
-	rule = d.refer(rule)
-	if rule == nil {
+// Holds reports whether a rule applies. One that refers to itself does not.
+func (r *Reader) Holds(rule *cib.Element, about *Subject) bool {
+	if about == nil {
+		about = &Subject{}
+	}
+	return r.holds(rule, about, maxNested)
+}
+
+// maxNested bounds how deep rules lie within rules.
+const maxNested = 32
+
+func (r *Reader) holds(rule *cib.Element, about *Subject, left int) bool {
+	rule = r.Refer(rule)
+	if rule == nil || left <= 0 {
 		return false
 	}
 	all := rule.Attr("boolean-op") != "or"
-	asked := false
 	for _, e := range rule.Children {
 		var yes bool
 		switch e.Name {
 		case "rule":
-			yes = d.holds(e, about)
+			yes = r.holds(e, about, left-1)
 		case "expression":
-			yes = d.expression(e, about)
+			yes = r.expression(e, about)
 		case "date_expression":
-			yes = d.date(e)
+			yes = r.date(e)
 		case "rsc_expression":
-			yes = about != nil && about.resource != nil && about.resource.is(e)
+			yes = about.Agent != nil && isAgent(about.Agent, e)
 		case "op_expression":
-			yes = about != nil && about.op == e.Attr("name") &&
-				(!e.Has("interval") || duration(e.Attr("interval")) == about.interval)
+			yes = about.Op == e.Attr("name") &&
+				(!e.Has("interval") || Duration(e.Attr("interval")) == about.Interval)
 		default:
 			continue
 		}
-		asked = true
 		if yes != all {
 			return !all
 		}
 	}
-	return asked && all
+	return all
 }
 
-// is reports whether the resource's agent is what an expression names.
-func (r *resource) is(e *cib.Element) bool {
+// isAgent reports whether an agent is what an expression names.
+func isAgent(agent, e *cib.Element) bool {
 	for _, k := range [...]string{"class", "provider", "type"} {
-		if e.Has(k) && e.Attr(k) != r.agent.Attr(k) {
+		if e.Has(k) && e.Attr(k) != agent.Attr(k) {
 			return false
 		}
 	}
@@ -61,24 +78,24 @@ func (r *resource) is(e *cib.Element) bool {
 }
 
 // expression compares an attribute of a node.
-func (d *document) expression(e *cib.Element, about *subject) bool {
+func (r *Reader) expression(e *cib.Element, about *Subject) bool {
 	name := e.Attr("attribute")
 	got, has := "", false
-	if about != nil && about.node != nil {
-		if about.resource != nil && !strings.HasPrefix(name, "#") {
-			name = about.resource.expand(name)
+	if about.Attribute != nil {
+		if about.Agent != nil && !strings.HasPrefix(name, "#") {
+			name = strings.ReplaceAll(name, "%@", about.Base)
 		}
-		got, has = about.node.attribute(name)
+		got, has = about.Attribute(name)
 	}
 	want := e.Attr("value")
 	switch e.Attr("value-source") {
 	case "param":
-		if about != nil && about.resource != nil {
-			want = about.resource.params[want]
+		if about.Agent != nil {
+			want = about.Params[want]
 		}
 	case "meta":
-		if about != nil && about.resource != nil {
-			want = about.resource.meta[want]
+		if about.Agent != nil {
+			want = about.Meta[want]
 		}
 	}
 	switch e.Attr("operation") {
@@ -133,20 +150,21 @@ func compare(a, b, kind, operation string) int {
 		}
 		return cmp.Compare(x, y)
 	case "version":
-		return compareVersions(a, b)
+		return CompareVersions(a, b)
 	}
 	return cmp.Compare(strings.ToLower(a), strings.ToLower(b))
 }
 
-func compareVersions(a, b string) int {
+// CompareVersions compares two versions, number by number.
+func CompareVersions(a, b string) int {
 	x, y := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range max(len(x), len(y)) {
 		var m, n int
 		if i < len(x) {
-			m = number(x[i], 0)
+			m = Number(x[i], 0)
 		}
 		if i < len(y) {
-			n = number(y[i], 0)
+			n = Number(y[i], 0)
 		}
 		if m != n {
 			return cmp.Compare(m, n)
@@ -156,10 +174,10 @@ func compareVersions(a, b string) int {
 }
 
 // date reports whether a date expression holds now.
-func (d *document) date(e *cib.Element) bool {
-	now := d.now
-	start, hasStart := moment(e.Attr("start"))
-	end, hasEnd := moment(e.Attr("end"))
+func (r *Reader) date(e *cib.Element) bool {
+	now := r.Now
+	start, hasStart := Moment(e.Attr("start"))
+	end, hasEnd := Moment(e.Attr("end"))
 	if span := e.Child("duration"); span != nil && hasStart && !hasEnd {
 		end, hasEnd = addDuration(start, span), true
 	}
@@ -178,7 +196,7 @@ func (d *document) date(e *cib.Element) bool {
 }
 
 func addDuration(t time.Time, span *cib.Element) time.Time {
-	n := func(k string) int { return number(span.Attr(k), 0) }
+	n := func(k string) int { return Number(span.Attr(k), 0) }
 	t = t.AddDate(n("years"), n("months"), 7*n("weeks")+n("days"))
 	return t.Add(time.Duration(n("hours"))*time.Hour + time.Duration(n("minutes"))*time.Minute + time.Duration(n("seconds"))*time.Second)
 }
@@ -219,13 +237,13 @@ func matchesSpec(t time.Time, spec *cib.Element) bool {
 func inRange(text string, v int) bool {
 	low, high, isRange := strings.Cut(text, "-")
 	if !isRange {
-		return number(text, v-1) == v
+		return Number(text, v-1) == v
 	}
-	return (low == "" || v >= number(low, v)) && (high == "" || v <= number(high, v))
+	return (low == "" || v >= Number(low, v)) && (high == "" || v <= Number(high, v))
 }
 
-// moment reads a point in time.
-func moment(s string) (time.Time, bool) {
+// Moment reads a point in time.
+func Moment(s string) (time.Time, bool) {
 	s = strings.TrimSpace(s)
 	for _, layout := range [...]string{
 		time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 -07:00", "2006-01-02T15:04:05",
