@@ -166,9 +166,12 @@ func (p *planner) sits(s *fact.Service) spec.NodeName {
 
 // gone reports whether a deleted service runs nowhere any more. What a lost
 // node said before it was lost does not count: its lease ends by itself, and
-// when it returns its agent stops what it does not know.
+// when it returns its agent stops what it does not know. Until that end the
+// voters name it as the holder, and the service is not forgotten: one that is
+// applied again gets a lease of its own, which the old one would not keep from
+// being won.
 func (p *planner) gone(s fact.Service) bool {
-	if !s.Deleting || p.alive(s.Holder) {
+	if !s.Deleting || s.Holder != "" {
 		return false
 	}
 	for k := range p.nodes {
