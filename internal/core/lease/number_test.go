@@ -239,3 +239,50 @@ func TestVoterThatSeesHigherNumbersLearnsTheirCeiling(t *testing.T) {
 		t.Errorf("then it says %+v", out)
 	}
 }
+
+// A service that was deleted and applied again has a new id. Voters that had not
+// heard of that one promised any number above their own floors, though the name
+// had been held under a higher one.
+func TestNumbersGrowWhenAServiceIsAppliedAgainUnderANewID(t *testing.T) {
+	const ceiling = 10_000
+	var nodes [4]*Node
+	for i, floor := range []uint64{1000, 2000, 5000, 4000} { // node 2's guard started last, node 3 has no vote
+		nodes[i] = New(uint8(i), uint64(100+i))
+		nodes[i].Configure(quorum.Config{Version: 1, Voters: quorum.Of(0, 1, 2)})
+		nodes[i].Admit(0, floor, ceiling, sec)
+	}
+	now := 2 * sec
+	pass := func(silent uint8) {
+		for end := now + sec/2; now < end; now += Resend {
+			for _, n := range nodes {
+				n.Tick(now)
+				n.Beat(now)
+			}
+			for again := true; again; {
+				again = false
+				for from := range nodes {
+					for _, e := range append([]Envelope(nil), nodes[from].Outbox()...) {
+						if e.To != silent && uint8(from) != silent {
+							again = true
+							nodes[e.To].Receive(now, uint8(from), uint64(100+from), &e.Message)
+						}
+					}
+				}
+			}
+		}
+	}
+	nodes[2].Seek(now, []Seek{{ID: 1, TTL: sec, Claim: true}})
+	pass(1) // node 1 hears nothing of it
+	first := nodes[2].Holds(now, nil)
+	if len(first) != 1 || first[0].Number <= 5000 {
+		t.Fatalf("node 2 holds %v", first)
+	}
+	nodes[2].Release(now, 1, first[0].Number)
+	nodes[2].Seek(now, nil)
+	pass(1)
+	nodes[3].Seek(now, []Seek{{ID: 2, TTL: sec, Claim: true}})
+	pass(2) // node 2 is gone, with its floor; node 0 alone remembers
+	if second := nodes[3].Holds(now, nil); len(second) != 1 || second[0].Number <= first[0].Number || second[0].Number > ceiling {
+		t.Errorf("one-number: the name was held with number %d and is now %v", first[0].Number, second)
+	}
+}

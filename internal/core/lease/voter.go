@@ -92,7 +92,10 @@ func (v *voter) find(id ID) (int, bool) {
 }
 
 // record returns the record of id, made if it is new, or nil if there are too
-// many.
+// many. A new one promises no number up to the highest that this voter has
+// accepted of any service: a service that was deleted and applied again has a
+// new id, and its numbers go on growing (one-number). Whoever won the old one
+// was accepted by a majority, of which one is in every other.
 func (v *voter) record(id ID) *voteRecord {
 	i, ok := v.find(id)
 	if !ok {
@@ -100,9 +103,20 @@ func (v *voter) record(id ID) *voteRecord {
 			return nil
 		}
 		i, _ = v.find(id)
-		v.records = slices.Insert(v.records, i, voteRecord{id: id, by: nobody, promisedTo: nobody})
+		v.records = slices.Insert(v.records, i, voteRecord{id: id, by: nobody, promised: v.accepted(), promisedTo: nobody})
 	}
 	return &v.records[i]
+}
+
+// accepted is the highest number that this voter has accepted and remembers; the
+// floor stands for the others. It was won, or claimed, under a ceiling that was
+// in force, so a claimant can always go above it.
+func (v *voter) accepted() uint64 {
+	var highest uint64
+	for i := range v.records {
+		highest = max(highest, v.records[i].number)
+	}
+	return highest
 }
 
 // evict forgets the record that was promised longest ago and that binds nobody.
