@@ -214,9 +214,12 @@ func (g *Guard) know(d guardwire.Duty) {
 		}
 	}
 	g.names = make(map[lease.ID]spec.ServiceName, len(d.Seeks))
+	known := make(map[spec.ServiceName]bool, len(d.Seeks))
 	for i := range d.Seeks {
 		g.names[d.Seeks[i].ID] = d.Seeks[i].Service
+		known[d.Seeks[i].Service] = true
 	}
+	g.room.twice = len(known) < len(d.Seeks)
 }
 
 // connect gives the link its peers and keys.
@@ -306,6 +309,26 @@ func (g *Guard) keepHeld(now time.Duration, d guardwire.Duty) guardwire.Duty {
 		}
 	}
 	return d
+}
+
+// dropKept forgets what keepHeld added of a name that the duty has under another
+// lease, when it is held no more and nothing is left of the service.
+func (g *Guard) dropKept(now time.Duration) {
+	if !g.room.twice {
+		return
+	}
+	holds := g.node.Holds(now, nil)
+	d, known := g.duty, map[spec.ServiceName]bool{}
+	d.Seeks = slices.DeleteFunc(slices.Clone(g.duty.Seeks), func(s guardwire.Seek) bool {
+		again := known[s.Service]
+		known[s.Service] = true
+		held := slices.ContainsFunc(holds, func(h lease.Hold) bool { return h.ID == s.ID })
+		return again && !held && g.enforcer.gone(s.Service)
+	})
+	if len(d.Seeks) < len(g.duty.Seeks) {
+		g.know(d)
+		g.node.SetDuty(now, g.wish())
+	}
 }
 
 // wish is what the duty asks of the lease plane: nothing is claimed for a service

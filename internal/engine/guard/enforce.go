@@ -27,8 +27,12 @@ const (
 	renewAfter = 2
 	// killTimeout bounds one attempt to end the processes of an instance.
 	killTimeout = 2 * time.Second
-	// retryCut is the pause after a cut that could not be proven.
+	// retryCut is the pause after a cut that could not be proven, and the least
+	// time between the beginnings of two cuts of what did not run in between.
 	retryCut = 500 * time.Millisecond
+	// addressLead is how long the removal of addresses is waited for until
+	// processes are killed all the same.
+	addressLead = 5 * time.Millisecond
 	// recut is the pause between two cuts of a service that this node does not
 	// hold.
 	recut    = 2 * time.Second
@@ -68,6 +72,7 @@ type enforcer struct {
 	orders []order
 	news   []guardwire.Happened
 	proven map[spec.ServiceName]bool // nothing of it is left since it was cut
+	atWork map[spec.ServiceName]bool // an attempt to cut it off is under way
 	due    time.Duration             // when act is to look at the latest
 	busy   bool                      // something is being cut off, or not proven off
 	stuck  spec.ServiceName          // exclusive, ended, and not proven off in time
@@ -82,6 +87,8 @@ type enforcer struct {
 type enforced struct {
 	order
 	cutting bool          // an attempt to cut it off is under way
+	clean   bool          // it was proven off, or could run, under this guard
+	began   time.Duration // when the last attempt began, 0: there was none
 	again   time.Duration // when to cut it off again, 0: at once
 	said    string        // the last trouble that was told
 	round   uint64        // the last one that had an order for it
@@ -99,7 +106,7 @@ type cutResult struct {
 func newEnforcer(opts Options) *enforcer {
 	return &enforcer{
 		opts: opts, wake: make(chan struct{}, 1), gate: newGate(opts), proven: map[spec.ServiceName]bool{},
-		state: map[spec.ServiceName]*enforced{}, done: make(chan cutResult), due: opts.Clock.Boot() + idleWait,
+		atWork: map[spec.ServiceName]bool{}, state: map[spec.ServiceName]*enforced{}, done: make(chan cutResult), due: opts.Clock.Boot() + idleWait,
 	}
 }
 
@@ -173,10 +180,24 @@ func (e *enforcer) gone(service spec.ServiceName) bool {
 	return e.proven[service] && e.gate.closed(service)
 }
 
+// cutting reports whether the service is being cut off. A lease that is won in
+// the meantime is of no use until that is over: it may still take away what is
+// started under it.
+func (e *enforcer) cutting(service spec.ServiceName) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.atWork[service]
+}
+
 // ended reports whether the newest order lets the service run no more.
 func (e *enforcer) ended(name spec.ServiceName) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.over(name)
+}
+
+// over is ended for who has the lock.
+func (e *enforcer) over(name spec.ServiceName) bool {
 	for _, o := range e.orders {
 		if o.service == name {
 			return o.until-CutMargin <= e.opts.Clock.Boot()
@@ -264,7 +285,7 @@ func (e *enforcer) review(wait time.Duration) {
 func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	now := e.opts.Clock.Boot()
 	if left := s.until - CutMargin - now; left > 0 {
-		s.again, s.said, s.held, s.ended = 0, "", true, 0
+		s.again, s.said, s.held, s.ended, s.clean = 0, "", true, 0, true
 		return min(left, idleWait)
 	}
 	if s.held && s.ended == 0 {
@@ -277,19 +298,40 @@ func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 		s.held, s.ended = false, 0
 		return idleWait
 	}
-	if now < s.again {
-		return s.again - now
+	next := s.again
+	if !s.held && s.began > 0 {
+		next = max(next, s.began+retryCut)
 	}
-	s.cutting = true
+	if now < next {
+		return next - now
+	}
+	if !e.begin(s.service) {
+		return 0 // it was won in the meantime
+	}
+	s.cutting, s.began = true, now
 	o := s.order
 	e.cuts.Go(func() {
 		r := cutResult{o.service, now, e.cutOff(ctx, o)}
+		e.mu.Lock()
+		delete(e.atWork, o.service)
+		e.mu.Unlock()
 		select {
 		case e.done <- r:
 		case <-ctx.Done():
 		}
 	})
 	return idleWait
+}
+
+// begin notes that a service is being cut off, unless it may run by now.
+func (e *enforcer) begin(service spec.ServiceName) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.over(service) {
+		return false
+	}
+	e.atWork[service] = true
+	return true
 }
 
 // finished takes the outcome of an attempt to cut off.
@@ -302,6 +344,11 @@ func (e *enforcer) finished(r cutResult) {
 	now := e.opts.Clock.Boot()
 	if r.err != nil {
 		s.again = now + retryCut
+		if !s.clean && s.exclusive && !s.spared && !s.held {
+			// What a guard before this one left, and this one cannot end, may have
+			// been running under a lease.
+			s.held, s.ended = true, r.began
+		}
 		if text := r.err.Error(); text != s.said {
 			s.said = text
 			e.say(s, fmt.Sprintf("%s could not be cut off and is tried again and again: %v", s.service, r.err))
@@ -316,7 +363,7 @@ func (e *enforcer) finished(r cutResult) {
 		return
 	}
 	if e.ended(s.service) {
-		s.held = false
+		s.held, s.clean = false, true
 		e.mu.Lock()
 		e.proven[s.service] = true
 		e.mu.Unlock()
@@ -324,29 +371,49 @@ func (e *enforcer) finished(r cutResult) {
 }
 
 // cutOff ends what the agent should have stopped: addresses first, since they
-// are what others see. The newest order is looked at before each step, so that a
-// lease that was won in the meantime is left alone.
+// are what others see. One that the kernel is slow with does not hold up the
+// end of the processes for long, nor does one process that of another. The newest
+// order is looked at before each step, so that a lease that was won in the
+// meantime is left alone.
 func (e *enforcer) cutOff(ctx context.Context, o order) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
-	var failed []string
-	for _, a := range o.addresses {
+	var (
+		mu     sync.Mutex // guards failed
+		failed []string
+		steps  sync.WaitGroup
+	)
+	step := func(f func() error) {
 		if !e.ended(o.service) {
-			return nil
+			return
 		}
-		if err := e.opts.Fence.RemoveAddress(a); err != nil {
+		if err := f(); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
 			failed = append(failed, err.Error())
 		}
+	}
+	if len(o.addresses) > 0 {
+		removed := make(chan struct{})
+		steps.Go(func() {
+			defer close(removed)
+			for _, a := range o.addresses {
+				step(func() error { return e.opts.Fence.RemoveAddress(a) })
+			}
+		})
+		lead := e.opts.Clock.Timer(addressLead)
+		select {
+		case <-removed:
+		case <-lead.C:
+		}
+		lead.Stop()
 	}
 	for _, c := range o.cgroups {
-		if !e.ended(o.service) {
-			return nil
-		}
-		if err := e.opts.Fence.Kill(ctx, c); err != nil {
-			failed = append(failed, err.Error())
-		}
+		steps.Go(func() { step(func() error { return e.opts.Fence.Kill(ctx, c) }) })
 	}
+	steps.Wait()
 	if len(failed) > 0 {
+		slices.Sort(failed) // said once, in whatever order they came
 		return fmt.Errorf("cut off %s: %s", o.service, strings.Join(failed, "; "))
 	}
 	return nil

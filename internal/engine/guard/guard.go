@@ -197,6 +197,7 @@ type room struct {
 	primary  map[uint32]uint64 // the highest epoch held, by service with roles
 	holds    []lease.Hold
 	orders   []order
+	twice    bool // the duty has a name under two leases
 	state    guardwire.State
 	hear     func(Datagram)
 	answered func(from uint8)
@@ -421,6 +422,7 @@ func (g *Guard) settle() {
 	if g.node != nil {
 		g.notePeers(now)
 		g.forsake(now)
+		g.dropKept(now)
 		g.enforcer.order(g.enforcement(now))
 	}
 	for _, h := range g.enforcer.take() {

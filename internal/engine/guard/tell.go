@@ -33,8 +33,50 @@ func (g *Guard) enforcement(now time.Duration) []order {
 		o.spared = g.spared(s, o.epoch)
 		orders = append(orders, o)
 	}
+	if g.room.twice {
+		orders = byName(orders, now)
+	}
 	g.room.orders = orders
 	return orders
+}
+
+// byName makes one order of those of one name: a service that was deleted and
+// applied again has a new lease while the old one is held. What may run decides;
+// if nothing may, all that either names is cut off.
+func byName(orders []order, now time.Duration) []order {
+	out := orders[:0]
+	for _, o := range orders {
+		i := slices.IndexFunc(out, func(p order) bool { return p.service == o.service })
+		if i < 0 {
+			out = append(out, o)
+			continue
+		}
+		was := &out[i]
+		live, lived := o.until-CutMargin > now, was.until-CutMargin > now
+		switch {
+		case live && !lived:
+			*was = o
+		case live == lived:
+			if o.until > was.until {
+				was.until, was.epoch = o.until, o.epoch
+			}
+			was.proof = max(was.proof, o.proof)
+			was.exclusive, was.spared = was.exclusive || o.exclusive, was.spared && o.spared
+			was.addresses, was.cgroups = both(was.addresses, o.addresses), both(was.cgroups, o.cgroups)
+		}
+	}
+	return out
+}
+
+// both are the handles in a or b.
+func both(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, h := range b {
+		if !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return out
 }
 
 // spared reports whether what is listed for a service may run without its lease:
@@ -228,10 +270,16 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 }
 
 // hold is what the agent is told of a lease, or of what goes on without one. It
-// is false for what has ended, or is forsaken.
+// is false for what has ended, or is forsaken, and for what was won during a cut
+// of the service until that is over.
 func (g *Guard) hold(h *lease.Hold, now time.Duration) (guardwire.Hold, bool) {
 	out := guardwire.Hold{Service: g.serviceName(h.ID), Epoch: h.Number, Until: guardwire.Boot(h.Until), Kept: h.Until <= now}
 	if _, forsaken := g.parting.forsaken[out.Service]; forsaken {
+		return out, false
+	}
+	if g.enforcer.cutting(out.Service) && !slices.ContainsFunc(g.told.sent.Holds, func(was guardwire.Hold) bool {
+		return was.Service == out.Service && was.Epoch == out.Epoch
+	}) {
 		return out, false
 	}
 	for i := range g.duty.Seeks {
