@@ -178,6 +178,7 @@ type told struct {
 	due      time.Duration   // when the next one is, if nothing changes
 	happened []guardwire.Happened
 	peers    plane.View // the view of which the agent was last told in events
+	suspects [32]flaps  // by slot
 }
 
 // pace is when things were done last.

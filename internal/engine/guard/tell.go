@@ -151,6 +151,7 @@ func (g *Guard) serviceName(id lease.ID) spec.ServiceName {
 func (g *Guard) notePeers(now time.Duration) {
 	v := g.node.View(now)
 	was := g.told.peers
+	g.noteFlaps(now)
 	if v == was {
 		return
 	}
@@ -163,7 +164,7 @@ func (g *Guard) notePeers(now time.Duration) {
 			}
 		}
 	}
-	report(v.Suspect&^was.Suspect, event.NodeSuspect, "%s is not heard")
+	g.noteSuspects(now, v.Suspect&^was.Suspect)
 	report(v.Lost&^was.Lost, event.NodeLost, "%s is not heard by a majority and counts as lost")
 	report(was.Lost&^v.Lost&v.Alive, event.NodeBack, "%s is heard again")
 	report(v.Skewed&^was.Skewed, event.ClockSkewed, "the clock of %s runs at another rate than the others'; its vote does not count")
@@ -175,6 +176,50 @@ func (g *Guard) notePeers(now time.Duration) {
 		}
 		g.happen(h)
 	}
+}
+
+// suspectEvery is the least time between two happenings of one peer that is not
+// heard: one whose link comes and goes makes no more of them.
+const suspectEvery = 5 * time.Second
+
+// flaps is how often a peer fell silent.
+type flaps struct {
+	at      time.Duration // when it was last told, 0: never
+	leftOut int           // how often since, and not told
+}
+
+// noteSuspects makes happenings of who is not heard any more.
+func (g *Guard) noteSuspects(now time.Duration, set quorum.Set) {
+	for slot := uint8(0); slot < 32; slot++ {
+		if !set.Has(slot) || slot == g.duty.Slot {
+			continue
+		}
+		f := &g.told.suspects[slot]
+		if f.at > 0 && now-f.at < suspectEvery {
+			f.leftOut++
+			continue
+		}
+		f.at = now
+		g.happenTo(now, slot, "%s is not heard", g.slots[slot])
+	}
+}
+
+// noteFlaps makes one happening for each peer of what noteSuspects left out.
+func (g *Guard) noteFlaps(now time.Duration) {
+	for slot := range g.told.suspects {
+		f := &g.told.suspects[slot]
+		if f.leftOut == 0 || now-f.at < suspectEvery {
+			continue
+		}
+		g.happenTo(now, uint8(slot), "%s was not heard %d more times in %s", g.slots[uint8(slot)], f.leftOut, (now - f.at).Round(time.Second))
+		f.at, f.leftOut = now, 0
+	}
+}
+
+func (g *Guard) happenTo(now time.Duration, slot uint8, format string, args ...any) {
+	g.happen(guardwire.Happened{
+		Kind: string(event.NodeSuspect), At: guardwire.Boot(now), About: spec.NodeName(g.slots[slot]), Text: fmt.Sprintf(format, args...),
+	})
 }
 
 // happen tells the agent, or keeps it for the agent that comes.

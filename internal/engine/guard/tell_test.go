@@ -4,7 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/core/quorum"
 	"github.com/keelson/keelson/internal/core/supervise"
+	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
 )
 
@@ -48,4 +52,37 @@ func TestRenewalsReachAgentAndKernelInTimeAndSeldom(t *testing.T) {
 			t.Errorf("in %s the agent was told %d times, the kernel %d times; both are to be at most %d", span, told, passed, most)
 		}
 	})
+}
+
+func TestPeerWhoseLinkComesAndGoesMakesFewHappenings(t *testing.T) {
+	g, clk := lonely(t)
+	g.slots[1], g.slots[2] = "b", "c"
+	g.told.happened = nil
+	begin := clk.now
+	for i := range 120 { // 12 s in which b falls silent each 200 ms
+		clk.add(100 * time.Millisecond)
+		now := clk.now
+		g.noteFlaps(now)
+		if i%2 == 0 {
+			g.noteSuspects(now, quorum.Of(0, 1))
+		}
+		if i == 60 {
+			g.noteSuspects(now, quorum.Of(2))
+		}
+	}
+	for range 200 {
+		clk.add(100 * time.Millisecond)
+		g.noteFlaps(clk.now)
+	}
+	at := func(d time.Duration) guardwire.Boot { return guardwire.Boot(begin + d) }
+	want := []guardwire.Happened{
+		{Kind: string(event.NodeSuspect), At: at(100 * time.Millisecond), About: "b", Text: "b is not heard"},
+		{Kind: string(event.NodeSuspect), At: at(5100 * time.Millisecond), About: "b", Text: "b was not heard 24 more times in 5s"},
+		{Kind: string(event.NodeSuspect), At: at(6100 * time.Millisecond), About: "c", Text: "c is not heard"},
+		{Kind: string(event.NodeSuspect), At: at(10100 * time.Millisecond), About: "b", Text: "b was not heard 25 more times in 5s"},
+		{Kind: string(event.NodeSuspect), At: at(15100 * time.Millisecond), About: "b", Text: "b was not heard 10 more times in 5s"},
+	}
+	if diff := cmp.Diff(want, g.told.happened); diff != "" {
+		t.Error(diff)
+	}
 }
