@@ -249,7 +249,7 @@ func TestCutThatFailsAfterOneThatDidNotIsNoReasonToEndTheNode(t *testing.T) {
 		e.order([]order{{service: "shop", exclusive: true, cgroups: []string{"/cg/shop"}}})
 		time.Sleep(time.Second)
 		f.stuck("/cg/shop")
-		time.Sleep(20 * time.Second)
+		time.Sleep(20*time.Second + retryCut/2) // between two attempts
 		if ok, why := e.inOrder(); !ok || !e.idle() {
 			t.Errorf("not in order: %s", why)
 		}
