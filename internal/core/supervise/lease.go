@@ -71,7 +71,10 @@ func (m *machine) leaseValid(margin time.Duration) bool {
 
 // leaseOver reports whether what runs under the lease must stop now.
 func (m *machine) leaseOver() bool {
-	return !m.leaseValid(StopAhead) && !(m.in.Hold.Awaited && m.leaseShown())
+	if m.in.Hold.Awaited && m.leaseShown() {
+		return false
+	}
+	return !m.leaseValid(StopAhead)
 }
 
 // leaseShown reports whether the guard showed the lease as held last, whenever it

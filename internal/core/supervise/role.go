@@ -65,7 +65,10 @@ func (m *machine) rightValid(margin time.Duration) bool {
 // rightOver reports whether what is primary must stop now.
 func (m *machine) rightOver() bool {
 	h := m.in.Right
-	return !m.rightValid(StopAhead) && !(h.Awaited && !h.Kept && h.shows(m.Right.Epoch, m.Right.Guard))
+	if h.Awaited && !h.Kept && h.shows(m.Right.Epoch, m.Right.Guard) {
+		return false
+	}
+	return !m.rightValid(StopAhead)
 }
 
 // judgeRight compares what is primary with what the guard shows. Whatever may be

@@ -27,6 +27,7 @@ const (
 // its lease by itself. A guard that is away or stands still gives a runner that
 // was late hearingTime once, and one that is on time nothing.
 type lag struct {
+	wake  time.Duration  // as the last step says; 0: none
 	due   time.Duration  // boot time at which it is to run next; 0: for news only
 	since time.Duration  // when it last saw that it was late; 0: never
 	heard guardwire.Boot // the moment of the state that was the last one then

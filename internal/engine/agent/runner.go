@@ -50,8 +50,7 @@ type runner struct {
 	wish wish
 	done *supervise.Result
 	died []supervise.Death
-	wake time.Duration // from the moment of the last step; 0: none
-	lag  lag
+	lag
 	hands
 
 	told    status // the last one sent
