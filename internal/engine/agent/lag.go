@@ -30,19 +30,24 @@ type lag struct {
 	wake  time.Duration  // as the last step says; 0: none
 	due   time.Duration  // boot time at which it is to run next; 0: for news only
 	since time.Duration  // when it last saw that it was late; 0: never
-	heard guardwire.Boot // the moment of the state that was the last one then
+	spent guardwire.Boot // the moment of the last state after which newer word was awaited
 }
 
-// note is called when the runner runs again. It counts a delay only once for the
-// same state, so that a guard that says nothing is not waited for again.
+// note is called when the runner runs again. A guard that says nothing is not
+// waited for twice after the same state.
 func (l *lag) note(now time.Duration, g guardclient.View) {
-	if l.due == 0 || now-l.due <= lagWorth || g.State.Now == l.heard {
-		return
+	if l.due != 0 && now-l.due > lagWorth && g.State.Now != l.spent {
+		l.since = now
 	}
-	l.since, l.heard = now, g.State.Now
 }
 
-// awaits reports whether newer word of the guard is to be awaited.
-func (l *lag) awaits(now time.Duration, g guardclient.View) bool {
-	return g.Up && l.since > 0 && now < l.since+hearingTime && time.Duration(g.State.Now) < l.since
+// awaits reports whether newer word of the guard is to be awaited, since the end
+// of the lease that it showed last is near or past.
+func (l *lag) awaits(h supervise.Hold, now time.Duration, g guardclient.View) bool {
+	awaits := g.Up && h.Held && h.Until-now <= supervise.StopAhead &&
+		l.since > 0 && now < l.since+hearingTime && time.Duration(g.State.Now) < l.since
+	if awaits {
+		l.spent = g.State.Now
+	}
+	return awaits
 }

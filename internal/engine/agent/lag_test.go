@@ -83,6 +83,10 @@ func TestAnAgentThatWasLateHearsTheGuardBeforeItStopsAnything(t *testing.T) {
 				w.say(time.Second)
 				w.want("start shop/db epoch 5", "start shop/web epoch 5")
 				w.pass(step)
+				w.pass(time.Second - supervise.StopAhead - supervise.LookAhead - 2*step)
+				missed.Add(int64(2 * step)) // a little late, with the lease as it was
+				w.place("a", "b", "c")
+				w.want()
 				missed.Add(int64(3 * time.Second)) // it does not run
 				w.place("a", "b", "c")             // the first that it sees when it goes on
 				w.want()

@@ -227,7 +227,7 @@ func (r *runner) look() supervise.Input {
 func (r *runner) holdUnder(g guardclient.View, now time.Duration) supervise.Hold {
 	h := holdOf(g, r.name.Service())
 	h.Known = h.Known || now >= r.began+adoptWait
-	h.Awaited = r.lag.awaits(now, g)
+	h.Awaited = r.lag.awaits(h, now, g)
 	return h
 }
 
