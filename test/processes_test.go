@@ -98,6 +98,31 @@ func (b *bench) programKilled() probe.HTTPResult {
 	}
 }
 
+// TestAgentThatStandsStillForAWhile stops the agent of the node that serves for
+// parts of a lease, and for several. The guard renews the lease meanwhile, and
+// what the agent knew of its end when it goes on is old.
+func TestAgentThatStandsStillForAWhile(t *testing.T) {
+	b := newBench(t, 3)
+	b.ready(b.cell.Apply(t.Context(), cell.WebService(web, webIP+"/24", webIP+":80")+"failover: {ttl: 300ms}\n"))
+	for _, pause := range []time.Duration{300 * time.Millisecond, time.Second, 3 * time.Second} {
+		b.step("an agent that stands still for "+pause.String()+" leaves the service alone", func(b *bench) {
+			b.leftAlone(func(node string) {
+				agent := b.cell.Agent(node)
+				for range standstills {
+					b.ready(agent.Signal(b.t.Context(), syscall.SIGSTOP))
+					time.Sleep(pause)
+					b.ready(agent.Signal(b.t.Context(), syscall.SIGCONT))
+					time.Sleep(time.Second)
+				}
+			})
+		})
+	}
+}
+
+// standstills are how often an agent is stopped: whether it matters depends on the
+// moment.
+const standstills = 5
+
 // leftAlone does something to the agent of the node that serves, and fails if
 // a client, or the program, could tell.
 func (b *bench) leftAlone(f func(node string)) {

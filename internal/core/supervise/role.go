@@ -59,8 +59,16 @@ func (st *State) lowest() int {
 // longer than margin.
 func (m *machine) rightValid(margin time.Duration) bool {
 	h := m.in.Right
-	return h.Known && h.Held && !h.Kept && m.Right.Epoch != 0 && h.Epoch == m.Right.Epoch &&
-		h.Guard == m.Right.Guard && h.Until-m.in.Boot > margin
+	return h.shows(m.Right.Epoch, m.Right.Guard) && !h.Kept && h.Until-m.in.Boot > margin
+}
+
+// rightOver reports whether what is primary must stop now.
+func (m *machine) rightOver() bool {
+	h := m.in.Right
+	if h.Awaited && !h.Kept && h.shows(m.Right.Epoch, m.Right.Guard) {
+		return false
+	}
+	return !m.rightValid(StopAhead)
 }
 
 // judgeRight compares what is primary with what the guard shows. Whatever may be
@@ -75,7 +83,7 @@ func (m *machine) judgeRight() {
 		m.Right.Guard = h.Guard
 	}
 	if m.raised() {
-		if !m.rightValid(StopAhead) && !m.cut {
+		if m.rightOver() && !m.cut {
 			m.cut = true
 			m.note(event.ServiceCut, "", "It is stopped by force, because its right to be primary ended.")
 		}
@@ -85,13 +93,18 @@ func (m *machine) judgeRight() {
 	if m.unsure() {
 		return
 	}
-	if m.Right.Epoch != 0 && !m.rightValid(StopAhead) {
+	if m.Right.Epoch != 0 && m.rightOver() {
 		m.Right = RightMemory{Shed: max(m.Right.Epoch, m.Right.Shed)}
 	}
-	if m.Right.Epoch == 0 && h.Held && !h.Kept && h.Epoch > m.Right.Shed && h.Until-m.in.Boot > StopAhead && m.mayRise() {
-		m.Right.Epoch, m.Right.Guard, m.Right.Placed = h.Epoch, h.Guard, m.in.Wish.Placed
-		m.riseBegan = m.in.Boot
+	if m.Right.Epoch != 0 || !h.Held || h.Kept || h.Epoch <= m.Right.Shed || !m.mayRise() {
+		return
 	}
+	if h.Until-m.in.Boot <= StopAhead {
+		m.wakeAt(m.in.Boot + retryPause)
+		return
+	}
+	m.Right.Epoch, m.Right.Guard, m.Right.Placed = h.Epoch, h.Guard, m.in.Wish.Placed
+	m.riseBegan = m.in.Boot
 }
 
 // mayRise reports whether the copy may become primary here.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -240,27 +239,6 @@ func (st *State) RecentFailures(now time.Time) int {
 // nothing may run, no lease is used and no ban is in force.
 func (st *State) Clear(now time.Time) bool {
 	return !st.MayRun() && st.busy.Kind == None && st.Epoch == 0 && st.Right.Epoch == 0 && !st.Banned(now)
-}
-
-// leaseValid reports whether the lease that the service runs under is shown as
-// held and lasts longer than margin.
-func (m *machine) leaseValid(margin time.Duration) bool {
-	h := m.in.Hold
-	return h.Known && h.Held && m.Epoch != 0 && h.Epoch == m.Epoch &&
-		h.Guard == m.Guard && h.Until-m.in.Boot > margin && (!h.Kept || m.Run.Spec.KeptOnQuorumLoss())
-}
-
-// follow goes on under a new lease if the guard won it for what was kept without
-// one. The guard let what runs go on meanwhile; of anything else it has cut off
-// what ran under the old lease.
-func (m *machine) follow() {
-	h := m.in.Hold
-	if m.Epoch == 0 || !h.Held || h.Kept || h.Guard != m.Guard || h.Epoch <= m.Epoch ||
-		h.Until-m.in.Boot <= StopAhead || !m.Run.Spec.KeptOnQuorumLoss() {
-		return
-	}
-	m.note(event.LeaseWon, "", "It goes on under epoch %d, without a restart.", h.Epoch)
-	m.Epoch = h.Epoch
 }
 
 // mayTake reports whether the service may start here under a new lease.

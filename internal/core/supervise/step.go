@@ -212,33 +212,6 @@ func (m *machine) setStuck(part int, why string) {
 		"Force is tried again every %v; stop it by hand, or switch this server off.", name, why, stuckPause)
 }
 
-// judgeLease compares what runs with what the guard shows as held.
-func (m *machine) judgeLease() {
-	h := m.in.Hold
-	if !h.Known {
-		return
-	}
-	if h.Held && h.Epoch == m.Epoch && m.Guard == 0 {
-		m.Guard = h.Guard // adopted without knowing under which guard it started
-	}
-	if m.MayRun() {
-		m.follow()
-		// Probing comes first where nothing is known to run: it may show that
-		// there is nothing to stop, or which epoch runs.
-		if !m.leaseValid(StopAhead) && (m.Epoch != 0 || m.touched() && !m.unsure()) && !m.force {
-			m.force, m.why = true, "its lease ended"
-		}
-		return
-	}
-	m.force = false
-	if m.Epoch != 0 && !m.leaseValid(StopAhead) {
-		m.Epoch, m.Guard = 0, 0
-	}
-	if m.Epoch == 0 && h.Held && !h.Kept && h.Epoch != m.released && h.Until-m.in.Boot > StopAhead && m.mayTake() {
-		m.Epoch, m.Guard, m.Placed = h.Epoch, h.Guard, m.in.Wish.Placed
-	}
-}
-
 // followSpec takes up a changed spec as far as what runs allows it.
 func (m *machine) followSpec() {
 	w := m.in.Wish
@@ -329,7 +302,7 @@ func (m *machine) judgeFailures() {
 	}
 	for _, d := range m.failed {
 		aimed, _ := m.aim()
-		if !aimed || m.leaving || m.resting() || m.in.Hold.Known && !m.leaseValid(StopAhead) {
+		if !aimed || m.leaving || m.resting() || m.in.Hold.Known && m.leaseOver() {
 			continue
 		}
 		m.countFailure(d)
@@ -532,16 +505,4 @@ func (m *machine) wakeAt(t time.Duration) {
 	if m.out.Wake == 0 || wait < m.out.Wake {
 		m.out.Wake = wait
 	}
-}
-
-// leaseEnd is when the lease must be looked at again, 0 for never.
-func (m *machine) leaseEnd() time.Duration {
-	end := time.Duration(0)
-	if m.MayRun() && m.leaseValid(StopAhead) {
-		end = m.in.Hold.Until - StopAhead
-	}
-	if m.raised() && m.rightValid(StopAhead) && (end == 0 || m.in.Right.Until-StopAhead < end) {
-		end = m.in.Right.Until - StopAhead
-	}
-	return end
 }

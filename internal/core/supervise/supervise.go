@@ -34,6 +34,10 @@ import (
 // begin later than that either.
 const StopAhead = 50 * time.Millisecond
 
+// LookAhead is how long before StopAhead a lease is looked at too. A caller that
+// is on time for that, and for StopAhead, had this long to hear of a renewal.
+const LookAhead = 50 * time.Millisecond
+
 // Limits of what is done for one service.
 const (
 	// startAhead is how long a lease must last at least when a part starts.
@@ -113,6 +117,10 @@ type Hold struct {
 	Kept bool
 	// Own: no lease at all, but what this node gives itself for a copy.
 	Own bool
+	// Awaited: Until may be old, since the caller did not run when it should have,
+	// and newer word is awaited for a short, bounded time. What runs is not stopped
+	// for its Until, which the guard enforces by itself; nothing starts under it.
+	Awaited bool
 }
 
 // Decision is the answer of [Step].

@@ -14,6 +14,7 @@ import (
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
@@ -55,9 +56,10 @@ type trust struct {
 	runner *runner
 	stop   context.CancelFunc
 	wish   wish           // as handed over last
-	hold   supervise.Hold // likewise, without its end
+	hold   supervise.Hold // likewise, see signature
 	status status
-	heard  bool // a status has come
+	heard  bool          // a status has come
+	unused time.Duration // boot time since which its lease is held and of no use; 0: it is not
 }
 
 // sentDuty is the duty sent last.
@@ -323,23 +325,36 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.N
 	r := newRunner(&a.options, name, a.statuses, st, w)
 	r.places = a.places
 	ctx, stop := context.WithCancel(ctx)
-	a.services[name] = &trust{runner: r, stop: stop, wish: w, hold: signature(g, name.Service())}
+	a.services[name] = &trust{runner: r, stop: stop, wish: w, hold: a.signature(g, name.Service())}
 	a.tasks.Go(func() { r.run(ctx) })
 }
 
 // handOver tells runners what changed for them. The end of a lease changes all
-// the time; runners look at that themselves.
+// the time; runners look at that themselves, but for one that was renewed late.
 func (a *Agent) handOver(g guardclient.View) {
 	town := a.town()
 	for name, t := range a.services {
-		w, h := a.view.wish(name, alive(g)), signature(g, name.Service())
+		w, h := a.view.wish(name, alive(g)), a.signature(g, name.Service())
 		if town != nil {
 			w.Gates = town.Gates(name.Service(), a.options.Node, name.Number())
 		}
+		t.use(h, a.options.Clock.Boot())
 		if w != t.wish || h != t.hold {
 			t.wish, t.hold = w, h
 			t.runner.wishes.put(w)
 		}
+	}
+}
+
+// use notes since when the lease is held for nothing, given what is known of it.
+func (t *trust) use(h supervise.Hold, now time.Duration) {
+	i := &t.status.instance
+	waits := t.heard && i.Phase == fact.Waiting && i.Waits == "" && !i.Maintenance && t.status.run.Spec.Copies == nil
+	switch {
+	case !waits || !h.Held || h.Kept:
+		t.unused = 0
+	case t.unused == 0:
+		t.unused = now
 	}
 }
 
@@ -364,10 +379,15 @@ func alive(g guardclient.View) uint32 {
 	return g.State.Alive &^ g.State.Suspect &^ g.State.Lost
 }
 
-// signature is what is known of a lease but for its end.
-func signature(g guardclient.View, name spec.ServiceName) supervise.Hold {
+// signature is what is known of a lease but for its end, of which it only says
+// whether that is near or past: 0 if so.
+func (a *Agent) signature(g guardclient.View, name spec.ServiceName) supervise.Hold {
 	h := holdOf(g, name)
-	h.Until = 0
+	if h.Until-a.options.Clock.Boot() > supervise.StopAhead {
+		h.Until = 1
+	} else {
+		h.Until = 0
+	}
 	return h
 }
 

@@ -23,6 +23,9 @@ const (
 	burstPause  = 20 * time.Millisecond  // between those
 	reportLimit = 2 * time.Second        // for one write
 	maxWarnings = 50
+	// unusedWorth is how long a lease may be held here, with nothing in the way of
+	// a start, until that is worth a sentence. It takes a moment.
+	unusedWorth = 10 * time.Second
 )
 
 // reporter writes the node's report into the store, the newest first: what was
@@ -155,9 +158,14 @@ func (a *Agent) warnings(g guardclient.View) []string {
 	if self, ok := a.view.Nodes[a.options.Node]; ok && len(endpoints(self, a.found)) == 0 {
 		out = append(out, fmt.Sprintf("The address of this node, %q, cannot be resolved, so its guard cannot begin. Correct the name service, or give the node an IP address.", self.Address))
 	}
-	for _, t := range a.services {
+	now := a.options.Clock.Boot()
+	for name, t := range a.services {
 		if t.status.trouble != "" {
 			out = append(out, t.status.trouble)
+		}
+		if t.unused != 0 && now-t.unused >= unusedWorth {
+			out = append(out, fmt.Sprintf("Service %s does not run, though its lease is held here and nothing is in its way. "+
+				"Look at the agent's log, or let another node run it with `keelson drain %s`.", name, a.options.Node))
 		}
 	}
 	slices.Sort(out)

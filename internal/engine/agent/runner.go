@@ -50,7 +50,7 @@ type runner struct {
 	wish wish
 	done *supervise.Result
 	died []supervise.Death
-	wake time.Duration
+	lag
 	hands
 
 	told    status // the last one sent
@@ -116,8 +116,8 @@ func (r *runner) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if r.wake > 0 {
-			timer.Reset(r.wake)
+		if r.lag.due > 0 {
+			timer.Reset(max(r.lag.due-r.options.Clock.Boot(), 0))
 		} else {
 			timer.Stop()
 		}
@@ -145,6 +145,7 @@ func (r *runner) run(ctx context.Context) {
 
 // settle asks [supervise.Step] until there is nothing more to do at once.
 func (r *runner) settle(ctx context.Context) {
+	r.lag.note(r.options.Clock.Boot(), r.options.Guard.Latest())
 	for {
 		in := r.look()
 		next, d := supervise.Step(r.st, in)
@@ -157,6 +158,13 @@ func (r *runner) settle(ctx context.Context) {
 		r.st, r.done, r.died, r.wake = next, nil, nil, d.Wake
 		if !in.Hold.Known {
 			r.wakeIn(r.began + adoptWait - in.Boot)
+		}
+		if in.Hold.Awaited || in.Right.Awaited {
+			r.wakeIn(r.lag.since + hearingTime - in.Boot)
+		}
+		r.lag.due = 0
+		if r.wake > 0 {
+			r.lag.due = in.Boot + r.wake
 		}
 		if d.Cancel && r.cancel != nil {
 			r.cancel()
@@ -219,6 +227,7 @@ func (r *runner) look() supervise.Input {
 func (r *runner) holdUnder(g guardclient.View, now time.Duration) supervise.Hold {
 	h := holdOf(g, r.name.Service())
 	h.Known = h.Known || now >= r.began+adoptWait
+	h.Awaited = r.lag.awaits(h, now, g)
 	return h
 }
 

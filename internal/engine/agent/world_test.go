@@ -42,6 +42,7 @@ type world struct {
 	parts  *fakeParts
 	checks *fakeChecks
 	log    *diary
+	clock  clock.Clock
 	atOnce int
 
 	stop func()
@@ -336,7 +337,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	log := &diary{}
 	w := &world{
-		t: t, dir: t.TempDir(), store: memstore.New(bubble{}), log: log, parts: newParts(log),
+		t: t, dir: t.TempDir(), store: memstore.New(bubble{}), log: log, clock: bubble{}, parts: newParts(log),
 		checks: &fakeChecks{answers: make(map[string]bool), changed: make(chan struct{})},
 		guard:  &fakeGuard{log: log, changed: make(chan struct{}), happened: make(chan guardwire.Happened, 10)},
 	}
@@ -397,7 +398,7 @@ func (w *world) up() {
 	w.t.Helper()
 	a, err := New(Options{
 		Node: "a", Store: w.store, Guard: w.guard, Parts: map[string]Part{"exec": w.parts}, Checks: w.checks,
-		Events: w.log, Clock: bubble{}, Log: slog.New(slog.DiscardHandler),
+		Events: w.log, Clock: w.clock, Log: slog.New(slog.DiscardHandler),
 		JournalDir: filepath.Join(w.dir, "journal"), LastKnown: filepath.Join(w.dir, "lastknown.json"),
 		AtOnce:   w.atOnce,
 		PartsDir: filepath.Join(w.dir, "parts"), LogsDir: filepath.Join(w.dir, "logs"),

@@ -43,7 +43,7 @@ const (
 	ServiceFailed   Kind = "service-failed" // one failure; a restart follows
 	ServiceGaveUp   Kind = "service-gave-up"
 	ServiceHomeless Kind = "service-homeless" // no node may run it
-	ServiceCut      Kind = "service-cut"      // the guard stopped it by force
+	ServiceCut      Kind = "service-cut"      // the guard or the agent stopped it by force
 	ServiceStuck    Kind = "service-stuck"    // a part does not stop, even by force
 	ServiceKept     Kind = "service-kept"     // it goes on without a quorum, as its spec says
 	ServiceMoving   Kind = "service-moving"   // an operator asked

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ const (
 	startedWait   = 3 * time.Second        // until a guard that was started must listen
 	startedPause  = 20 * time.Millisecond  // between two looks whether it does
 	guardSilence  = 3 * time.Second        // without a state, until the connection is given up
+	lastLook      = 50 * time.Millisecond  // at what came in, before that
 	happenedRoom  = 1024                   // happenings that wait; the oldest are dropped
 	releaseRoom   = 4096                   // releases that wait; see core/lease MaxServices
 	redialLeast   = 50 * time.Millisecond  // between two attempts to connect
@@ -312,7 +314,24 @@ func (c *Client) converse(ctx context.Context, conn net.Conn) error {
 	return context.Cause(ctx)
 }
 
+// patient is a connection that looks once more at what came in before it gives a
+// silent peer up: where this process did not run for a while, its deadline passes
+// before what the peer said meanwhile is read.
+type patient struct {
+	net.Conn
+	clock clock.Clock
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	n, err := p.Conn.Read(b)
+	if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || p.SetReadDeadline(p.clock.Now().Add(lastLook)) != nil {
+		return n, err
+	}
+	return p.Conn.Read(b)
+}
+
 func (c *Client) read(conn net.Conn) error {
+	conn = patient{conn, c.options.Clock}
 	for first := true; ; first = false {
 		limit := guardSilence
 		if first && c.Latest().Up {

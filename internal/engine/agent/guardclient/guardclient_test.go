@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -488,4 +489,31 @@ func TestNoBeatOfAnAgentThatHangs(t *testing.T) {
 			t.Errorf("%d beats in 2s of an agent that works again", n)
 		}
 	})
+}
+
+// belated is a connection whose deadline has passed by the time that what came in
+// is read.
+type belated struct {
+	net.Conn
+	passed bool
+}
+
+func (b *belated) Read(p []byte) (int, error) {
+	if b.passed {
+		return copy(p, "word"), nil
+	}
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (b *belated) SetReadDeadline(time.Time) error {
+	b.passed = true
+	return nil
+}
+
+func TestWhatCameInBeforeADeadlineThatWasMissedIsRead(t *testing.T) {
+	var got [4]byte
+	n, err := patient{&belated{}, clock.System{}}.Read(got[:])
+	if err != nil || string(got[:n]) != "word" {
+		t.Errorf("read %q, %v", got[:n], err)
+	}
 }
