@@ -48,7 +48,9 @@ func (v *view) note(g guardclient.View) {
 	}
 	v.others.lost = g.State.Lost
 	for name, r := range v.others.reports {
-		if n, member := v.Nodes[name]; !member || v.others.lost>>n.Slot&1 == 1 {
+		// Before the nodes are listed, nobody is known to be none of them.
+		n, member := v.Nodes[name]
+		if member && v.others.lost>>n.Slot&1 == 1 || !member && v.listed[record.KeyNodes] {
 			r.fresh, r.void = false, true
 		}
 	}
