@@ -117,4 +117,9 @@ func testRemoved(t *testing.T, a, c *host, run *running) {
 	if _, err := os.Stat(c.data("node.json")); err == nil {
 		t.Error("it still thinks that it is a member")
 	}
+	for _, name := range []string{"pki", "etcd"} {
+		if _, err := os.Stat(c.data(name)); !os.IsNotExist(err) {
+			t.Errorf("its %s is kept: %v", name, err)
+		}
+	}
 }

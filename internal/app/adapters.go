@@ -73,7 +73,7 @@ func (x members) Join(ctx context.Context, ask request.Join) (request.Joined, er
 		}
 	}
 	if len(records.Nodes) == 2 {
-		joined.Notes = append(joined.Notes, "two nodes cannot outvote each other: when one is lost, nothing moves. "+
+		joined.Notes = append(joined.Notes, "two nodes cannot outvote each other, and only one votes: it takes over from the other, but nothing takes over from it. "+
 			"Add a third, or a witness that runs no services: keelson join --witness ADDRESS --token TOKEN")
 	}
 	if workers == 0 {

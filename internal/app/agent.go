@@ -106,6 +106,7 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 	}
 	err = runAll(ctx, organs)
 	if errors.Is(err, errLeft) {
+		n.closeStore(ctx) // before its files go
 		return n.forget()
 	}
 	return storeError(f.etcd(), err)
@@ -171,6 +172,7 @@ func (n *node) restartServer(ctx context.Context) error {
 // stopTimeout bounds the end of the store server.
 const stopTimeout = 10 * time.Second
 
+// closeStore ends the client and the server; a second call does nothing.
 func (n *node) closeStore(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
@@ -178,6 +180,7 @@ func (n *node) closeStore(ctx context.Context) {
 		if err := n.store.Close(); err != nil {
 			n.log.Warn("store client not closed", logkey.Err, err)
 		}
+		n.store = nil
 	}
 	if n.server != nil {
 		if err := n.server.Stop(ctx); err != nil {
@@ -258,6 +261,9 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		organ{"mirror", n.mirror.Run},
 		organ{"recorder", n.recorder.Run},
 		organ{"revocations", n.revoked.Run},
+		organ{"revoked certificates", (&pki.RevocationFile{
+			Path: n.trust.Files.RevokedPath(), Revocations: n.revoked, Registrar: n.registrar, Clock: n.clock, Log: n.log,
+		}).Run},
 		organ{"certificates", renewer.Run},
 		organ{"controller", leader.Run},
 		organ{"trials", n.trials(leader.Leading).Run},

@@ -268,7 +268,7 @@ func (a *App) storeServer(f folders, l local, log *slog.Logger) *etcdstore.Serve
 	return etcdstore.NewServer(etcdstore.ServerOptions{
 		Name: string(l.Node), Cell: l.CellID, Dir: f.etcd(),
 		ListenPeer: peer, ListenClient: cl, AdvertisePeer: peer, AdvertiseClient: cl,
-		TLS: etcdstore.TLSFiles{Cert: files.CertPath(), Key: files.KeyPath(), CA: files.CAPath()}, PeerName: pki.NodeHost,
+		TLS: etcdstore.TLSFiles{Cert: files.CertPath(), Key: files.KeyPath(), CA: files.CAPath(), Revoked: files.RevokedPath()}, PeerName: pki.NodeHost,
 		Clock: a.clock, Log: log,
 	})
 }

@@ -3,9 +3,7 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/keelson/keelson/api/client"
@@ -112,8 +110,9 @@ func (n *node) depart(ctx context.Context) error {
 	return errLeft
 }
 
-// forget puts aside what belonged to the cell. Kept output stays, and so does the
-// packet filter if the guard goes on: it has not cut everything off.
+// forget deletes what belonged to the cell: the node's keys, its copy of the
+// store, and at last who it was. Kept output stays, and so does the packet filter
+// if the guard goes on: it has not cut everything off.
 func (n *node) forget() error {
 	if n.guard.Latest().Up {
 		n.log.Error("the guard could not cut everything off and goes on; switch this server off before it is used for anything else")
@@ -123,15 +122,10 @@ func (n *node) forget() error {
 			n.log.Warn("packet filter not removed", logkey.Err, err)
 		}
 	}
-	aside := filepath.Join(n.folders.data, "left-"+n.clock.Now().UTC().Format("20060102-150405"))
-	if err := makeFolder(aside); err != nil {
-		return err
+	if err := n.folders.erase(); err != nil {
+		n.log.Error("left the cell, but not all of its state could be deleted; delete it by hand", logkey.Err, err)
+		return nil
 	}
-	for _, p := range []string{n.folders.etcd(), n.folders.pki(), n.folders.lastKnown(), n.folders.local()} {
-		if err := os.Rename(p, filepath.Join(aside, filepath.Base(p))); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("put %s aside: %w", p, err)
-		}
-	}
-	n.log.Info("left the cell", "kept", aside)
+	n.log.Info("left the cell, its state was deleted", "kept", n.folders.logs())
 	return nil
 }

@@ -35,6 +35,18 @@ func (f folders) journal() string   { return filepath.Join(f.run, "journal") }
 func (f folders) guard() string     { return filepath.Join(f.run, "guard.sock") }
 func (f folders) api() string       { return filepath.Join(f.run, "api.sock") }
 
+// erase deletes the state of a node that is no member any more, as much of it as
+// can be: its keys, its store and those that were put aside, and at last its
+// identity. The output of programs stays.
+func (f folders) erase() error {
+	gone := []string{f.pki(), f.etcd(), f.founding(), f.lastKnown(), f.lastKnown() + ".removed"}
+	aside, err := filepath.Glob(f.etcd() + ".removed-*")
+	for _, path := range append(append(gone, aside...), f.local()) {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
+}
+
 // local is who this node is: the file node.json.
 type local struct {
 	Format    int               `json:"format"`

@@ -3,6 +3,8 @@ package app
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,4 +66,39 @@ func FuzzParseLocal(f *testing.F) {
 			t.Errorf("what was read cannot be read again: %v\n%s", err, again)
 		}
 	})
+}
+
+func TestEraseLeavesNothingButTheKeptOutput(t *testing.T) {
+	f := folders{data: t.TempDir(), run: t.TempDir()}
+	for _, name := range []string{
+		"node.json", "founding.json", "last-known.json", "last-known.json.removed", "pki/node.key", "pki/ca.crt",
+		"etcd/member/snap/db", "etcd.removed-20261123T120000.000Z/member/wal/0.wal", "logs/shop/web/current",
+	} {
+		path := filepath.Join(f.data, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // a second time there is nothing to do
+		if err := f.erase(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left []string
+	err := filepath.WalkDir(f.data, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			path, err = filepath.Rel(f.data, path)
+			left = append(left, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"logs/shop/web/current"}, left); diff != "" {
+		t.Errorf("what is left (-want +got):\n%s", diff)
+	}
 }

@@ -232,10 +232,8 @@ func (c *Clerk) forget(ctx context.Context, n record.Node, by string) (again, er
 		{Key: record.KeyReports + string(now.Name), Delete: true},
 		{Key: record.SlotKey(now.Slot), Delete: true},
 	}
-	for _, id := range []string{now.CertSerial, now.ID} {
-		if id != "" {
-			ops = append(ops, store.Op{Key: record.KeyRevoked + id, Value: revoked})
-		}
+	for _, key := range now.RevocationKeys() {
+		ops = append(ops, store.Op{Key: key, Value: revoked})
 	}
 	done, _, err := c.Store.Txn(ctx, []store.Guard{{Key: key, Revision: entry.Revision}, {Key: record.KeyLease, Revision: lease.Revision}}, ops)
 	return again(!done), err

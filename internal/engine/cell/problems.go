@@ -213,7 +213,7 @@ func (a *assembly) majority(c status.Cell) []string {
 	voters, lost := a.Live.voters(a.Records.Lease)
 	switch {
 	case len(c.Nodes) == 2 && !witness:
-		return []string{"two nodes cannot outvote each other, so neither takes over from the other: add a third, or a witness with `keelson join --witness`"}
+		return []string{a.twoNodes() + ": add a third, or a witness with `keelson join --witness`"}
 	case lost > 0 && voters-lost <= voters/2+1 && c.Quorate:
 		return []string{fmt.Sprintf("%d of %d voters are in touch: one more loss stops the cell's services", voters-lost, voters)}
 	case len(c.Nodes) >= 3 && voters < 3 && a.Records.Lease.Prior == 0:
@@ -222,6 +222,23 @@ func (a *assembly) majority(c status.Cell) []string {
 		return []string{fmt.Sprintf("%d nodes vote: an even number survives no more losses than one less", voters)}
 	}
 	return nil
+}
+
+// twoNodes says what a cell of two nodes cannot do.
+func (a *assembly) twoNodes() string {
+	var voting, other []spec.NodeName
+	for _, name := range sortedKeys(a.Records.Nodes) {
+		if counts(a.Records.Lease, a.Records.Nodes[name].Slot) {
+			voting = append(voting, name)
+		} else {
+			other = append(other, name)
+		}
+	}
+	if len(voting) != 1 || len(other) != 1 {
+		return "two nodes cannot outvote each other, so neither takes over from the other"
+	}
+	return fmt.Sprintf("two nodes cannot outvote each other and only %s votes: it takes over from %s, but nothing takes over from %s",
+		voting[0], other[0], voting[0])
 }
 
 func votes(n int) string {

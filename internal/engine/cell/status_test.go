@@ -70,6 +70,15 @@ func TestAHealthyCellHasNoProblems(t *testing.T) {
 	equal(t, "cell", []any{got.Name, got.Quorate, string(got.Controller), got.At}, []any{"prod", true, "a", noon()})
 }
 
+// two takes node c out of the cell.
+func two(v *cell.View) {
+	delete(v.Records.Nodes, "c")
+	p := v.Records.Placements["shop"]
+	p.Order = []spec.NodeName{"a", "b"}
+	v.Records.Placements["shop"] = p
+	v.Live.Guard.Alive = 0b011
+}
+
 func TestFailoverBoundNamesTheHostThatSetsIt(t *testing.T) {
 	late := func(v *cell.View, node spec.NodeName, by time.Duration) {
 		r := v.Records.Reports[node]
@@ -109,7 +118,42 @@ func TestFailoverBoundNamesTheHostThatSetsIt(t *testing.T) {
 		{
 			name:   "too few voters",
 			change: func(v *cell.View) { v.Records.Lease.Voters = 0b011 },
-			want:   status.Bound{Why: "without one of the nodes that may run it too few voters are left to let another take over, so its loss may last until that node is back"},
+			want:   status.Bound{Why: "if a is lost, 1 of 2 voters would be left in touch, and that is no majority: nothing takes over until it is back"},
+		},
+		{
+			name:   "two nodes, and the holder is the one that votes",
+			change: func(v *cell.View) { two(v); v.Records.Lease.Voters = 0b001 },
+			want:   status.Bound{Why: "if a is lost, 0 of 1 voter would be left in touch, and that is no majority: nothing takes over until it is back"},
+		},
+		{
+			name:   "two nodes, and the other one votes",
+			change: func(v *cell.View) { two(v); v.Records.Lease.Voters = 0b010 },
+			want:   status.Bound{Why: "it would move away from a, but if b is lost, 0 of 1 voter would be left in touch, and that is no majority: nothing takes over then until it is back"},
+		},
+		{
+			name:   "two nodes whose second vote is being given",
+			change: func(v *cell.View) { two(v); v.Records.Lease.Voters, v.Records.Lease.Prior = 0b011, 0b001 },
+			want:   status.Bound{Why: "if a is lost, 0 of 1 voter would be left in touch, and that is no majority: nothing takes over until it is back"},
+		},
+		{
+			name:   "a bare majority is in touch, and the holder is one of it",
+			change: func(v *cell.View) { loses(v, 0b100) },
+			want:   status.Bound{Why: "if a is lost, 1 of 3 voters would be left in touch, and that is no majority: nothing takes over until it is back"},
+		},
+		{
+			name:   "a bare majority is in touch, as the third was not heard yet",
+			change: func(v *cell.View) { v.Live.Guard.Alive = 0b011 },
+			want:   status.Bound{Why: "if a is lost, 1 of 3 voters would be left in touch, and that is no majority: nothing takes over until it is back"},
+		},
+		{
+			name:   "the clock of a voter cannot be relied on",
+			change: func(v *cell.View) { v.Live.Guard.Skewed = 0b100 },
+			want:   status.Bound{Why: "if a is lost, 1 of 3 voters would be left in touch, and that is no majority: nothing takes over until it is back"},
+		},
+		{
+			name:   "no majority is in touch",
+			change: func(v *cell.View) { loses(v, 0b110) },
+			want:   status.Bound{Why: "the voters in touch, 1 of 3, are no majority: nothing takes over until one more is back"},
 		},
 	}
 	for _, tt := range tests {
@@ -299,7 +343,7 @@ func TestProblems(t *testing.T) {
 				delete(v.Records.Nodes, "c")
 				v.Records.Lease.Voters = 1
 			},
-			want: []string{"two nodes cannot outvote each other, so neither takes over from the other: add a third, or a witness with `keelson join --witness`"},
+			want: []string{"two nodes cannot outvote each other and only a votes: it takes over from b, but nothing takes over from a: add a third, or a witness with `keelson join --witness`"},
 		},
 		{
 			name:   "three nodes and one vote",

@@ -54,6 +54,10 @@ func (f *Files) CertPath() string { return filepath.Join(f.dir, "node.crt") }
 // KeyPath returns the path of the node's private key.
 func (f *Files) KeyPath() string { return filepath.Join(f.dir, "node.key") }
 
+// RevokedPath returns the path of the list of revoked certificates, which
+// [RevocationFile] keeps.
+func (f *Files) RevokedPath() string { return filepath.Join(f.dir, "revoked.crl") }
+
 // Key returns the node's private key. It makes folder (0700) and key (0600) if
 // they do not exist, so that a join that is tried again asks with the same
 // key. It returns [ErrDamaged] for a file that is no key.

@@ -58,7 +58,7 @@ func (r *Registrar) Join(ctx context.Context, ask request.Join) (request.Joined,
 		if err != nil {
 			return request.Joined{}, err
 		}
-		j.node.CertSerial = issued.Serial
+		j.node.Certify(issued.Serial)
 		done, err := r.enter(ctx, j)
 		if err != nil {
 			return request.Joined{}, err

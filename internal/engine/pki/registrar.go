@@ -99,7 +99,7 @@ func (r *Registrar) RenewCertificate(ctx context.Context, ask request.Renew) (re
 		if err != nil {
 			return request.Renewed{}, err
 		}
-		node.CertSerial = issued.Serial
+		node.Certify(issued.Serial)
 		op, err := put{record.KeyNodes + string(node.Name), node}.op()
 		if err != nil {
 			return request.Renewed{}, err
@@ -150,22 +150,25 @@ func (r *Registrar) RemoveNode(ctx context.Context, name spec.NodeName, by strin
 				"another node takes its vote first; try again in a moment")
 		}
 		now := r.Clock.Now().UTC()
-		revoked, err := put{record.KeyRevoked + node.ID, record.Revoked{
-			Node: name, At: now, Until: now.Add(CertificateLife + BackDate), By: by,
-		}}.op()
-		if err != nil {
-			return err
-		}
-		done, _, err := r.Store.Txn(ctx, []store.Guard{
-			{Key: record.KeyNodes + string(name), Revision: nodeRevision},
-			{Key: record.KeyLease, Revision: leaseRevision},
-		}, []store.Op{
-			revoked,
+		ops := []store.Op{
 			{Key: record.KeyNodes + string(name), Delete: true},
 			{Key: record.SlotKey(node.Slot), Delete: true},
 			{Key: record.KeyWishes + string(name), Delete: true},
 			{Key: record.KeyReports + string(name), Delete: true},
-		})
+		}
+		for _, key := range node.RevocationKeys() {
+			revoked, err := put{key, record.Revoked{
+				Node: name, At: now, Until: now.Add(CertificateLife + BackDate), By: by,
+			}}.op()
+			if err != nil {
+				return err
+			}
+			ops = append(ops, revoked)
+		}
+		done, _, err := r.Store.Txn(ctx, []store.Guard{
+			{Key: record.KeyNodes + string(name), Revision: nodeRevision},
+			{Key: record.KeyLease, Revision: leaseRevision},
+		}, ops)
 		if err != nil {
 			return fmt.Errorf("remove the node %s: %w", name, err)
 		}

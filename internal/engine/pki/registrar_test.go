@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -428,13 +429,20 @@ func TestRenewIsForTheMemberWithItsKey(t *testing.T) {
 func TestRemoveNodeRevokesAndFreesTheSlot(t *testing.T) {
 	w := newWorld(t)
 	files, first := w.join(t, "b")
+	second, err := w.registrar.RenewCertificate(t.Context(), request.Renew{Node: "b", CSR: csrFor(t, files, "b")})
+	must(t, err)
 	w.write(t, record.KeyReports+"b", record.Report{Node: "b"})
 	w.write(t, record.KeyLease, record.Lease{Version: 2, Voters: 1, Prior: 2})
-	err := w.registrar.RemoveNode(t.Context(), "b", "ann")
+	err = w.registrar.RemoveNode(t.Context(), "b", "ann")
 	wantError(t, err, ErrStillVoter)
 	w.write(t, record.KeyLease, record.Lease{Version: 3, Voters: 1})
 	must(t, w.registrar.RemoveNode(t.Context(), "b", "ann"))
-	want := []string{"cell", "lease", "nodes/a", "revoked/" + first.NodeID, "slots/0", "wishes/a"}
+	want := []string{"cell", "lease", "nodes/a", "slots/0", "wishes/a"}
+	for _, c := range [][]byte{first.Certificate, second.Certificate} {
+		want = append(want, "revoked/"+serialText(parse(t, c)))
+	}
+	want = append(want, "revoked/"+first.NodeID)
+	slices.Sort(want)
 	if diff := cmp.Diff(want, w.keys(t, "")); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
@@ -480,12 +488,12 @@ func TestSweepDeletesWhatIsOver(t *testing.T) {
 	must(t, w.registrar.RemoveNode(t.Context(), "b", "ann"))
 	w.token(t)
 	must(t, w.registrar.Sweep(t.Context()))
-	if n := len(w.keys(t, record.KeyTokens)) + len(w.keys(t, record.KeyRevoked)); n != 2 {
-		t.Errorf("%d left of 2 that are still needed", n)
+	if n := len(w.keys(t, record.KeyTokens)) + len(w.keys(t, record.KeyRevoked)); n != 3 {
+		t.Errorf("%d left of 3 that are still needed", n)
 	}
 	w.clock.advance(2 * time.Hour)
 	must(t, w.registrar.Sweep(t.Context()))
-	if left := w.keys(t, record.KeyTokens); left != nil || len(w.keys(t, record.KeyRevoked)) != 1 {
+	if left := w.keys(t, record.KeyTokens); left != nil || len(w.keys(t, record.KeyRevoked)) != 2 {
 		t.Errorf("tokens left: %v", left)
 	}
 	w.clock.advance(CertificateLife)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +32,15 @@ type Revocations struct {
 
 	mu  sync.RWMutex
 	ids map[string]bool
+	at  uint64 // grows with every change, 0 before the first listing
+}
+
+// all returns what is revoked, in order, and a number that grows with every
+// change: 0 while nothing is known yet.
+func (v *Revocations) all() (ids []string, at uint64) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return slices.Sorted(maps.Keys(v.ids)), v.at
 }
 
 // Revoked implements [RevocationList].
@@ -76,10 +87,12 @@ func (v *Revocations) follow(ctx context.Context) (listed bool, err error) {
 	}
 	v.mu.Lock()
 	v.ids = ids
+	v.at++
 	v.mu.Unlock()
 	return true, v.Store.Watch(ctx, record.KeyRevoked, revision+1, func(events []store.Event) error {
 		v.mu.Lock()
 		defer v.mu.Unlock()
+		v.at++
 		for _, e := range events {
 			id := strings.TrimPrefix(e.Key, record.KeyRevoked)
 			if e.Deleted {

@@ -17,8 +17,9 @@ Usage:
     keelson leave [--yes] [FLAGS]
 
 Its services move to other nodes, its vote goes to another, then keelson stops
-here and its state is deleted. The programs and their data stay. To come back,
-join again with a new token.
+here and its state is deleted: the node's key and certificate, its copy of the
+cell's store and who it was. The programs, their data and their kept output
+(logs/ in the data folder) stay. To come back, join again with a new token.
 
     --yes                don't ask
     --data DIR           where state is kept (default /var/lib/keelson)
@@ -39,7 +40,7 @@ func (s *shell) leaveCommand() *cobra.Command {
 	o.Folders.register(c)
 	c.Flags().BoolVar(&yes, "yes", false, "")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		will := "Leaving moves all services off this server, then stops keelson here and deletes its state."
+		will := "Leaving moves all services off this server, then stops keelson here and deletes its state, keys included."
 		if s.tty.Ask && !yes {
 			api, err := s.dial(c.Flags())
 			if err != nil {
@@ -76,7 +77,7 @@ func (s *shell) leaveWill(ctx context.Context, api *client.Client) (string, erro
 	if len(me.Services) > 0 {
 		will += fmt.Sprintf("These services move away, each with a short outage: %s. ", view.Names(me.Services))
 	}
-	will += "Then keelson stops here and its state is deleted."
+	will += "Then keelson stops here and its state is deleted, keys included."
 	if left := without(now.Nodes, now.Node); left == 1 {
 		will += " One node remains, and it can take over nothing."
 	}

@@ -103,18 +103,21 @@ type Lease struct {
 // Node is a member's identity. Written when it joins, and by the member itself
 // when its addresses change.
 type Node struct {
-	Name        spec.NodeName     `json:"name"`
-	ID          string            `json:"id"`      // random; a cloned name with another id is refused
-	Slot        uint8             `json:"slot"`    // 0 to 31, unique in the cell
-	Address     string            `json:"address"` // IP or host other nodes reach it by
-	Ports       Ports             `json:"ports"`
-	Links       []string          `json:"links,omitempty"` // further addresses for heartbeats
-	Labels      map[string]string `json:"labels,omitempty"`
-	Witness     bool              `json:"witness,omitempty"` // votes, runs no services
-	Joined      time.Time         `json:"joined"`
-	Version     string            `json:"version"`
-	CertSerial  string            `json:"cert_serial"`
-	Incarnation uint64            `json:"incarnation"` // grows with each start of the agent
+	Name       spec.NodeName     `json:"name"`
+	ID         string            `json:"id"`      // random; a cloned name with another id is refused
+	Slot       uint8             `json:"slot"`    // 0 to 31, unique in the cell
+	Address    string            `json:"address"` // IP or host other nodes reach it by
+	Ports      Ports             `json:"ports"`
+	Links      []string          `json:"links,omitempty"` // further addresses for heartbeats
+	Labels     map[string]string `json:"labels,omitempty"`
+	Witness    bool              `json:"witness,omitempty"` // votes, runs no services
+	Joined     time.Time         `json:"joined"`
+	Version    string            `json:"version"`
+	CertSerial string            `json:"cert_serial"`
+	// CertBefore are the serials of the certificates before that one, the newest
+	// first: some may still be valid, and all are revoked with the node.
+	CertBefore  []string `json:"cert_before,omitempty"`
+	Incarnation uint64   `json:"incarnation"` // grows with each start of the agent
 	// Member is the node's etcd member id in hex, empty if it runs no etcd.
 	Member string `json:"member,omitempty"`
 	// KeyHash is the SHA-256 of the node's public key. A node keeps its key, so
@@ -123,6 +126,33 @@ type Node struct {
 	// Token is the token it joined with, nil for the first node: a join whose
 	// answer was lost is answered again.
 	Token *Token `json:"token,omitempty"`
+}
+
+// maxBefore is how many earlier certificates are remembered: a certificate is
+// renewed when a third of its life is left, so two can be valid at once, and more
+// only after renewals out of turn.
+const maxBefore = 8
+
+// Certify takes note of a new certificate.
+func (n *Node) Certify(serial string) {
+	if n.CertSerial != "" && n.CertSerial != serial {
+		before := append([]string{n.CertSerial}, n.CertBefore...)
+		n.CertBefore = before[:min(len(before), maxBefore)]
+	}
+	n.CertSerial = serial
+}
+
+// RevocationKeys are the keys of the [Revoked] records that shut the node out:
+// its id, and the serials of its certificates, which is all that a certificate
+// revocation list knows.
+func (n *Node) RevocationKeys() []string {
+	var keys []string
+	for _, id := range append([]string{n.ID, n.CertSerial}, n.CertBefore...) {
+		if id != "" {
+			keys = append(keys, KeyRevoked+id)
+		}
+	}
+	return keys
 }
 
 // Ports are where a node listens. Zero means the default.

@@ -148,6 +148,9 @@ func (s *Server) start(ctx context.Context, state, cluster string) error {
 	if err := s.options.TLS.check(s.options.Clock.Now()); err != nil {
 		return fmt.Errorf("start the store server: %w", err)
 	}
+	if err := s.options.TLS.prepareRevoked(s.options.Clock.Now()); err != nil {
+		return fmt.Errorf("start the store server: %w", err)
+	}
 	if err := s.options.prepare(state, cluster); err != nil {
 		return fmt.Errorf("start the store server: %w", err)
 	}
