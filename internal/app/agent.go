@@ -26,6 +26,7 @@ import (
 	"github.com/keelson/keelson/internal/engine/agent"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/engine/mirror"
 	"github.com/keelson/keelson/internal/engine/pki"
 	"github.com/keelson/keelson/internal/engine/recorder"
 	"github.com/keelson/keelson/internal/front/cli"
@@ -44,7 +45,7 @@ type node struct {
 	trust     pki.Trust
 	revoked   *pki.Revocations
 	registrar *pki.Registrar
-	mirror    *cell.Mirror
+	mirror    *mirror.Mirror
 	recorder  *recorder.Recorder
 	guard     *guardclient.Client
 	clerk     *cell.Clerk
@@ -195,7 +196,7 @@ func (n *node) build(logging cli.Logging) {
 	n.revoked = &pki.Revocations{Store: n.store, Clock: n.clock, Log: n.log}
 	n.trust = pki.Trust{Cell: n.local.CellID, Files: files, Revoked: n.revoked, Clock: n.clock}
 	n.registrar = &pki.Registrar{Store: n.store, Clock: n.clock}
-	n.mirror = &cell.Mirror{Store: n.store, Clock: n.clock, Log: n.log}
+	n.mirror = &mirror.Mirror{Store: n.store, Clock: n.clock, Log: n.log}
 	n.recorder = &recorder.Recorder{Store: n.store, Clock: n.clock, Log: n.log, Node: n.local.Node}
 	n.guard = guardclient.New(guardclient.Options{
 		Socket: n.folders.guard(), Clock: n.clock, Log: n.log, Start: n.guardian(logging),

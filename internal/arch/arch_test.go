@@ -51,6 +51,7 @@ var siblings = map[string][]string{
 	"core/crm":            {"core/place", "core/step"},
 	"core/decide":         {"core/place", "core/recovery", "core/step"},
 	"core/explain":        {"core/decide"},
+	"engine/mirror":       {"engine/cell"},
 	"store/etcdstore":     {"store"},
 	"store/memstore":      {"store"},
 	"store/storetest":     {"store"},

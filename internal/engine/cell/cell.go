@@ -1,9 +1,8 @@
 // Package cell carries out what operators ask of a cell, and says how it is.
 //
 // A [Clerk] turns requests into guarded transactions on the store; [Assemble]
-// turns records and the live view of this node into a status; a [Recorder]
-// writes events and a [Mirror] keeps a copy of the records for those who watch.
-// The main rule: a request changes wishes, never facts. It is done when it is
+// turns records and the live view of this node into a status. Package mirror keeps
+// a copy of the records for those who watch, package recorder writes events. The main rule: a request changes wishes, never facts. It is done when it is
 // written; the controller and the agents make it so. Nothing here starts,
 // stops or places a service.
 package cell

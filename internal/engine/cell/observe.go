@@ -24,11 +24,17 @@ const (
 	WatchAtLeast = 5 * time.Second
 )
 
+// Copy is this node's copy of the records.
+type Copy interface {
+	// Records returns the copy, and whether it is stale. It is not to be changed.
+	Records() (r Records, stale bool)
+}
+
 // Observer answers how the cell is. Its fields are set once; it is safe for
 // concurrent use.
 type Observer struct {
 	Store  store.Store
-	Mirror *Mirror
+	Mirror Copy
 	Clock  clock.Clock
 	Live   func() Live
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/engine/mirror"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
@@ -17,7 +18,7 @@ import (
 func observer(w *world) *cell.Observer {
 	return &cell.Observer{
 		Store: w.Store, Clock: bubbleClock{}, Live: w.clerk.Live,
-		Mirror: &cell.Mirror{Store: w.Store, Clock: bubbleClock{}, Log: quietLog()},
+		Mirror: &mirror.Mirror{Store: w.Store, Clock: bubbleClock{}, Log: quietLog()},
 	}
 }
 
@@ -25,7 +26,7 @@ func TestStatusComesFromTheStoreOrAsItWasLastKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := observer(w)
-		stop := running(t, o.Mirror.Run)
+		stop := running(t, o.Mirror.(*mirror.Mirror).Run)
 		synctest.Wait()
 		w.mustApply(t, doc("shop", ""))
 		now, err := o.Status(t.Context())
@@ -77,7 +78,7 @@ func TestWatchTellsChangesAtMostTenTimesASecondAndSignsOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := observer(w)
-		stopMirror := running(t, o.Mirror.Run)
+		stopMirror := running(t, o.Mirror.(*mirror.Mirror).Run)
 		synctest.Wait()
 		var mu sync.Mutex
 		var told []status.Cell
@@ -117,7 +118,7 @@ func TestWatchTellsChangesAtMostTenTimesASecondAndSignsOfLife(t *testing.T) {
 func TestTheMirrorFollowsAStoreThatComesAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		m := &cell.Mirror{Store: w.Store, Clock: bubbleClock{}, Log: quietLog()}
+		m := &mirror.Mirror{Store: w.Store, Clock: bubbleClock{}, Log: quietLog()}
 		_, stale := m.Records()
 		equal(t, "stale before it runs", stale, true)
 		stop := running(t, m.Run)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
@@ -162,4 +163,13 @@ func name(value []byte) string {
 		return s
 	}
 	return string(value)
+}
+
+// Deadlines are those of the changes that wait to be confirmed.
+func (r Records) Deadlines() []time.Time {
+	all := make([]time.Time, 0, len(r.Pending))
+	for _, p := range r.Pending {
+		all = append(all, p.Deadline)
+	}
+	return all
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/engine/mirror"
 	"github.com/keelson/keelson/internal/engine/trial"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/record"
@@ -188,14 +189,14 @@ func TestTheControllerTakesBackWhatIsDue(t *testing.T) {
 		_, err := w.tryOut(t, time.Minute, doc("shop", "10.9.0.2/24"))
 		equal(t, "apply", code(t, err), "")
 		var leading atomic.Bool
-		mirror := &cell.Mirror{Store: w.Store, Clock: bubbleClock{}, Log: quietLog()}
+		copied := &mirror.Mirror{Store: w.Store, Clock: bubbleClock{}, Log: quietLog()}
 		trials := &trial.Trials{
 			Clock: bubbleClock{}, Log: quietLog(), Leading: leading.Load, TakeBack: w.clerk.TakeBackDue,
-			Deadlines: func() []time.Time { r, _ := mirror.Records(); return r.Deadlines() },
+			Deadlines: func() []time.Time { r, _ := copied.Records(); return r.Deadlines() },
 		}
 		ctx, stop := cancelable(t)
 		ended := make(chan error, 2)
-		go func() { ended <- mirror.Run(ctx) }()
+		go func() { ended <- copied.Run(ctx) }()
 		go func() { ended <- trials.Run(ctx) }()
 		time.Sleep(2 * time.Minute)
 		equal(t, "nobody is the controller", w.onTrial(t), []string{"shop"})

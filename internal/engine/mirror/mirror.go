@@ -1,4 +1,6 @@
-package cell
+// Package mirror keeps a copy of the cell's records on this node, for those who
+// watch.
+package mirror
 
 import (
 	"context"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/engine/cell"
 	"github.com/keelson/keelson/internal/store"
 )
 
@@ -18,10 +21,10 @@ const (
 	maxRetry = 5 * time.Second
 )
 
-// MirrorStale is how long the store may be silent until the mirror counts as
+// Stale is how long the store may be silent until the mirror counts as
 // stale. Every agent writes a report at least every 10 s, so silence means
 // that nothing can be written.
-const MirrorStale = 25 * time.Second
+const Stale = 25 * time.Second
 
 // Mirror is this node's copy of the records, kept up to date by a watch, so
 // that looking costs the store nothing and goes on while it is away. Its
@@ -32,7 +35,7 @@ type Mirror struct {
 	Log   *slog.Logger
 
 	mu      sync.Mutex
-	records Records
+	records cell.Records
 	loaded  bool
 	away    bool          // the store refused or ended the watch
 	heard   time.Duration // CLOCK_BOOTTIME of the last word of the store
@@ -40,10 +43,10 @@ type Mirror struct {
 
 // Records returns the copy, and whether it is stale. Before the first load it
 // is empty and stale. The caller must not change it.
-func (m *Mirror) Records() (r Records, stale bool) {
+func (m *Mirror) Records() (r cell.Records, stale bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.records, !m.loaded || m.away || m.Clock.Boot()-m.heard > MirrorStale
+	return m.records, !m.loaded || m.away || m.Clock.Boot()-m.heard > Stale
 }
 
 // Run keeps the copy up to date until ctx ends, and returns its error.
@@ -71,8 +74,8 @@ func (m *Mirror) Run(ctx context.Context) error {
 
 // follow loads the records and watches them until the watch ends.
 func (m *Mirror) follow(ctx context.Context) error {
-	once, cancel := context.WithTimeout(ctx, AttemptTimeout)
-	records, from, err := Load(once, m.Store)
+	once, cancel := context.WithTimeout(ctx, cell.AttemptTimeout)
+	records, from, err := cell.Load(once, m.Store)
 	cancel()
 	if err != nil {
 		return err
@@ -90,7 +93,7 @@ func (m *Mirror) follow(ctx context.Context) error {
 	})
 }
 
-func (m *Mirror) set(r Records) {
+func (m *Mirror) set(r cell.Records) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.records, m.loaded, m.away, m.heard = r, true, false, m.Clock.Boot()
@@ -100,13 +103,4 @@ func (m *Mirror) lost() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.away = true
-}
-
-// Deadlines are those of the changes that wait to be confirmed.
-func (r Records) Deadlines() []time.Time {
-	all := make([]time.Time, 0, len(r.Pending))
-	for _, p := range r.Pending {
-		all = append(all, p.Deadline)
-	}
-	return all
 }
