@@ -268,15 +268,19 @@ func (c *watch) apart(w *world, set quorum.Set) bool {
 }
 
 // able reports whether the nodes of a set may do what they have to: they go by
-// the same plan. Without the store that can be otherwise for long, and nobody is
-// to blame.
+// the same plan, and one of them at least knows, or can read, who the voters are.
+// Without the store that can be otherwise for long, and nobody is to blame.
 func (c *watch) able(w *world, set quorum.Set) bool {
+	knows, behind := false, false
 	for _, h := range w.hosts {
-		if set.Has(h.slot) && h.revision != w.boss.revision && !w.reach(h) {
-			return w.boss.agreed(w, set)
+		if !set.Has(h.slot) {
+			continue
 		}
+		reads := w.reach(h)
+		knows = knows || reads || h.node.View(h.clock.local(w.now)).Version == w.boss.config.Version
+		behind = behind || h.revision != w.boss.revision && !reads
 	}
-	return true
+	return knows && (!behind || w.boss.agreed(w, set))
 }
 
 // checkWell demands that all nodes are in touch and serve when no fault has been

@@ -459,3 +459,28 @@ func TestVoterTakesBackAHolderThatWasNeverDeposed(t *testing.T) {
 		t.Errorf("one-number: a prepare with the number that was promised: %s", diff)
 	}
 }
+
+// What is soft may be given to another before it expires here. Until it has, its
+// holder may count on it.
+func TestVoterTakesNobodyBackWhileASoftLeaseMayBeValid(t *testing.T) {
+	n := voterAt(2 * sec)
+	set := Message{Kind: KindSet, Set: 1, Parts: 1, Entries: []Entry{{ID: 1, Number: 60, TTL: sec, Soft: true}}}
+	answers(n, 2*sec, 1, set)
+	n.SetLost(quorum.Of(1))
+	answers(n, 2*sec, 2, Message{Kind: KindPrepare, ID: 1, Number: 61, Soft: true})
+	answers(n, 2*sec, 2, Message{Kind: KindPropose, ID: 1, Number: 61, TTL: sec, Soft: true, Sent: 9})
+	n.SetLost(quorum.Of(2))
+	answers(n, 2*sec+PromiseHold, 0, Message{Kind: KindPrepare, ID: 1, Number: 62, Soft: true})
+	n.SetLost(0)
+	for at, want := range map[Boot]int{2*sec + sec/2: 1, 3*sec - 1: 1, 3 * sec: 0} {
+		m := n.State()
+		again := New(0, 100)
+		if err := again.Restore(m); err != nil {
+			t.Fatal(err)
+		}
+		out := answers(again, at, 1, Message{Kind: KindBeat, Sent: 1, Set: 1})
+		if ack := out[len(out)-1]; ack.Kind != KindAck || len(ack.Refused) != want {
+			t.Errorf("at %s it answers %+v, want %d refused", at, ack, want)
+		}
+	}
+}

@@ -61,6 +61,7 @@ type RecordState struct {
 	At           Boot
 	InSet        bool
 	Keep         Boot
+	Owed         Boot `json:",omitempty"`
 	Queue        []WaitingState
 }
 
@@ -186,7 +187,7 @@ func (v *voter) state() VoterState {
 		r := &v.records[i]
 		out := RecordState{
 			ID: r.id, Promised: r.promised, PromisedTo: r.promisedTo.state(), PromisedRank: r.promisedRank, PromisedAt: r.promisedAt,
-			By: r.by.state(), Number: r.number, TTL: r.ttl, Soft: r.soft, At: r.at, InSet: r.inSet, Keep: r.keep,
+			By: r.by.state(), Number: r.number, TTL: r.ttl, Soft: r.soft, At: r.at, InSet: r.inSet, Keep: r.keep, Owed: r.owed,
 		}
 		for _, w := range r.queue {
 			out.Queue = append(out.Queue, WaitingState{From: w.from.state(), Number: w.number, Rank: w.rank, Soft: w.soft, At: w.at})
@@ -221,7 +222,7 @@ func (v *voter) restore(s VoterState) {
 		in := &s.Records[i]
 		r := voteRecord{
 			id: in.ID, promised: in.Promised, promisedTo: in.PromisedTo.peer(), promisedRank: in.PromisedRank, promisedAt: in.PromisedAt,
-			by: in.By.peer(), number: in.Number, ttl: in.TTL, soft: in.Soft, at: in.At, inSet: in.InSet, keep: in.Keep,
+			by: in.By.peer(), number: in.Number, ttl: in.TTL, soft: in.Soft, at: in.At, inSet: in.InSet, keep: in.Keep, owed: in.Owed,
 		}
 		for _, w := range in.Queue {
 			r.queue = append(r.queue, waiting{from: w.From.peer(), number: w.Number, rank: w.Rank, soft: w.Soft, at: w.At})

@@ -35,6 +35,9 @@ type voteRecord struct {
 	at     Boot // when it was accepted
 	inSet  bool // renewed by the heartbeats of by
 	keep   Boot // it does not expire before this moment
+	// owed is until when a lease that was taken from its holder here before it
+	// expired, as that of a soft one that is lost, may be valid there.
+	owed Boot
 
 	queue []waiting
 }
@@ -249,7 +252,7 @@ func (v *voter) takeBack(now Boot, from peer, h *holderView, current bool) {
 		switch r := &v.records[i]; {
 		case r.by == nobody && r.number == e.Number:
 			v.bind(r, from, e, now)
-		case current && r.number > e.Number && (now >= v.expiry(r) || planted(takeBackAtOnce)):
+		case current && r.number > e.Number && (now >= max(v.expiry(r), r.owed) || planted(takeBackAtOnce)):
 			if r.promised == r.number {
 				r.promisedTo = nobody // a late double of its proposal is not accepted again
 			}
@@ -335,6 +338,7 @@ func (v *voter) install(n *Node, now Boot, from peer, h *holderView) {
 // drop takes the lease of r from its holder, which learns of it by Refused.
 func (v *voter) drop(r *voteRecord) {
 	slot := r.by.slot
+	r.owed = max(r.owed, v.expiry(r))
 	r.by, r.inSet, r.keep = nobody, false, 0
 	if slot != NoSlot {
 		v.refuse(slot)
