@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ type candidate struct {
 func (c *candidate) add(score int, what string) {
 	if score != 0 {
 		c.score += score
-		c.made = append(c.made, fmt.Sprintf("%s %d", what, score))
+		c.made = append(c.made, what+" "+strconv.Itoa(score))
 	}
 }
 
