@@ -97,7 +97,7 @@ oracle:
 
 # The least of several rounds, by processor and by clock.
 bench-decide:
-	$(GO) test -count=3 -run '^$$' -bench 'Placement|Decide' -benchtime 50x ./internal/core/decide
+	$(GO) test -count=3 -run '^$$' -bench 'Placement|Succession|Decide' -benchtime 50x ./internal/core/decide
 	KEELSON_BENCH_DECIDE=7 $(GO) test -count=1 -timeout 1h -v -run SpeedBeside ./test/oracle
 
 model:

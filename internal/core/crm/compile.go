@@ -15,6 +15,7 @@ import (
 func (d *document) compile() step.Problem {
 	constraints := d.root.Child("configuration").Child("constraints")
 	d.readLocations(constraints)
+	d.otherConstraints(constraints)
 	p := place.Problem{Ties: d.ties()}
 	p.Heed = d.options.placement != "default"
 	p.SortByScore = p.Heed

@@ -15,13 +15,7 @@ func (w *writer) leftovers() {
 		switch section.Name {
 		case "crm_config", "nodes", "resources", "rsc_defaults", "tags":
 		case "constraints":
-			for _, c := range section.Children {
-				switch c.Name {
-				case "rsc_location", "rsc_colocation", "rsc_order":
-				default:
-					w.note("%s %s: it is left out", c.Name, c.ID())
-				}
-			}
+			w.otherConstraints(section)
 		default:
 			for _, c := range section.Children {
 				w.note("%s: %s %s is left out", section.Name, c.Name, c.ID())
@@ -38,6 +32,20 @@ func (w *writer) leftovers() {
 	}
 	for _, section := range [...]string{"crm_config", "nodes", "resources", "constraints", "rsc_defaults", "tags"} {
 		conf.Child(section).Walk(w.unknown)
+	}
+}
+
+// otherConstraints notes constraints of kinds that nothing is decided by.
+func (d *document) otherConstraints(constraints *cib.Element) {
+	if constraints == nil {
+		return
+	}
+	for _, c := range constraints.Children {
+		switch c.Name {
+		case "rsc_location", "rsc_colocation", "rsc_order":
+		default:
+			d.note("%s %s: it is left out", c.Name, c.ID())
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,27 +16,27 @@ import (
 type candidate struct {
 	node     spec.NodeName
 	index    int // of the node
-	suspect  bool
 	score    int
 	made     []string // what the score is made of
 	sticky   int      // the part of the score that is for staying
 	others   int      // the part that is for where other services are now
-	named    bool     // place.prefer names the node and wants it
 	sitting  int      // members that are there now
-	kept     bool     // it stays there, since its move waits
 	doubt    string   // why it is to come last; empty: it is not
-	wanted   bool     // an operator asked for it
-	unwanted bool     // an operator asked to leave it
 	crowd    int      // services that would have to leave it, or find no place
 	load     int      // services that are there
 	free     []int    // room there, by kind of unit
 	takeover int      // further ones that would come at the same death
+	suspect  bool
+	kept     bool // it stays there, since its move waits
+	named    bool // place.prefer names the node and wants it
+	wanted   bool // an operator asked for it
+	unwanted bool // an operator asked to leave it
 }
 
 func (c *candidate) add(score int, what string) {
 	if score != 0 {
 		c.score += score
-		c.made = append(c.made, fmt.Sprintf("%s %d", what, score))
+		c.made = append(c.made, what+" "+strconv.Itoa(score))
 	}
 }
 
@@ -177,6 +178,9 @@ func moreRoom(a, b []int) int {
 func rank(a, b candidate) int { return compare(&a, &b) }
 
 func compare(a, b *candidate) int {
+	if a.score != b.score && a.kept == b.kept && a.wanted == b.wanted && a.unwanted == b.unwanted && a.refuge() == b.refuge() {
+		return cmp.Compare(b.score, a.score) // all that counts more is equal
+	}
 	for _, c := range criteria {
 		if n := c.compare(a, b); n != 0 {
 			return n
