@@ -15,14 +15,13 @@
 package keelsonv1
 
 import (
-	reflect "reflect"
-	sync "sync"
-	unsafe "unsafe"
-
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
+	reflect "reflect"
+	sync "sync"
+	unsafe "unsafe"
 )
 
 const (
@@ -5478,94 +5477,91 @@ func file_keelson_v1_cell_proto_rawDescGZIP() []byte {
 	return file_keelson_v1_cell_proto_rawDescData
 }
 
-var (
-	file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
-	file_keelson_v1_cell_proto_goTypes  = []any{
-		(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
-		(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
-		(*GetStatusResponse)(nil),        // 2: keelson.v1.GetStatusResponse
-		(*WatchStatusRequest)(nil),       // 3: keelson.v1.WatchStatusRequest
-		(*WatchStatusResponse)(nil),      // 4: keelson.v1.WatchStatusResponse
-		(*Status)(nil),                   // 5: keelson.v1.Status
-		(*Node)(nil),                     // 6: keelson.v1.Node
-		(*Service)(nil),                  // 7: keelson.v1.Service
-		(*Copy)(nil),                     // 8: keelson.v1.Copy
-		(*Try)(nil),                      // 9: keelson.v1.Try
-		(*Bound)(nil),                    // 10: keelson.v1.Bound
-		(*Part)(nil),                     // 11: keelson.v1.Part
-		(*Failure)(nil),                  // 12: keelson.v1.Failure
-		(*ApplyRequest)(nil),             // 13: keelson.v1.ApplyRequest
-		(*ApplyResponse)(nil),            // 14: keelson.v1.ApplyResponse
-		(*Applied)(nil),                  // 15: keelson.v1.Applied
-		(*GetServiceRequest)(nil),        // 16: keelson.v1.GetServiceRequest
-		(*GetServiceResponse)(nil),       // 17: keelson.v1.GetServiceResponse
-		(*DeleteServiceRequest)(nil),     // 18: keelson.v1.DeleteServiceRequest
-		(*DeleteServiceResponse)(nil),    // 19: keelson.v1.DeleteServiceResponse
-		(*MoveServiceRequest)(nil),       // 20: keelson.v1.MoveServiceRequest
-		(*MoveServiceResponse)(nil),      // 21: keelson.v1.MoveServiceResponse
-		(*GetNodeRequest)(nil),           // 22: keelson.v1.GetNodeRequest
-		(*GetNodeResponse)(nil),          // 23: keelson.v1.GetNodeResponse
-		(*DrainNodeRequest)(nil),         // 24: keelson.v1.DrainNodeRequest
-		(*DrainNodeResponse)(nil),        // 25: keelson.v1.DrainNodeResponse
-		(*UndrainNodeRequest)(nil),       // 26: keelson.v1.UndrainNodeRequest
-		(*UndrainNodeResponse)(nil),      // 27: keelson.v1.UndrainNodeResponse
-		(*RemoveNodeRequest)(nil),        // 28: keelson.v1.RemoveNodeRequest
-		(*RemoveNodeResponse)(nil),       // 29: keelson.v1.RemoveNodeResponse
-		(*Event)(nil),                    // 30: keelson.v1.Event
-		(*ListEventsRequest)(nil),        // 31: keelson.v1.ListEventsRequest
-		(*ListEventsResponse)(nil),       // 32: keelson.v1.ListEventsResponse
-		(*FollowEventsRequest)(nil),      // 33: keelson.v1.FollowEventsRequest
-		(*FollowEventsResponse)(nil),     // 34: keelson.v1.FollowEventsResponse
-		(*ReadLogsRequest)(nil),          // 35: keelson.v1.ReadLogsRequest
-		(*ReadLogsResponse)(nil),         // 36: keelson.v1.ReadLogsResponse
-		(*CreateTokenRequest)(nil),       // 37: keelson.v1.CreateTokenRequest
-		(*CreateTokenResponse)(nil),      // 38: keelson.v1.CreateTokenResponse
-		(*Trial)(nil),                    // 39: keelson.v1.Trial
-		(*Seat)(nil),                     // 40: keelson.v1.Seat
-		(*Score)(nil),                    // 41: keelson.v1.Score
-		(*Verdict)(nil),                  // 42: keelson.v1.Verdict
-		(*Shift)(nil),                    // 43: keelson.v1.Shift
-		(*ExplainServiceRequest)(nil),    // 44: keelson.v1.ExplainServiceRequest
-		(*ExplainServiceResponse)(nil),   // 45: keelson.v1.ExplainServiceResponse
-		(*PlanApplyRequest)(nil),         // 46: keelson.v1.PlanApplyRequest
-		(*PlanApplyResponse)(nil),        // 47: keelson.v1.PlanApplyResponse
-		(*WhatIfRequest)(nil),            // 48: keelson.v1.WhatIfRequest
-		(*WhatIfResponse)(nil),           // 49: keelson.v1.WhatIfResponse
-		(*Outlook)(nil),                  // 50: keelson.v1.Outlook
-		(*Change)(nil),                   // 51: keelson.v1.Change
-		(*Alone)(nil),                    // 52: keelson.v1.Alone
-		(*Step)(nil),                     // 53: keelson.v1.Step
-		(*Room)(nil),                     // 54: keelson.v1.Room
-		(*ListDecisionsRequest)(nil),     // 55: keelson.v1.ListDecisionsRequest
-		(*ListDecisionsResponse)(nil),    // 56: keelson.v1.ListDecisionsResponse
-		(*Decision)(nil),                 // 57: keelson.v1.Decision
-		(*ReplayDecisionRequest)(nil),    // 58: keelson.v1.ReplayDecisionRequest
-		(*ReplayDecisionResponse)(nil),   // 59: keelson.v1.ReplayDecisionResponse
-		(*Placed)(nil),                   // 60: keelson.v1.Placed
-		(*ConfirmChangeRequest)(nil),     // 61: keelson.v1.ConfirmChangeRequest
-		(*ConfirmChangeResponse)(nil),    // 62: keelson.v1.ConfirmChangeResponse
-		(*JoinRequest)(nil),              // 63: keelson.v1.JoinRequest
-		(*JoinResponse)(nil),             // 64: keelson.v1.JoinResponse
-		(*RenewCertificateRequest)(nil),  // 65: keelson.v1.RenewCertificateRequest
-		(*RenewCertificateResponse)(nil), // 66: keelson.v1.RenewCertificateResponse
-		(*SetMaintenanceRequest)(nil),    // 67: keelson.v1.SetMaintenanceRequest
-		(*SetMaintenanceResponse)(nil),   // 68: keelson.v1.SetMaintenanceResponse
-		(*ClearServiceRequest)(nil),      // 69: keelson.v1.ClearServiceRequest
-		(*ClearServiceResponse)(nil),     // 70: keelson.v1.ClearServiceResponse
-		(*TrustNodeRequest)(nil),         // 71: keelson.v1.TrustNodeRequest
-		(*TrustNodeResponse)(nil),        // 72: keelson.v1.TrustNodeResponse
-		(*Recovery)(nil),                 // 73: keelson.v1.Recovery
-		(*GetRecoveryRequest)(nil),       // 74: keelson.v1.GetRecoveryRequest
-		(*GetRecoveryResponse)(nil),      // 75: keelson.v1.GetRecoveryResponse
-		(*SetRecoveryRequest)(nil),       // 76: keelson.v1.SetRecoveryRequest
-		(*SetRecoveryResponse)(nil),      // 77: keelson.v1.SetRecoveryResponse
-		nil,                              // 78: keelson.v1.Node.LabelsEntry
-		nil,                              // 79: keelson.v1.JoinRequest.LabelsEntry
-		(*timestamppb.Timestamp)(nil),    // 80: google.protobuf.Timestamp
-		(*durationpb.Duration)(nil),      // 81: google.protobuf.Duration
-	}
-)
-
+var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
+var file_keelson_v1_cell_proto_goTypes = []any{
+	(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
+	(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),        // 2: keelson.v1.GetStatusResponse
+	(*WatchStatusRequest)(nil),       // 3: keelson.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),      // 4: keelson.v1.WatchStatusResponse
+	(*Status)(nil),                   // 5: keelson.v1.Status
+	(*Node)(nil),                     // 6: keelson.v1.Node
+	(*Service)(nil),                  // 7: keelson.v1.Service
+	(*Copy)(nil),                     // 8: keelson.v1.Copy
+	(*Try)(nil),                      // 9: keelson.v1.Try
+	(*Bound)(nil),                    // 10: keelson.v1.Bound
+	(*Part)(nil),                     // 11: keelson.v1.Part
+	(*Failure)(nil),                  // 12: keelson.v1.Failure
+	(*ApplyRequest)(nil),             // 13: keelson.v1.ApplyRequest
+	(*ApplyResponse)(nil),            // 14: keelson.v1.ApplyResponse
+	(*Applied)(nil),                  // 15: keelson.v1.Applied
+	(*GetServiceRequest)(nil),        // 16: keelson.v1.GetServiceRequest
+	(*GetServiceResponse)(nil),       // 17: keelson.v1.GetServiceResponse
+	(*DeleteServiceRequest)(nil),     // 18: keelson.v1.DeleteServiceRequest
+	(*DeleteServiceResponse)(nil),    // 19: keelson.v1.DeleteServiceResponse
+	(*MoveServiceRequest)(nil),       // 20: keelson.v1.MoveServiceRequest
+	(*MoveServiceResponse)(nil),      // 21: keelson.v1.MoveServiceResponse
+	(*GetNodeRequest)(nil),           // 22: keelson.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),          // 23: keelson.v1.GetNodeResponse
+	(*DrainNodeRequest)(nil),         // 24: keelson.v1.DrainNodeRequest
+	(*DrainNodeResponse)(nil),        // 25: keelson.v1.DrainNodeResponse
+	(*UndrainNodeRequest)(nil),       // 26: keelson.v1.UndrainNodeRequest
+	(*UndrainNodeResponse)(nil),      // 27: keelson.v1.UndrainNodeResponse
+	(*RemoveNodeRequest)(nil),        // 28: keelson.v1.RemoveNodeRequest
+	(*RemoveNodeResponse)(nil),       // 29: keelson.v1.RemoveNodeResponse
+	(*Event)(nil),                    // 30: keelson.v1.Event
+	(*ListEventsRequest)(nil),        // 31: keelson.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),       // 32: keelson.v1.ListEventsResponse
+	(*FollowEventsRequest)(nil),      // 33: keelson.v1.FollowEventsRequest
+	(*FollowEventsResponse)(nil),     // 34: keelson.v1.FollowEventsResponse
+	(*ReadLogsRequest)(nil),          // 35: keelson.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),         // 36: keelson.v1.ReadLogsResponse
+	(*CreateTokenRequest)(nil),       // 37: keelson.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 38: keelson.v1.CreateTokenResponse
+	(*Trial)(nil),                    // 39: keelson.v1.Trial
+	(*Seat)(nil),                     // 40: keelson.v1.Seat
+	(*Score)(nil),                    // 41: keelson.v1.Score
+	(*Verdict)(nil),                  // 42: keelson.v1.Verdict
+	(*Shift)(nil),                    // 43: keelson.v1.Shift
+	(*ExplainServiceRequest)(nil),    // 44: keelson.v1.ExplainServiceRequest
+	(*ExplainServiceResponse)(nil),   // 45: keelson.v1.ExplainServiceResponse
+	(*PlanApplyRequest)(nil),         // 46: keelson.v1.PlanApplyRequest
+	(*PlanApplyResponse)(nil),        // 47: keelson.v1.PlanApplyResponse
+	(*WhatIfRequest)(nil),            // 48: keelson.v1.WhatIfRequest
+	(*WhatIfResponse)(nil),           // 49: keelson.v1.WhatIfResponse
+	(*Outlook)(nil),                  // 50: keelson.v1.Outlook
+	(*Change)(nil),                   // 51: keelson.v1.Change
+	(*Alone)(nil),                    // 52: keelson.v1.Alone
+	(*Step)(nil),                     // 53: keelson.v1.Step
+	(*Room)(nil),                     // 54: keelson.v1.Room
+	(*ListDecisionsRequest)(nil),     // 55: keelson.v1.ListDecisionsRequest
+	(*ListDecisionsResponse)(nil),    // 56: keelson.v1.ListDecisionsResponse
+	(*Decision)(nil),                 // 57: keelson.v1.Decision
+	(*ReplayDecisionRequest)(nil),    // 58: keelson.v1.ReplayDecisionRequest
+	(*ReplayDecisionResponse)(nil),   // 59: keelson.v1.ReplayDecisionResponse
+	(*Placed)(nil),                   // 60: keelson.v1.Placed
+	(*ConfirmChangeRequest)(nil),     // 61: keelson.v1.ConfirmChangeRequest
+	(*ConfirmChangeResponse)(nil),    // 62: keelson.v1.ConfirmChangeResponse
+	(*JoinRequest)(nil),              // 63: keelson.v1.JoinRequest
+	(*JoinResponse)(nil),             // 64: keelson.v1.JoinResponse
+	(*RenewCertificateRequest)(nil),  // 65: keelson.v1.RenewCertificateRequest
+	(*RenewCertificateResponse)(nil), // 66: keelson.v1.RenewCertificateResponse
+	(*SetMaintenanceRequest)(nil),    // 67: keelson.v1.SetMaintenanceRequest
+	(*SetMaintenanceResponse)(nil),   // 68: keelson.v1.SetMaintenanceResponse
+	(*ClearServiceRequest)(nil),      // 69: keelson.v1.ClearServiceRequest
+	(*ClearServiceResponse)(nil),     // 70: keelson.v1.ClearServiceResponse
+	(*TrustNodeRequest)(nil),         // 71: keelson.v1.TrustNodeRequest
+	(*TrustNodeResponse)(nil),        // 72: keelson.v1.TrustNodeResponse
+	(*Recovery)(nil),                 // 73: keelson.v1.Recovery
+	(*GetRecoveryRequest)(nil),       // 74: keelson.v1.GetRecoveryRequest
+	(*GetRecoveryResponse)(nil),      // 75: keelson.v1.GetRecoveryResponse
+	(*SetRecoveryRequest)(nil),       // 76: keelson.v1.SetRecoveryRequest
+	(*SetRecoveryResponse)(nil),      // 77: keelson.v1.SetRecoveryResponse
+	nil,                              // 78: keelson.v1.Node.LabelsEntry
+	nil,                              // 79: keelson.v1.JoinRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),    // 80: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 81: google.protobuf.Duration
+}
 var file_keelson_v1_cell_proto_depIdxs = []int32{
 	5,  // 0: keelson.v1.GetStatusResponse.status:type_name -> keelson.v1.Status
 	5,  // 1: keelson.v1.WatchStatusResponse.status:type_name -> keelson.v1.Status
