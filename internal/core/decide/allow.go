@@ -19,6 +19,7 @@ func (p *planner) consider(u *unit) {
 		u.at[k] = p.sits(&u.members[k])
 	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
+	halted := p.halted[u.name()]
 	u.candidates = p.candidatesFor(len(p.nodes))
 	for i := range p.nodes {
 		n := &p.nodes[i]
@@ -26,8 +27,8 @@ func (p *planner) consider(u *unit) {
 			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
 			continue
 		}
-		if why := p.halted[u.name()]; why != "" {
-			u.refuse(n.Name, "%s", why)
+		if halted != "" {
+			u.refuse(n.Name, "%s", halted)
 			continue
 		}
 		kept, why := p.holdsBack(u, n)
@@ -50,6 +51,23 @@ func (p *planner) consider(u *unit) {
 		}
 	}
 	p.isolate(u)
+}
+
+// trouble notes the services of which an instance failed or would not stop anywhere:
+// of the others nothing has to be looked up on each node.
+func (p *planner) trouble() {
+	for k := range p.nodes {
+		for i := range p.nodes[k].Instances {
+			in := &p.nodes[k].Instances[i]
+			if in.Phase != fact.Stuck && in.Phase != fact.Failed && in.FailedUntil.IsZero() {
+				continue
+			}
+			if p.troubled == nil {
+				p.troubled = make(map[spec.ServiceName]bool)
+			}
+			p.troubled[in.Service] = true
+		}
+	}
 }
 
 // candidatesFor returns empty room for as many candidates.
@@ -101,8 +119,11 @@ func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
 	case slices.Contains(place.Never, n.Name):
 		return fmt.Sprintf("place.never names %s", n.Name)
 	}
-	if why := p.stoppedOn(*s, n.Name); why != "" {
+	if why := p.stoppedOn(s, n.Name); why != "" {
 		return why
+	}
+	if !p.troubled[s.Spec.Name] {
+		return ""
 	}
 	i := instance(n, s.Spec.Name)
 	switch {

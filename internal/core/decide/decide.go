@@ -93,6 +93,7 @@ type planner struct {
 	free  map[spec.NodeName][]int // beside what is placed
 	spare []candidate             // room for candidates, and for what items hold
 
+	troubled   map[spec.ServiceName]bool // see trouble
 	spareInts  []int
 	spareBools []bool
 	problem    place.Problem
@@ -125,6 +126,7 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, r *restrain
 			p.nodes[i].Instances = slices.SortedStableFunc(slices.Values(p.nodes[i].Instances), bySvc)
 		}
 	}
+	p.trouble()
 	p.group()
 	p.setApart()
 	for _, u := range p.units {

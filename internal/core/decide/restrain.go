@@ -24,6 +24,7 @@ const maxRounds = 8
 type restraint struct {
 	history  fact.History
 	trust    map[spec.NodeName]fact.NodeHistory
+	barred   bool // some node is in quarantine
 	past     map[spec.ServiceName]fact.ServiceHistory
 	limits   spec.Recovery // effective
 	atOnce   int           // nodes that may be acted on at once
@@ -53,6 +54,7 @@ func newRestraint(s fact.Snapshot, history fact.History) *restraint {
 	r.atOnce = s.Recovery.AtOnce(r.workers)
 	for _, n := range history.Nodes {
 		r.trust[n.Node] = n
+		r.barred = r.barred || n.Trust == fact.Quarantined
 	}
 	for _, h := range history.Services {
 		r.past[h.Service] = h
@@ -62,7 +64,10 @@ func newRestraint(s fact.Snapshot, history fact.History) *restraint {
 
 // stoppedOn says that a service was tried on the node and everywhere else; empty:
 // it was not.
-func (r *restraint) stoppedOn(s fact.Service, node spec.NodeName) string {
+func (r *restraint) stoppedOn(s *fact.Service, node spec.NodeName) string {
+	if len(r.past) == 0 {
+		return ""
+	}
 	h := r.past[s.Spec.Name]
 	at := slices.IndexFunc(h.Tried, func(t fact.Try) bool { return t.Node == node })
 	if h.Stopped.IsZero() || at < 0 {
@@ -97,10 +102,14 @@ func (p *planner) doubt(u *unit, n *fact.Node) string {
 	if len(p.history.Nodes)+len(p.history.Services) == 0 {
 		return ""
 	}
-	if p.trust[n.Name].Trust == fact.Probation {
+	if len(p.trust) > 0 && p.trust[n.Name].Trust == fact.Probation {
 		return fmt.Sprintf("%s is on probation", n.Name)
 	}
-	for _, s := range u.members {
+	if len(p.past) == 0 {
+		return ""
+	}
+	for k := range u.members {
+		s := &u.members[k]
 		if tried(p.past[s.Spec.Name], n.Name) {
 			return fmt.Sprintf("%s failed on %s before", s.Spec.Name, n.Name)
 		}
@@ -111,7 +120,7 @@ func (p *planner) doubt(u *unit, n *fact.Node) string {
 // isolate takes out the nodes in quarantine, unless the unit is there. Where not
 // even two others may run it they stay, and come last: better there than nowhere.
 func (p *planner) isolate(u *unit) {
-	if len(p.trust) == 0 {
+	if !p.barred {
 		return
 	}
 	barred := func(c candidate) bool { return c.sitting == 0 && !c.kept && p.trust[c.node].Trust == fact.Quarantined }
@@ -140,6 +149,9 @@ func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // holdsBack says what a hold makes of a node for a unit: that it stays there, or
 // why it does not go there; neither: nothing.
 func (p *planner) holdsBack(u *unit, n *fact.Node) (kept bool, why string) {
+	if len(p.held) == 0 {
+		return false, ""
+	}
 	h, held := p.held[u.name()]
 	switch {
 	case !held:

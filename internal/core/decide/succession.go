@@ -280,7 +280,11 @@ func (p *planner) wish(u *unit) {
 		u.base[c.index] = max(-place.Inf+1, min(place.Inf, c.score-c.sticky))
 	}
 	granted := false
-	for _, s := range u.members {
+	for k := range u.members {
+		s := &u.members[k]
+		if s.MoveTo == "" && s.MoveFrom == "" {
+			continue
+		}
 		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo })
 		switch {
 		case s.MoveTo != "" && at >= 0 && !granted && (!u.candidates[at].suspect || s.Holder == s.MoveTo):
