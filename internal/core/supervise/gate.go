@@ -249,7 +249,7 @@ func (m *machine) gate() string {
 	}
 	switch {
 	case m.resting():
-	case m.MayRun() && g.Yield == "" && g.Wait == "" && m.Under != g.Under && m.Under != "":
+	case m.MayRun() && g.Yield == "" && g.Wait == "" && m.Under != "" && g.Under != "" && m.Under != g.Under:
 		return "what it runs after was started anew"
 	case m.MayRun():
 		return g.Yield

@@ -149,6 +149,16 @@ func TestWhatWasStartedAnewUnnoticedIsFollowed(t *testing.T) {
 	}
 }
 
+func TestNothingStopsForWantOfAnOrder(t *testing.T) {
+	d := newDesk(t, 1).hold(5)
+	d.in.Wish.Gates.Under = "db 7.1"
+	d.step().done(nil).want("", fact.Running)
+	d.in.Wish.Gates = Gates{} // the order is not known yet, or there is none any more
+	d.step().want("", fact.Running)
+	d.in.Wish.Gates.Under = "db 7.1"
+	d.step().want("", fact.Running)
+}
+
 func TestAStartThatWaitsForAWhileOnly(t *testing.T) {
 	d := newDesk(t, 1).hold(5)
 	d.in.Wish.Gates = Gates{Wait: "db to run", WaitMost: atOnce}
