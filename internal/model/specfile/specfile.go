@@ -180,7 +180,7 @@ func (s source) parse(text string) (documents []*ast.DocumentNode, err error) {
 	if p, ok := s.refuse(tokens); ok {
 		return nil, Problems{p}
 	}
-	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	file, err := parser.Parse(withoutEmpty(tokens), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, Problems{s.syntax(err)}
 	}
@@ -190,6 +190,23 @@ func (s source) parse(text string) (documents []*ast.DocumentNode, err error) {
 		}
 	}
 	return documents, nil
+}
+
+// withoutEmpty leaves out comments, and the heads of documents in which nothing
+// is: the parser would lose the document after one.
+func withoutEmpty(tokens token.Tokens) token.Tokens {
+	out := tokens[:0]
+	for _, t := range tokens {
+		if t.Type == token.CommentType {
+			continue
+		}
+		if last := len(out) - 1; t.Type == token.DocumentHeaderType && last >= 0 && out[last].Type == t.Type {
+			out[last] = t
+			continue
+		}
+		out = append(out, t)
+	}
+	return out
 }
 
 // syntax turns an error of the parser into a problem.
