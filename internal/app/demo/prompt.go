@@ -36,17 +36,24 @@ func (s *show) converse(ctx context.Context) error {
 	s.voice.printf("  It stays up: look around and break more. `help` says how, Ctrl-C ends it.\n\n")
 	done := make(chan struct{})
 	defer close(done)
-	lines := s.read(done)
+	lines, heard := s.read(done), false
 	for {
 		if s.Terminal {
 			s.voice.printf("%s", s.voice.paint(prompt, screen.Faint))
 		}
 		select {
 		case line, more := <-lines:
+			if !more && !heard && !s.Terminal {
+				// A service manager, or nohup: nobody has said anything, and nobody will.
+				s.voice.printf("  There is no input: it stays up until it is interrupted.\n")
+				lines = nil
+				continue
+			}
 			if !more {
 				s.voice.printf("\n")
 				return nil
 			}
+			heard = true
 			if !s.Terminal {
 				s.voice.printf("%s%s\n", prompt, screen.Clean(line))
 			}
