@@ -74,7 +74,6 @@ func TestApplyRefuses(t *testing.T) {
 		want  string
 	}{
 		{name: "a file that does not parse", file: []string{"kind: service\nnaem: x\n"}, want: "spec-invalid"},
-		{name: "an empty file", file: []string{"\n"}, want: "spec-invalid"},
 		{
 			name:  "an address that is another service's",
 			given: func(t *testing.T, w *world) { w.mustApply(t, doc("mail", "10.0.0.100/24")) },
@@ -109,6 +108,17 @@ func TestApplyRefuses(t *testing.T) {
 			_, after, _ := w.List(t.Context(), "")
 			equal(t, "nothing is written", after, before)
 		})
+	}
+}
+
+func TestApplyRefusesAFileInWhichNothingIs(t *testing.T) {
+	for _, file := range []string{"", "\n", "---\n---\n# only this\n"} {
+		w := newWorld(t)
+		_, before, _ := w.List(t.Context(), "")
+		_, err := w.apply(t, file)
+		equal(t, "code", code(t, err), "spec-invalid")
+		_, after, _ := w.List(t.Context(), "")
+		equal(t, "nothing is written", after, before)
 	}
 }
 
