@@ -62,6 +62,8 @@ type forgiver interface {
 // bounded is a cluster that says how long a failover takes at most.
 type bounded interface {
 	Bound(ctx context.Context) (string, error)
+	// Longest is the same as a number, 0 if it is not known.
+	Longest(ctx context.Context) (time.Duration, error)
 }
 
 // contestant is a stack and how it is set up.
@@ -251,18 +253,12 @@ func (k *ourCluster) Stay(context.Context) error { return nil }
 // Bound returns what the status of the service says of its failover: each value
 // whose key has the word bound in it. It is "" if there is none.
 func (k *ourCluster) Bound(ctx context.Context) (string, error) {
-	r, err := k.say(ctx, "status", "-o", "json")
+	services, err := k.services(ctx)
 	if err != nil {
 		return "", err
 	}
-	var status struct {
-		Services []map[string]json.RawMessage `json:"services"`
-	}
-	if err := json.Unmarshal(r, &status); err != nil {
-		return "", fmt.Errorf("read the status: %w", err)
-	}
 	var out []string
-	for _, s := range status.Services {
+	for _, s := range services {
 		for key, value := range s {
 			if strings.Contains(key, "bound") {
 				out = append(out, key+" "+string(value))
@@ -271,6 +267,43 @@ func (k *ourCluster) Bound(ctx context.Context) (string, error) {
 	}
 	slices.Sort(out)
 	return strings.Join(out, ", "), nil
+}
+
+// Longest returns how long the status of the service says that a failover takes
+// at most.
+func (k *ourCluster) Longest(ctx context.Context) (time.Duration, error) {
+	services, err := k.services(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var bound struct {
+		Total string `json:"total"`
+	}
+	for _, s := range services {
+		if text, ok := s["bound"]; ok {
+			if err := json.Unmarshal(text, &bound); err != nil {
+				return 0, fmt.Errorf("read the bound in the status: %w", err)
+			}
+		}
+	}
+	if bound.Total == "" {
+		return 0, nil
+	}
+	return time.ParseDuration(bound.Total)
+}
+
+func (k *ourCluster) services(ctx context.Context) ([]map[string]json.RawMessage, error) {
+	r, err := k.say(ctx, "status", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var status struct {
+		Services []map[string]json.RawMessage `json:"services"`
+	}
+	if err := json.Unmarshal(r, &status); err != nil {
+		return nil, fmt.Errorf("read the status: %w", err)
+	}
+	return status.Services, nil
 }
 
 // say runs keelson on the first host that lets it.

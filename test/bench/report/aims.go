@@ -55,6 +55,12 @@ func aims(r Report) []Aim {
 		}
 	}
 	for _, c := range []string{exclusive, notExclusive} {
+		for _, f := range faultNames() {
+			us, _ := r.fault(c, f.name)
+			if bounds, over := us.foretold(); len(bounds) > 0 {
+				out.most(f.title+", "+c+": outages longer than status had said", float64(over), 0, "")
+			}
+		}
 		if us, ok := r.fault(c, "service"); ok {
 			out.most("service killed, "+c+": the program's own start and 150 ms", us.Outage.Median, r.Setup.StartMS+aimService, "ms")
 		}
