@@ -33,8 +33,8 @@ type mirror struct {
 	past
 	archive    archive
 	removed    time.Time // when a node was removed last
-	lost       uint32 // slots of nodes that are lost
-	controller int64  // revision of the controller's key, 0 if there is none
+	lost       uint32    // slots of nodes that are lost
+	controller int64     // revision of the controller's key, 0 if there is none
 	revision   int64
 }
 
