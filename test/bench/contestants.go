@@ -94,11 +94,15 @@ func contestants() []contestant {
 	return []contestant{
 		{
 			name: "keelson", title: "Keelson, exclusive", setup: "as it comes", phase: time.Second, quiet: 2 * time.Second,
-			start: keelson(""),
+			start: keelson(withAddress("")),
 		},
 		{
 			name: "keelson-free", title: "Keelson, not exclusive", setup: "exclusive: false", phase: time.Second, quiet: 2 * time.Second,
-			start: keelson("exclusive: false\n"),
+			start: keelson(withAddress("exclusive: false\n")),
+		},
+		{
+			name: "keelson-copies", title: "Keelson, program on all", setup: "copies of the program on all hosts, an exclusive address",
+			not: []string{service, rest, load, loss10, loss20}, phase: time.Second, quiet: 2 * time.Second, start: keelson(copies),
 		},
 		{
 			name: "pacemaker", title: "Pacemaker", setup: "as pcs sets it up, without fencing", not: []string{rest, load},
@@ -165,8 +169,35 @@ func keepalived(every time.Duration) func(context.Context, place) (cluster, erro
 	}
 }
 
-// keelson makes a cell; more is added to the spec of its service.
-func keelson(more string) func(context.Context, place) (cluster, error) {
+// withAddress is a service of an address and a program that moves with it, with
+// more in its spec.
+func withAddress(more string) func(netip.Prefix, int) string {
+	return func(address netip.Prefix, _ int) string {
+		return cell.WebService(serviceName, address.String(), address.Addr().String()+":80") + more
+	}
+}
+
+// copies is an address that moves and a program that runs everywhere.
+func copies(address netip.Prefix, hosts int) string {
+	return fmt.Sprintf(`kind: service
+name: program
+copies: {count: %d}
+parts:
+  - exec:
+      command: [%s, ":80"]
+      env: {%s: %s}
+---
+kind: service
+name: %s
+after: [program]
+place: {together: [program]}
+parts:
+  - address: %s
+`, hosts, lab.SelfPath, lab.RoleVariable, lab.RoleWeb, serviceName, address)
+}
+
+// keelson makes a cell with a service.
+func keelson(of func(address netip.Prefix, hosts int) string) func(context.Context, place) (cluster, error) {
 	return func(ctx context.Context, at place) (cluster, error) {
 		c, err := cell.Form(ctx, at.lab, cell.Options{Nodes: at.hosts, LogDir: at.logs})
 		if err != nil {
@@ -176,8 +207,7 @@ func keelson(more string) func(context.Context, place) (cluster, error) {
 		if _, err := c.Await(ctx, "the voters", k.voted); err != nil {
 			return nil, err
 		}
-		ip := at.address.Addr().String()
-		spec := cell.WebService(serviceName, at.address.String(), ip+":80") + more
+		spec := of(at.address, len(at.hosts))
 		if at.spec != "" {
 			spec += at.spec + "\n"
 		}
