@@ -16,7 +16,7 @@ import (
 func (p *planner) consider(u *unit) {
 	u.at = make([]spec.NodeName, len(u.members))
 	for k := range u.members {
-		u.at[k] = p.sits(&u.members[k])
+		u.at[k] = p.seat(&u.members[k])
 	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
 	halted := p.halted[u.name()]
@@ -46,7 +46,7 @@ func (p *planner) consider(u *unit) {
 		for k := range u.members {
 			if u.copies == nil && u.at[k] == n.Name {
 				c.sitting++
-				c.stay(u.members[k].Spec.Place.EffectiveStickiness())
+				c.stay(u.members[k].Spec.Place.EffectiveStickiness(), p.sitting == nil || n.Name == p.sits(&u.members[k]))
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func (p *planner) forbidden(u *unit, n *fact.Node) string {
 		return fmt.Sprintf("%s is under maintenance", n.Name)
 	case n.Liveness == fact.Lost:
 		return fmt.Sprintf("%s is lost", n.Name)
-	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name || slices.Contains(s.Copies, n.Name) }):
+	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return p.isOn(&s, n.Name) }):
 		return fmt.Sprintf("%s is mute: its agent does not run or does not reach the store", n.Name)
 	}
 	for k := range u.members {

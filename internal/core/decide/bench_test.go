@@ -46,7 +46,7 @@ func BenchmarkSuccession(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		p, _ := settled(s)
+		p, _ := settled(s, nil)
 		b.StartTimer()
 		p.succession()
 	}
@@ -74,14 +74,14 @@ func BenchmarkPlacement(b *testing.B) {
 		b.Run(fmt.Sprintf("32x%d", n), func(b *testing.B) {
 			s := large(32, n)
 			b.ReportAllocs()
-			spent(b, func() { settled(s) })
+			spent(b, func() { settled(s, nil) })
 		})
 	}
 }
 
 // BenchmarkEngine is the engine alone, on the same cell.
 func BenchmarkEngine(b *testing.B) {
-	p := newPlanner(large(32, 1000), nil, newRestraint(large(32, 1000), fact.History{}))
+	p := newPlanner(large(32, 1000), nil, stage{restraint: newRestraint(large(32, 1000), fact.History{})})
 	b.ReportAllocs()
 	for b.Loop() {
 		place.Solve(p.problem)

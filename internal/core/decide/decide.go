@@ -18,14 +18,15 @@
 package decide
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/core/place"
-	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -37,6 +38,10 @@ import (
 // partition may be deciding the opposite. Every other plan has one placement
 // for each service, sorted by name. A service that no node may run has an empty
 // order and, for each node, a refusal that names the rule.
+//
+// A plan is looked at by package audit before it is returned. A service that breaks
+// a rule nevertheless is left as it is, Held says why, and all else goes on; where
+// that does not help the plan is a Hold.
 func Decide(s fact.Snapshot) action.Plan {
 	s = sorted(s)
 	plan := action.Plan{ID: id(s)}
@@ -44,8 +49,29 @@ func Decide(s fact.Snapshot) action.Plan {
 		plan.Hold = "no majority of the voters is in touch: the other side may be deciding the opposite"
 		return plan
 	}
+	faulty := make(map[spec.ServiceName]string)
+	for {
+		plan := planFor(s, plan.ID, faulty)
+		faults, known := audit.Check(s, plan), len(faulty)
+		for _, f := range faults {
+			if faulty[f.Service] == "" {
+				faulty[f.Service] = f.Text
+			}
+		}
+		switch {
+		case len(faults) == 0:
+			return plan
+		case len(faulty) == known:
+			return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + faults[0].Text}
+		}
+	}
+}
 
-	p, notes := settled(s)
+// planFor decides, and leaves the services that are at fault as they are.
+func planFor(s fact.Snapshot, id string, faulty map[spec.ServiceName]string) action.Plan {
+	plan := action.Plan{ID: id}
+	p, notes := settled(s, faulty)
+	p.free = nil // of the places as they are in the end
 	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))
@@ -56,29 +82,7 @@ func Decide(s fact.Snapshot) action.Plan {
 	plan.Steps = p.steps()
 	history, told := p.remember()
 	plan.History, plan.Notes = &history, append(notes, told...)
-	if fault := check(s, plan); fault != "" {
-		return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + fault}
-	}
 	return plan
-}
-
-// settled returns a planner whose units have their first places. Units that
-// could not start for want of what they are after are not placed at all: they
-// would stand in others' way.
-//
-// Nor is what waits moved: where more would be moved than recovery allows, it is
-// held back, and all is placed again. The notes are what was remembered anew.
-func settled(s fact.Snapshot) (*planner, []action.Note) {
-	halted := make(map[spec.ServiceName]string)
-	history, notes := recovery.Review(s)
-	r := newRestraint(s, history)
-	for {
-		p := newPlanner(s, halted, r)
-		p.place()
-		if !p.halt(halted) && !p.restrain() {
-			return p, notes
-		}
-	}
 }
 
 // planner is the state of one decision.
@@ -93,6 +97,11 @@ type planner struct {
 	free  map[spec.NodeName][]int // beside what is placed
 	spare []candidate             // room for candidates, and for what items hold
 
+	sitting    seating        // see there
+	calm       bool           // whoever may stay stays, whatever the scores say
+	real       []place.State  // of the items, where sitting is not what is; else nil
+	placed     []place.Placed // what the engine chose
+	avoiding   map[*unit][]avoider
 	troubled   map[spec.ServiceName]bool // see trouble
 	spareInts  []int
 	spareBools []bool
@@ -107,25 +116,28 @@ type planner struct {
 	takeovers map[[2]spec.NodeName]int
 }
 
-func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, r *restraint) *planner {
+// stage is what a planner starts from beside the snapshot.
+type stage struct {
+	*restraint
+	sitting seating
+	calm    bool
+}
+
+func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage) *planner {
 	p := &planner{
 		snapshot:  s,
 		nodes:     slices.Clone(s.Nodes),
 		services:  slices.Clone(s.Services),
 		unitOf:    make(map[spec.ServiceName]*unit),
 		halted:    halted,
-		restraint: r,
+		restraint: from.restraint,
+		sitting:   from.sitting,
+		calm:      from.calm,
 		load:      make(map[spec.NodeName]int),
 		takeovers: make(map[[2]spec.NodeName]int),
 	}
 	slices.SortStableFunc(p.nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(p.services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
-	for i := range p.nodes {
-		bySvc := func(a, b fact.Instance) int { return cmp.Compare(a.Service, b.Service) }
-		if !slices.IsSortedFunc(p.nodes[i].Instances, bySvc) {
-			p.nodes[i].Instances = slices.SortedStableFunc(slices.Values(p.nodes[i].Instances), bySvc)
-		}
-	}
 	p.trouble()
 	p.group()
 	p.setApart()
@@ -200,13 +212,32 @@ func instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
 	return &n.Instances[i]
 }
 
-// sorted returns the snapshot with nodes and services sorted by name, so that
-// their order does not matter.
+// sorted returns the snapshot with nodes, their instances and services sorted by
+// name, so that their order does not matter.
 func sorted(s fact.Snapshot) fact.Snapshot {
 	s.Nodes, s.Services = slices.Clone(s.Nodes), slices.Clone(s.Services)
 	slices.SortStableFunc(s.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(s.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	for i := range s.Nodes {
+		if of := s.Nodes[i].Instances; !slices.IsSortedFunc(of, byService) {
+			s.Nodes[i].Instances = slices.SortedStableFunc(slices.Values(of), byService)
+		}
+	}
 	return s
+}
+
+// byService orders instances: those of copies that differ by their numbers, and what
+// is listed twice by all that is known of it.
+func byService(a, b fact.Instance) int {
+	if n := cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Copy, b.Copy)); n != 0 {
+		return n
+	}
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	if errX != nil || errY != nil {
+		return 0
+	}
+	return bytes.Compare(x, y)
 }
 
 // id names the snapshot by its content.

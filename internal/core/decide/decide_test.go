@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -399,9 +400,17 @@ func TestAPlanThatBreaksARuleIsCaught(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, check(s, action.Plan{Placements: tt.plan})); diff != "" {
+			if diff := cmp.Diff(tt.want, checked(s, action.Plan{Placements: tt.plan})); diff != "" {
 				t.Errorf("fault (-want +got):\n%s", diff)
 			}
 		})
 	}
+}
+
+// checked is the first fault of a plan.
+func checked(s fact.Snapshot, plan action.Plan) string {
+	for _, f := range audit.Check(s, plan) {
+		return f.Text
+	}
+	return ""
 }

@@ -1,10 +1,12 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -45,6 +47,7 @@ func (p *planner) weigh(u *unit, chosen place.Placed) {
 		score := chosen.Score[n]
 		if score <= -place.Inf {
 			u.refuse(u.candidates[i].node, "%s", p.hindrance(u, n, chosen))
+			u.barred = append(u.barred, u.candidates[i])
 			continue
 		}
 		at := len(in)
@@ -88,28 +91,102 @@ func (p *planner) freeThen(chosen place.Placed, n int) []int {
 
 // hindrance says what of the other units keeps the unit from the node.
 func (p *planner) hindrance(u *unit, n int, chosen place.Placed) string {
-	for _, e := range u.enemies {
-		if e.unit.holds(p.nodes[n].Name) {
-			return fmt.Sprintf("%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
-		}
+	if why := p.ruledOut(u, n); why != "" {
+		return why
 	}
 	for k, unit := range p.kinds {
 		if free := p.freeThen(chosen, n)[k]; u.demand != nil && u.demand[k] > free {
 			return fmt.Sprintf("it needs %d of %s, and %d are free there", u.demand[k], unit, max(0, free))
 		}
 	}
-	for _, s := range u.members {
-		for _, near := range s.Spec.Place.Near {
-			if other := p.unitOf[near.Service]; other != nil && (near.Score >= place.Inf || near.Score <= -place.Inf) {
-				if near.Score > 0 {
-					return fmt.Sprintf("%s is to be near %s, which is not there", s.Spec.Name, near.Service)
-				}
-				return fmt.Sprintf("%s is to be away from %s", s.Spec.Name, near.Service)
+	for _, e := range u.enemies {
+		if slices.Contains(e.unit.at, p.nodes[n].Name) {
+			return fmt.Sprintf("%s is there and keeps its place, and %s is to be apart from it", e.theirs, e.mine)
+		}
+	}
+	if u.demand != nil {
+		return "who is there keeps its room, and there is not enough for both"
+	}
+	return "a rule of place.near forbids it, its own or another service's"
+}
+
+// ruledOut says which rule between services keeps the unit from a node, with all
+// others where they are to be; empty: none.
+func (p *planner) ruledOut(u *unit, n int) string {
+	at := p.nodes[n].Name
+	for _, e := range u.enemies {
+		if e.unit.holds(at) {
+			return fmt.Sprintf("%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
+		}
+	}
+	for k := range u.members {
+		s := &u.members[k].Spec
+		for _, near := range s.Place.Near {
+			if near.Score > -place.Inf && near.Score < place.Inf || near.As != "" {
+				continue
+			}
+			other := p.unitOf[near.Service]
+			switch there := p.isNear(other, near, n); {
+			case other == u:
+			case near.Score > 0 && (other == nil || other.nowhere()) && p.counts(near.Service):
+				return fmt.Sprintf("%s is to be near %s, which runs nowhere", s.Name, near.Service)
+			case near.Score > 0 && other != nil && !there:
+				return fmt.Sprintf("%s is to be near %s, which is not there", s.Name, near.Service)
+			case near.Score < 0 && there:
+				return fmt.Sprintf("%s is to be away from %s", s.Name, near.Service)
 			}
 		}
 	}
-	return "another rule of place.near forbids it"
+	for _, r := range p.avoiding[u] {
+		if p.isNear(r.unit, spec.Near{Same: r.near.Same, Role: r.near.As}, n) {
+			return fmt.Sprintf("%s belongs there, and is to be away from %s", r.name, r.near.Service)
+		}
+	}
+	return ""
 }
+
+// avoider is a service that is to be away from a unit by a rule of its own.
+type avoider struct {
+	unit *unit
+	name spec.ServiceName
+	near spec.Near
+}
+
+// counts reports whether the cell has a service of that name that is to stay.
+func (p *planner) counts(name spec.ServiceName) bool {
+	at, known := slices.BinarySearchFunc(p.services, name, func(s fact.Service, name spec.ServiceName) int { return cmp.Compare(s.Spec.Name, name) })
+	return known && !p.services[at].Deleting
+}
+
+// isNear reports whether a rule finds the other unit where it looks for it.
+func (p *planner) isNear(other *unit, near spec.Near, node int) bool {
+	if other == nil {
+		return false
+	}
+	classes := p.classes(near.Same)
+	for i, n := range p.nodes {
+		if other.holdsAs(n.Name, near.Role) && (classes == nil && i == node || classes != nil && classes[i] >= 0 && classes[i] == classes[node]) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsAs reports whether the unit, or a copy of it in that role, is to be on the node.
+func (u *unit) holdsAs(node spec.NodeName, role spec.Role) bool {
+	return slices.ContainsFunc(u.seated(), func(c action.Copy) bool { return c.Node == node && (role == "" || c.Role == role) })
+}
+
+// seated is where the unit is to be; what runs once has no role.
+func (u *unit) seated() []action.Copy {
+	if u.copies == nil && len(u.order) > 0 {
+		return []action.Copy{{Node: u.order[0]}}
+	}
+	return u.places
+}
+
+// nowhere reports whether the unit has no place.
+func (u *unit) nowhere() bool { return len(u.order)+len(u.places) == 0 }
 
 // foresee says when a service that an operator moves will not stay there.
 func (u *unit) foresee(to *candidate) {

@@ -36,7 +36,7 @@ func TestEveryPlanKeepsTheRules(t *testing.T) {
 		if plan.Hold != "" {
 			t.Fatalf("the plan was refused: %s", plan.Hold)
 		}
-		if fault := check(s, plan); fault != "" {
+		if fault := checked(s, plan); fault != "" {
 			t.Fatal(fault)
 		}
 		if len(plan.Placements) != len(s.Services) {

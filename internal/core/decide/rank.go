@@ -40,10 +40,15 @@ func (c *candidate) add(score int, what string) {
 	}
 }
 
-// stay adds to the score that the unit is on the node.
-func (c *candidate) stay(score int) {
+// stay adds to the score that the unit is on the node, or will be once another has
+// moved.
+func (c *candidate) stay(score int, already bool) {
 	c.sticky += score
-	c.add(score, "staying")
+	if already {
+		c.add(score, "staying")
+	} else {
+		c.add(score, "staying there then")
+	}
 }
 
 // successor returns the candidate as one who may follow: what counts is the

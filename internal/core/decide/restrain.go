@@ -14,8 +14,9 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// maxRounds bounds how often all is placed again because something is held back.
-// What the last round would move is moved.
+// maxRounds bounds how often all is placed again because something is held back, and
+// something else would move for it. After that nothing that runs where it may is
+// moved: what cannot be judged stays.
 const maxRounds = 8
 
 // restraint keeps a cell from doing too much at once. It bounds what is planned
@@ -29,8 +30,10 @@ type restraint struct {
 	limits   spec.Recovery // effective
 	atOnce   int           // nodes that may be acted on at once
 	rounds   int
-	held     map[spec.ServiceName]hold // by unit
-	stormed  bool                      // storm was looked for
+	frozen   bool                        // nothing leaves where it may stay
+	faulty   map[spec.ServiceName]string // services that would break a rule, and which
+	held     map[spec.ServiceName]hold   // by unit
+	stormed  bool                        // storm was looked for
 	storm    *fact.Storm
 	planned  []departure // of the last round
 	workers  int
@@ -82,6 +85,9 @@ func (r *restraint) stoppedOn(s *fact.Service, node spec.NodeName) string {
 
 // waiting says why the unit is not where it is to be, or nowhere; empty: it is.
 func (p *planner) waiting(u *unit) string {
+	if u.left && (u.fault != "" || len(u.order)+len(u.places) == 0) {
+		return fmt.Sprintf("%s is left as it is, %s", u.name(), p.leftFor(u))
+	}
 	if h, held := p.held[u.name()]; held && (h.keep == "" || u.holds(h.keep)) {
 		return h.why
 	}
@@ -205,13 +211,14 @@ func (p *planner) departure(u *unit) (departure, bool) {
 	if len(u.order) > 0 {
 		to = u.order[0]
 	}
-	for k, s := range u.members {
-		from, down := u.at[k], false
+	for _, s := range u.members {
+		at := p.sits(&s)
+		from, down := at, false
 		if last, failed := lastTried(p.past[s.Spec.Name]); failed && (from == "" || tried(p.past[s.Spec.Name], from)) && !p.runsAt(s, from) {
 			from, down = last, true
 		}
 		decided := len(s.Order) > 0 && s.Order[0] == to
-		if from == "" || from == to || decided || u.at[k] == "" && p.followed(s) {
+		if from == "" || from == to || decided || at == "" && p.followed(s) {
 			continue
 		}
 		n, known := p.node(from)
@@ -275,7 +282,7 @@ func (p *planner) restrain() bool {
 	found := false
 	for _, d := range leaving {
 		h, wait := tally.wait(d)
-		if _, already := p.held[d.unit.name()]; !wait || already || p.rounds > maxRounds {
+		if _, already := p.held[d.unit.name()]; !wait || already {
 			tally.add(d)
 			p.planned = append(p.planned, d)
 			continue
@@ -285,6 +292,9 @@ func (p *planner) restrain() bool {
 		}
 		p.held[d.unit.name()] = h
 		found = true
+	}
+	if found && p.rounds > maxRounds {
+		p.frozen = true
 	}
 	return found
 }
@@ -428,6 +438,9 @@ func (p *planner) remember() (fact.History, []action.Note) {
 		held, waits := hold{}, false
 		if u := p.unitOf[s.Spec.Name]; u != nil && !moves { // what has to give way moves all the same
 			held, waits = p.held[u.name()]
+			if u.fault != "" {
+				held, waits = hold{why: p.waiting(u)}, true
+			}
 		}
 		if !known && !moves && !waits {
 			continue

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/place"
-	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -68,7 +67,7 @@ func (p *planner) loseRoles(u *unit, items []place.Item, lost []spec.NodeName) b
 		return false
 	}
 	set := &items[u.item].Set
-	set.Max, set.PrimaryScore = 0, p.primaryScore(u.members[0], false)
+	set.Max, set.PrimaryScore = 0, p.primaryScore(u.members[0], nil)
 	for _, c := range items[u.item].Children {
 		child := &items[c]
 		child.Score = slices.Repeat([]int{-place.Inf}, len(p.nodes))
@@ -99,14 +98,13 @@ func (p *planner) promoted(u *unit, placed []place.Placed) int {
 func (p *planner) succeedPrimary(u *unit, followers []follower) {
 	first := u.primary()
 	if u.left {
-		p.leaveRoles(u)
 		return
 	}
 	if first == "" {
 		u.why = append(u.why, fmt.Sprintf("no copy of %s may be primary", u.name()))
 		return
 	}
-	scores := p.primaryScore(u.members[0], false)
+	scores := p.primaryScore(u.members[0], nil)
 	var rest []candidate
 	for _, c := range u.places {
 		if n, known := p.node(c.Node); known && c.Node != first && !hopeless(followers) {
@@ -131,13 +129,4 @@ func (p *planner) succeedPrimary(u *unit, followers []follower) {
 // hopeless reports whether no copy may be primary once the first is lost.
 func hopeless(followers []follower) bool {
 	return slices.ContainsFunc(followers, func(f follower) bool { return len(f.lost) == 1 && f.to == "" })
-}
-
-// leaveRoles keeps the succession of a unit that is left as it is.
-func (p *planner) leaveRoles(u *unit) {
-	for _, n := range u.members[0].Order {
-		if slices.ContainsFunc(u.places, func(c action.Copy) bool { return c.Node == n }) {
-			u.succession = append(u.succession, n)
-		}
-	}
 }

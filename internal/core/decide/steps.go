@@ -13,7 +13,7 @@ import (
 
 // graph asks the engine what has to be done for the units' places.
 func (p *planner) graph() (step.Result, []*unit) {
-	q := step.Problem{Place: p.problem, Placed: make([]place.Placed, len(p.problem.Items)), Mays: make([]step.May, len(p.problem.Items))}
+	q := step.Problem{Place: p.problemNow(), Placed: make([]place.Placed, len(p.problem.Items)), Mays: make([]step.May, len(p.problem.Items))}
 	for i := range q.Placed {
 		q.Placed[i] = place.Placed{Node: place.Nowhere, Role: place.Stopped}
 	}
@@ -26,7 +26,7 @@ func (p *planner) graph() (step.Result, []*unit) {
 		if len(u.order) > 0 {
 			q.Placed[u.item] = place.Placed{Node: p.index(u.order[0]), Role: place.Started}
 		}
-		p.placeCopies(u, q.Placed, owner)
+		p.placeCopies(u, q.Placed, owner, q.Place.Items)
 	}
 	for _, u := range p.units {
 		for _, s := range u.members {
@@ -37,7 +37,82 @@ func (p *planner) graph() (step.Result, []*unit) {
 			}
 		}
 	}
+	p.takeTurns(&q)
 	return step.Plan(q), owner
+}
+
+// leaver is an item that is to leave a node.
+type leaver struct {
+	unit *unit
+	item int
+}
+
+// takeTurns has what comes to a node wait for those to leave it that it must be apart
+// from, and for those whose room it needs.
+func (p *planner) takeTurns(q *step.Problem) {
+	leaving := make([][]leaver, len(p.nodes))
+	coming := make([][]leaver, len(p.nodes))
+	note := func(u *unit, item int) {
+		state, to := &q.Place.Items[item].State, q.Placed[item].Node
+		for _, n := range state.At {
+			if n != to && !state.Unmanaged && p.alive(p.nodes[n].Name) {
+				leaving[n] = append(leaving[n], leaver{u, item})
+			}
+		}
+		if to != place.Nowhere && !slices.Contains(state.At, to) && !state.Unmanaged {
+			coming[to] = append(coming[to], leaver{u, item})
+		}
+	}
+	for _, u := range p.units {
+		if u.copies == nil {
+			note(u, u.item)
+		}
+		for _, c := range q.Place.Items[u.item].Children {
+			note(u, c)
+		}
+	}
+	for n := range p.nodes {
+		if len(leaving[n]) == 0 || len(coming[n]) == 0 {
+			continue
+		}
+		short := p.shortOn(n, leaving[n])
+		for _, to := range coming[n] {
+			for _, from := range leaving[n] {
+				if from.unit != to.unit && (from.unit.hates(to.unit) || p.awaits(short, to.unit, from.unit)) {
+					q.Orders = append(q.Orders, step.Order{First: []int{from.item}, Then: to.item, FirstDo: step.Stop, ThenDo: step.Start, Optional: true})
+				}
+			}
+		}
+	}
+}
+
+// shortOn tells of each kind of unit whether a node has too little of it while those
+// who leave it are still there.
+func (p *planner) shortOn(n int, leaving []leaver) []bool {
+	out := make([]bool, len(p.kinds))
+	for k := range p.kinds {
+		free := p.freeOn(p.nodes[n].Name)[k]
+		for _, l := range leaving {
+			free -= l.unit.demand[k]
+		}
+		out[k] = free < 0
+	}
+	return out
+}
+
+// awaits reports whether one unit needs what another gives up and what is short.
+func (p *planner) awaits(short []bool, to, from *unit) bool {
+	for k, is := range short {
+		if is && to.demand[k] > 0 && from.demand[k] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// hates reports whether the unit must be apart from another.
+func (u *unit) hates(other *unit) bool {
+	return slices.ContainsFunc(u.enemies, func(e enemy) bool { return e.unit == other })
 }
 
 // halt adds to halted the units that cannot start, because what they are after
@@ -115,7 +190,7 @@ func (p *planner) steps() []action.Step {
 
 // placeCopies hands each copy that runs a place that it has already, if there is
 // one, and the others the rest.
-func (p *planner) placeCopies(u *unit, placed []place.Placed, owner []*unit) {
+func (p *planner) placeCopies(u *unit, placed []place.Placed, owner []*unit, items []place.Item) {
 	if u.copies == nil {
 		return
 	}
@@ -135,10 +210,10 @@ func (p *planner) placeCopies(u *unit, placed []place.Placed, owner []*unit) {
 		placed[item] = place.Placed{Node: p.index(left[at].Node), Role: role}
 		left = slices.Delete(left, at, at+1)
 	}
-	children := p.problem.Items[u.item].Children
+	children := items[u.item].Children
 	for _, c := range children {
 		owner[c] = u
-		for _, n := range p.problem.Items[c].State.At {
+		for _, n := range items[c].State.At {
 			take(c, func(o action.Copy) bool { return o.Node == p.nodes[n].Name })
 		}
 	}
@@ -153,4 +228,43 @@ func order(first, then int, a spec.After) step.Order {
 		o.FirstDo = step.Promote
 	}
 	return o
+}
+
+// realAt keeps where an item is, where it is taken to be elsewhere while placing.
+func (p *planner) realAt(item int, state place.State) {
+	for len(p.real) <= item {
+		p.real = append(p.real, place.State{Role: place.Stopped})
+	}
+	p.real[item] = state
+}
+
+// problemNow is the engine's problem with everything where it is.
+func (p *planner) problemNow() place.Problem {
+	q := p.problem
+	if p.sitting == nil {
+		return q
+	}
+	q.Items = slices.Clone(q.Items)
+	for _, u := range p.units {
+		if u.left {
+			continue
+		}
+		if u.copies == nil {
+			q.Items[u.item].State = place.State{Role: place.Stopped}
+			nodes := make([]spec.NodeName, 0, len(u.members))
+			for k := range u.members {
+				nodes = append(nodes, p.sits(&u.members[k]))
+			}
+			p.stand(&q.Items[u.item].State, nodes)
+		}
+		for _, c := range q.Items[u.item].Children {
+			state := &q.Items[c].State
+			if *state = (place.State{Role: place.Stopped}); c < len(p.real) {
+				*state = p.real[c]
+			}
+			stays := len(state.At) > 0 && p.nodes[state.At[0]].Maintenance
+			state.Fixed, state.Unmanaged = stays, stays
+		}
+	}
+	return q
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -37,8 +38,9 @@ type follower struct {
 // followers decides again for each loss, by item.
 func (p *planner) followers() map[int][]follower {
 	out := make(map[int][]follower)
+	items := p.itemsThen()
 	for n := range p.nodes {
-		p.lose([]int{n}, string(p.nodes[n].Name), out)
+		p.lose(items, []int{n}, string(p.nodes[n].Name), out)
 	}
 	for _, label := range domains {
 		classes := p.classes(label)
@@ -55,20 +57,21 @@ func (p *planner) followers() map[int][]follower {
 				}
 			}
 			if len(lost) > 1 && len(lost) < len(p.nodes) {
-				p.lose(lost, label+" "+p.nodes[lost[0]].Labels[label], out)
+				p.lose(items, lost, label+" "+p.nodes[lost[0]].Labels[label], out)
 			}
 		}
 	}
 	return out
 }
 
-// lose decides for the units whose first node is lost.
-func (p *planner) lose(lost []int, what string, out map[int][]follower) {
+// lose decides for the units whose first node is lost, with all others where they
+// are to be.
+func (p *planner) lose(items []place.Item, lost []int, what string, out map[int][]follower) {
 	q := p.problem
 	q.Explain = false
 	q.Ties = []place.Tie{place.ByRoom, place.ByLoad, place.ByFresh, place.ByNaming}
 	q.Nodes = slices.Clone(q.Nodes)
-	q.Items = slices.Clone(q.Items)
+	q.Items = slices.Clone(items)
 	names := make([]spec.NodeName, 0, len(lost))
 	for _, n := range lost {
 		q.Nodes[n].Open = false
@@ -86,6 +89,10 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 		if len(u.order) == 0 {
 			item.Target = place.Stopped
 			item.State = place.State{Role: place.Stopped}
+			continue
+		}
+		if u.left && slices.Contains(names, u.order[0]) {
+			item.Target, item.State = place.Stopped, place.State{Role: place.Stopped}
 			continue
 		}
 		if slices.Contains(names, u.order[0]) {
@@ -117,16 +124,12 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 // pin fixes the copies of a unit where they are to be; those on lost nodes are
 // gone.
 func (p *planner) pin(u *unit, items []place.Item, lost []spec.NodeName) {
-	placed := make([]place.Placed, len(items))
-	for i := range placed {
-		placed[i].Node = place.Nowhere
-	}
-	p.placeCopies(u, placed, make([]*unit, len(items)))
 	for _, c := range items[u.item].Children {
-		items[c].State = place.State{Role: place.Stopped, Fixed: true, Unmanaged: true}
-		if n := placed[c].Node; n != place.Nowhere && !slices.Contains(lost, p.nodes[n].Name) {
-			items[c].State.At, items[c].State.Role = []int{n}, placed[c].Role
+		state := &items[c].State
+		if len(state.At) > 0 && slices.Contains(lost, p.nodes[state.At[0]].Name) {
+			*state = place.State{Role: place.Stopped}
 		}
+		state.Fixed, state.Unmanaged = true, true
 	}
 }
 
@@ -152,6 +155,12 @@ func (p *planner) placeSuccessors(u *unit, followers []follower) {
 	}
 	holder := u.candidates[0]
 	u.candidates = u.candidates[1:]
+	for _, c := range u.barred { // what kept it from there may have moved since
+		if p.ruledOut(u, c.index) == "" && p.hasRoom(u, c.node) {
+			u.candidates = append(u.candidates, c)
+			u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return r.Node == c.node })
+		}
+	}
 	p.keepApart(u)
 	p.keepToRoom(u)
 	for i, c := range u.candidates {
@@ -210,18 +219,27 @@ func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]strin
 	return why
 }
 
-// keepApart takes out the nodes of placed units that this one must be apart
-// from.
+// keepApart takes out the nodes that rules between services forbid, with all others
+// where they are to be.
 func (p *planner) keepApart(u *unit) {
 	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
-		for _, e := range u.enemies {
-			if e.unit.holds(c.node) {
-				u.refuse(c.node, "%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
-				return true
-			}
+		why := p.ruledOut(u, c.index)
+		if why != "" {
+			u.refuse(c.node, "%s", why)
 		}
-		return false
+		return why != ""
 	})
+}
+
+// hasRoom reports whether there is room for the unit on the node beside what is
+// placed there.
+func (p *planner) hasRoom(u *unit, node spec.NodeName) bool {
+	for k, free := range p.freeOn(node) {
+		if u.demand[k] > free {
+			return false
+		}
+	}
+	return true
 }
 
 // keepToRoom takes out the nodes that have no room for the unit beside what is
@@ -294,6 +312,14 @@ func (p *planner) wish(u *unit) {
 				u.candidates[from].unwanted = true
 			}
 		}
+	}
+	u.away, u.there = p.ints(len(p.nodes)), p.ints(len(p.nodes))
+	for i := range u.candidates {
+		c := u.candidates[i]
+		c.sitting = 0
+		u.away[c.index] = p.rankOf(&c)
+		c.sitting = len(u.members)
+		u.there[c.index] = p.rankOf(&c)
 	}
 }
 

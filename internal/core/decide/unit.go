@@ -17,6 +17,7 @@ type unit struct {
 	priority   int            // the highest of its members
 	enemies    []enemy        // each unit once
 	candidates []candidate    // nodes that may run it, sorted by name
+	barred     []candidate    // nodes that the others' places kept from it when it was placed
 	refusals   []action.Refusal
 	order      []spec.NodeName
 	why        []string
@@ -27,13 +28,19 @@ type unit struct {
 	doubtful   []bool                    // by node: it is to come last
 	base       []int                     // by node: the score but for staying; -Inf where a rule forbids it
 	copies     *spec.Copies              // nil: it runs once
-	left       bool                      // it is left as it is, for maintenance
+	left       bool                      // it is left as it is, for maintenance or a fault
+	fault      string                    // the rule that the plan would have broken for it; empty: none
+	away       []int                     // by node: its rank if it is not there
+	there      []int                     // by node: its rank if it is
 	places     []action.Copy             // of its copies
 	succession []spec.NodeName           // who is primary, then who becomes it
 }
 
 // holds reports whether the unit, or a copy of it, is to be on the node.
 func (u *unit) holds(node spec.NodeName) bool {
+	if u == nil {
+		return false
+	}
 	return len(u.order) > 0 && u.order[0] == node ||
 		slices.ContainsFunc(u.places, func(c action.Copy) bool { return c.Node == node })
 }
@@ -63,6 +70,8 @@ func (p *planner) group() {
 		}
 		// Of several copies only those on the node are left as they are.
 		u.left = u.left || u.copies == nil && p.inMaintenance(s)
+		u.fault = p.faulty[s.Spec.Name]
+		u.left = u.left || u.fault != ""
 		p.unitOf[s.Spec.Name] = u
 	}
 	for _, s := range p.services {
@@ -73,6 +82,7 @@ func (p *planner) group() {
 			p.merge(s.Spec.Name, with)
 		}
 	}
+	p.part()
 	for _, s := range p.services {
 		u := p.unitOf[s.Spec.Name]
 		if u == nil || u.name() != s.Spec.Name {
@@ -98,6 +108,19 @@ func (p *planner) merge(a, b spec.ServiceName) {
 	to.left = to.left || from.left
 	for _, s := range from.members {
 		p.unitOf[s.Spec.Name] = to
+	}
+}
+
+// part makes units of their own of those that are left as they are with others:
+// each stays where it is, and one that is nowhere stays that.
+func (p *planner) part() {
+	for _, s := range p.services {
+		name := s.Spec.Name
+		u := p.unitOf[name]
+		if u == nil || !u.left || len(u.members) == 1 {
+			continue
+		}
+		p.unitOf[name] = &unit{members: []fact.Service{s}, priority: s.Spec.Priority, left: true, fault: p.faulty[name]}
 	}
 }
 
@@ -140,6 +163,7 @@ func (p *planner) placement(s fact.Service) action.Placement {
 	}
 	out := action.Placement{
 		Service:  name,
+		Held:     u.fault,
 		Order:    slices.Clone(u.order),
 		Copies:   slices.Clone(u.places),
 		Refusals: slices.Clone(u.refusals),

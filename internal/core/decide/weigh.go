@@ -27,7 +27,7 @@ func Seats(s fact.Snapshot, service spec.ServiceName) []why.Seat {
 	if !s.Quorate {
 		return nil
 	}
-	p, _ := settled(sorted(s))
+	p, _ := settled(sorted(s), nil)
 	u := p.unitOf[service]
 	if u == nil {
 		return nil
@@ -50,7 +50,7 @@ func Weigh(s fact.Snapshot, service spec.ServiceName) []why.Verdict {
 	if !s.Quorate {
 		return nil
 	}
-	p, _ := settled(sorted(s))
+	p, _ := settled(sorted(s), nil)
 	u := p.unitOf[service]
 	if u == nil || len(u.order) == 0 || len(u.candidates) == 0 || u.candidates[0].node != u.order[0] {
 		return nil
