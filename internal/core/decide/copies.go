@@ -218,6 +218,7 @@ func (p *planner) settleCopies(u *unit, placed []place.Placed) {
 	}
 	want := p.problem.Items[u.item].Set.Max
 	u.why = append(u.why, fmt.Sprintf("%s runs %d of %d copies", u.name(), len(u.places), want))
+	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return u.holds(r.Node) }) // a copy stays under maintenance
 	p.obeyRoles(u)
 	for _, c := range u.candidates {
 		if !u.holds(c.node) {

@@ -71,7 +71,6 @@ func Decide(s fact.Snapshot) action.Plan {
 func planFor(s fact.Snapshot, id string, faulty map[spec.ServiceName]string) action.Plan {
 	plan := action.Plan{ID: id}
 	p, notes := settled(s, faulty)
-	p.free = nil // of the places as they are in the end
 	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))

@@ -330,6 +330,9 @@ func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
 	}
 	s.Services, s.Nodes = slices.Clone(s.Services), slices.Clone(s.Nodes)
 	for k, p := range plan.Placements {
+		if slices.ContainsFunc(p.Why, func(why string) bool { return strings.Contains(why, "is left as it is") }) {
+			continue
+		}
 		for i := range s.Nodes {
 			if s.Services[k].Spec.Copies != nil {
 				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service && running(in) })
