@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
+
 	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -39,14 +41,14 @@ func (p *planner) consider(u *unit) {
 			u.refuse(n.Name, "%s", why)
 			continue
 		}
-		u.candidates = append(u.candidates, candidate{node: n.Name, index: i, suspect: n.Liveness != fact.Alive})
+		u.candidates = append(u.candidates, rank.Candidate{Node: n.Name, Index: i, Suspect: n.Liveness != fact.Alive})
 		c := &u.candidates[len(u.candidates)-1]
-		c.rate(u, n, p.snapshot.Now)
-		c.kept, c.doubt = kept, p.doubt(u, n)
+		c.Rate(u.members, n, p.snapshot.Now)
+		c.Kept, c.Doubt = kept, p.Doubt(u.members, n)
 		for k := range u.members {
 			if u.copies == nil && u.at[k] == n.Name {
-				c.sitting++
-				c.stay(u.members[k].Spec.Place.EffectiveStickiness(), p.sitting == nil || n.Name == p.sits(&u.members[k]))
+				c.Sitting++
+				c.Stay(u.members[k].Spec.Place.EffectiveStickiness(), p.sitting == nil || n.Name == p.sits(&u.members[k]))
 			}
 		}
 	}
@@ -71,12 +73,12 @@ func (p *planner) trouble() {
 }
 
 // candidatesFor returns empty room for as many candidates.
-func (p *planner) candidatesFor(n int) []candidate {
-	if len(p.spare) < n {
-		p.spare = make([]candidate, max(n, len(p.units)*n))
+func (p *planner) candidatesFor(n int) []rank.Candidate {
+	if len(p.spare.candidates) < n {
+		p.spare.candidates = make([]rank.Candidate, max(n, len(p.units)*n))
 	}
-	out := p.spare[:0:n]
-	p.spare = p.spare[n:]
+	out := p.spare.candidates[:0:n]
+	p.spare.candidates = p.spare.candidates[n:]
 	return out
 }
 
@@ -119,7 +121,7 @@ func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
 	case slices.Contains(place.Never, n.Name):
 		return fmt.Sprintf("place.never names %s", n.Name)
 	}
-	if why := p.stoppedOn(s, n.Name); why != "" {
+	if why := p.StoppedOn(s, n.Name); why != "" {
 		return why
 	}
 	if !p.troubled[s.Spec.Name] {

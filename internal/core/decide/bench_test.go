@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/keelson/keelson/internal/core/decide/restrain"
+
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -81,7 +83,7 @@ func BenchmarkPlacement(b *testing.B) {
 
 // BenchmarkEngine is the engine alone, on the same cell.
 func BenchmarkEngine(b *testing.B) {
-	p := newPlanner(large(32, 1000), nil, stage{restraint: newRestraint(large(32, 1000), fact.History{})})
+	p := newPlanner(large(32, 1000), nil, stage{Restraint: restrain.New(large(32, 1000), fact.History{})})
 	b.ReportAllocs()
 	for b.Loop() {
 		place.Solve(p.problem)

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
+
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -54,7 +56,7 @@ func (p *planner) absent(name spec.ServiceName) int {
 
 // stays reports whether the unit is on a node where it may run.
 func (u *unit) stays() bool {
-	return slices.ContainsFunc(u.candidates, func(c candidate) bool { return c.sitting > 0 })
+	return slices.ContainsFunc(u.candidates, func(c rank.Candidate) bool { return c.Sitting > 0 })
 }
 
 // capacityKinds returns the kinds of unit that are needed and that some node
@@ -121,9 +123,9 @@ func (p *planner) item(u *unit) place.Item {
 	}
 	for k := range u.candidates {
 		c := &u.candidates[k]
-		i := c.index
-		item.Score[i], item.Rank[i], item.Named[i] = max(-place.Inf+1, min(place.Inf, c.score)), p.rankOf(c), c.named
-		item.State.Share[i] = c.sitting
+		i := c.Index
+		item.Score[i], item.Rank[i], item.Named[i] = max(-place.Inf+1, min(place.Inf, c.Score)), p.rankOf(c), c.Named
+		item.State.Share[i] = c.Sitting
 	}
 	p.stand(&item.State, u.at)
 	if u.left {
@@ -143,49 +145,30 @@ func (p *planner) stand(state *place.State, nodes []spec.NodeName) {
 }
 
 // rankOf is the rank of a candidate. Where all that may stay is to stay, it does.
-func (p *planner) rankOf(c *candidate) int {
-	if (p.calm || p.frozen) && c.sitting > 0 {
+func (p *planner) rankOf(c *rank.Candidate) int {
+	if (p.calm || p.Frozen) && c.Sitting > 0 {
 		return -1
 	}
-	return c.rank()
+	return c.Class()
 }
 
 // ints and bools return slices of zeros out of larger ones.
 func (p *planner) ints(n int) []int {
-	if len(p.spareInts) < n {
-		p.spareInts = make([]int, n*max(1, len(p.units)))
+	if len(p.spare.ints) < n {
+		p.spare.ints = make([]int, n*max(1, len(p.units)))
 	}
-	out := p.spareInts[:n:n]
-	p.spareInts = p.spareInts[n:]
+	out := p.spare.ints[:n:n]
+	p.spare.ints = p.spare.ints[n:]
 	return out
 }
 
 func (p *planner) bools(n int) []bool {
-	if len(p.spareBools) < n {
-		p.spareBools = make([]bool, n*max(1, len(p.units)))
+	if len(p.spare.bools) < n {
+		p.spare.bools = make([]bool, n*max(1, len(p.units)))
 	}
-	out := p.spareBools[:n:n]
-	p.spareBools = p.spareBools[n:]
+	out := p.spare.bools[:n:n]
+	p.spare.bools = p.spare.bools[n:]
 	return out
-}
-
-// rank is what comes before the score: what an operator asked for, and that a
-// suspect node is no refuge.
-func (c *candidate) rank() int {
-	n := 0
-	if c.kept {
-		return -1
-	}
-	if !c.wanted {
-		n += 4
-	}
-	if !c.refuge() {
-		n += 2
-	}
-	if c.unwanted {
-		n++
-	}
-	return n
 }
 
 // index returns the index of a node, Nowhere if it is not known.

@@ -55,7 +55,7 @@ func (p *planner) compileCopies(u *unit) {
 			if child.Score[at] > -place.Inf {
 				child.Score[at] = place.Sum(child.Score[at], s.Spec.Place.EffectiveStickiness())
 			}
-			if p.calm || p.frozen {
+			if p.calm || p.Frozen {
 				child.Rank = make([]int, len(p.nodes))
 				child.Rank[at] = -1
 			}
@@ -221,8 +221,8 @@ func (p *planner) settleCopies(u *unit, placed []place.Placed) {
 	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return u.holds(r.Node) }) // a copy stays under maintenance
 	p.obeyRoles(u)
 	for _, c := range u.candidates {
-		if !u.holds(c.node) {
-			u.refuse(c.node, "it has its copies elsewhere")
+		if !u.holds(c.Node) {
+			u.refuse(c.Node, "it has its copies elsewhere")
 		}
 	}
 	u.candidates = nil

@@ -25,6 +25,9 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
+	"github.com/keelson/keelson/internal/core/decide/restrain"
+
 	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
@@ -94,19 +97,17 @@ type planner struct {
 
 	kinds []string                // of capacity
 	free  map[spec.NodeName][]int // beside what is placed
-	spare []candidate             // room for candidates, and for what items hold
+	spare store                   // room for what units hold
 
-	sitting    seating        // see there
-	calm       bool           // whoever may stay stays, whatever the scores say
-	real       []place.State  // of the items, where sitting is not what is; else nil
-	placed     []place.Placed // what the engine chose
-	avoiding   map[*unit][]avoider
-	troubled   map[spec.ServiceName]bool // see trouble
-	spareInts  []int
-	spareBools []bool
-	problem    place.Problem
-	halted     map[spec.ServiceName]string // units that cannot start, and why
-	*restraint
+	sitting  seating        // see there
+	calm     bool           // whoever may stay stays, whatever the scores say
+	real     []place.State  // of the items, where sitting is not what is; else nil
+	placed   []place.Placed // what the engine chose
+	avoiding map[*unit][]avoider
+	troubled map[spec.ServiceName]bool // see trouble
+	problem  place.Problem
+	halted   map[spec.ServiceName]string // units that cannot start, and why
+	*restrain.Restraint
 
 	// load is how many services each node is to have.
 	load map[spec.NodeName]int
@@ -115,9 +116,16 @@ type planner struct {
 	takeovers map[[2]spec.NodeName]int
 }
 
+// store is room that is handed out piece by piece.
+type store struct {
+	candidates []rank.Candidate
+	ints       []int
+	bools      []bool
+}
+
 // stage is what a planner starts from beside the snapshot.
 type stage struct {
-	*restraint
+	*restrain.Restraint
 	sitting seating
 	calm    bool
 }
@@ -129,7 +137,7 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage)
 		services:  slices.Clone(s.Services),
 		unitOf:    make(map[spec.ServiceName]*unit),
 		halted:    halted,
-		restraint: from.restraint,
+		Restraint: from.Restraint,
 		sitting:   from.sitting,
 		calm:      from.calm,
 		load:      make(map[spec.NodeName]int),

@@ -335,7 +335,12 @@ func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
 		}
 		for i := range s.Nodes {
 			if s.Services[k].Spec.Copies != nil {
-				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service && running(in) })
+				s.Nodes[i].Instances = slices.Clone(s.Nodes[i].Instances)
+				for n := range s.Nodes[i].Instances {
+					if in := &s.Nodes[i].Instances[n]; in.Service == p.Service && running(*in) {
+						in.Phase = fact.Idle
+					}
+				}
 			}
 			if at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == s.Nodes[i].Name }); at >= 0 {
 				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service })

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
+
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -21,15 +23,15 @@ func (p *planner) settle(u *unit, chosen place.Placed) {
 		return
 	}
 	best := &u.candidates[0]
-	u.order = []spec.NodeName{best.node}
-	p.load[best.node] += len(u.members)
+	u.order = []spec.NodeName{best.Node}
+	p.load[best.Node] += len(u.members)
 	if len(u.candidates) == 1 {
-		u.why = append(u.why, fmt.Sprintf("%s belongs on %s: no other node may run it", u.name(), best.node))
+		u.why = append(u.why, fmt.Sprintf("%s belongs on %s: no other node may run it", u.name(), best.Node))
 		return
 	}
-	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.node, best.sum()))
+	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.Node, best.Sum()))
 	second := &u.candidates[1]
-	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.node, second.node, reason(best, second)))
+	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.Node, second.Node, rank.Reason(best, second)))
 	u.foresee(best)
 }
 
@@ -43,27 +45,27 @@ func (p *planner) weigh(u *unit, chosen place.Placed) {
 	in := u.candidates[:0]
 	best, second := -1, -1
 	for i := range u.candidates {
-		n := u.candidates[i].index
+		n := u.candidates[i].Index
 		score := chosen.Score[n]
 		if score <= -place.Inf {
-			u.refuse(u.candidates[i].node, "%s", p.hindrance(u, n, chosen))
+			u.refuse(u.candidates[i].Node, "%s", p.hindrance(u, n, chosen))
 			u.barred = append(u.barred, u.candidates[i])
 			continue
 		}
 		at := len(in)
 		in = append(in, u.candidates[i])
 		c := &in[at]
-		if score != c.score {
-			c.made = slices.Clip(c.made)
-			c.others = score - c.score
-			c.add(c.others, "other services")
+		if score != c.Score {
+			c.Made = slices.Clip(c.Made)
+			c.Others = score - c.Score
+			c.Add(c.Others, "other services")
 		}
-		c.load, c.crowd = chosen.Choice.Load[n], chosen.Choice.Crowd[n]
-		c.free = p.freeThen(chosen, n)
+		c.Load, c.Crowd = chosen.Choice.Load[n], chosen.Choice.Crowd[n]
+		c.Free = p.freeThen(chosen, n)
 		switch {
 		case n == chosen.Node:
 			best = at
-		case second < 0 || compare(&in[at], &in[second]) < 0:
+		case second < 0 || rank.Compare(&in[at], &in[second]) < 0:
 			second = at
 		}
 	}
@@ -189,8 +191,8 @@ func (u *unit) seated() []action.Copy {
 func (u *unit) nowhere() bool { return len(u.order)+len(u.places) == 0 }
 
 // foresee says when a service that an operator moves will not stay there.
-func (u *unit) foresee(to *candidate) {
-	if !to.wanted {
+func (u *unit) foresee(to *rank.Candidate) {
+	if !to.Wanted {
 		return
 	}
 	staying := 0
@@ -198,8 +200,8 @@ func (u *unit) foresee(to *candidate) {
 		staying += s.Spec.Place.EffectiveStickiness()
 	}
 	for _, c := range u.candidates[1:] {
-		if c.refuge() && c.score-c.sticky > to.score-to.sticky+staying {
-			u.why = append(u.why, fmt.Sprintf("after that it will return to %s, whose preferences outweigh staying", c.node))
+		if c.Refuge() && c.Score-c.Sticky > to.Score-to.Sticky+staying {
+			u.why = append(u.why, fmt.Sprintf("after that it will return to %s, whose preferences outweigh staying", c.Node))
 			return
 		}
 	}
@@ -223,16 +225,16 @@ func (p *planner) obey(u *unit) {
 // is granted.
 func (p *planner) obeyTo(u *unit, s fact.Service, taken bool) bool {
 	name, to := s.Spec.Name, s.MoveTo
-	at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == to })
+	at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == to })
 	switch {
-	case at >= 0 && u.candidates[at].suspect && s.Holder != to:
+	case at >= 0 && u.candidates[at].Suspect && s.Holder != to:
 		u.why = append(u.why, fmt.Sprintf("the wish to move %s to %s waits: %s is suspect", name, to, to))
 		return false
-	case at >= 0 && taken && !u.candidates[at].wanted:
+	case at >= 0 && taken && !u.candidates[at].Wanted:
 		u.void(name, fmt.Sprintf("the wish to move %s to %s is void: what it is together with goes elsewhere", name, to))
 		return false
 	case at >= 0:
-		u.candidates[at].wanted = true
+		u.candidates[at].Wanted = true
 		if s.Holder == to {
 			u.moved(name)
 		}
@@ -254,8 +256,8 @@ func (p *planner) obeyTo(u *unit, s fact.Service, taken bool) bool {
 // obeyFrom marks the node that an operator asked to leave.
 func (p *planner) obeyFrom(u *unit, s fact.Service) {
 	name, from := s.Spec.Name, s.MoveFrom
-	elsewhere := slices.ContainsFunc(u.candidates, func(c candidate) bool { return c.node != from && c.refuge() })
-	at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == from })
+	elsewhere := slices.ContainsFunc(u.candidates, func(c rank.Candidate) bool { return c.Node != from && c.Refuge() })
+	at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == from })
 	switch {
 	case !elsewhere && at >= 0:
 		u.void(name, fmt.Sprintf("the wish to move %s away from %s is void: no other node may run it now", name, from))
@@ -264,7 +266,7 @@ func (p *planner) obeyFrom(u *unit, s fact.Service) {
 		u.moved(name)
 	}
 	if at >= 0 {
-		u.candidates[at].unwanted = true
+		u.candidates[at].Unwanted = true
 	}
 }
 

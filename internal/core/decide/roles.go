@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
+
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -21,8 +23,8 @@ func (p *planner) wishRoles(u *unit) {
 	if !s.Spec.HasRoles() || s.MoveTo == "" {
 		return
 	}
-	if at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo }); at >= 0 {
-		u.candidates[at].add(wished, "an operator's wish")
+	if at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == s.MoveTo }); at >= 0 {
+		u.candidates[at].Add(wished, "an operator's wish")
 	}
 }
 
@@ -105,23 +107,23 @@ func (p *planner) succeedPrimary(u *unit, followers []follower) {
 		return
 	}
 	scores := p.primaryScore(u.members[0], nil)
-	var rest []candidate
+	var rest []rank.Candidate
 	for _, c := range u.places {
 		if n, known := p.node(c.Node); known && c.Node != first && !hopeless(followers) {
 			i := p.index(c.Node)
-			rest = append(rest, candidate{node: c.Node, index: i, suspect: n.Liveness != fact.Alive, score: scores[i]})
+			rest = append(rest, rank.Candidate{Node: c.Node, Index: i, Suspect: n.Liveness != fact.Alive, Score: scores[i]})
 		}
 	}
-	slices.SortStableFunc(rest, func(a, b candidate) int {
-		return cmp.Or(yes(!a.suspect, !b.suspect), cmp.Compare(b.score, a.score), cmp.Compare(a.node, b.node))
+	slices.SortStableFunc(rest, func(a, b rank.Candidate) int {
+		return cmp.Or(yes(!a.Suspect, !b.Suspect), cmp.Compare(b.Score, a.Score), cmp.Compare(a.Node, b.Node))
 	})
 	u.candidates = rest
 	why := p.decided(u, followers)
 	u.succession = []spec.NodeName{first}
 	u.why = append(u.why, fmt.Sprintf("%s is to be primary of %s", first, u.name()))
 	for _, c := range u.candidates {
-		u.succession = append(u.succession, c.node)
-		u.why = append(u.why, cmp.Or(why[c.node], fmt.Sprintf("then %s becomes it", c.node)))
+		u.succession = append(u.succession, c.Node)
+		u.why = append(u.why, cmp.Or(why[c.Node], fmt.Sprintf("then %s becomes it", c.Node)))
 	}
 	u.candidates = nil
 }

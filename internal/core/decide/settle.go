@@ -3,6 +3,8 @@ package decide
 import (
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/restrain"
+
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/action"
@@ -27,8 +29,8 @@ type seating map[spec.ServiceName][]action.Copy
 // held back, and all is placed again. The notes are what was remembered anew.
 func settled(s fact.Snapshot, faulty map[spec.ServiceName]string) (*planner, []action.Note) {
 	history, notes := recovery.Review(s)
-	r := newRestraint(s, history)
-	r.faulty = faulty
+	r := restrain.New(s, history)
+	r.Faulty = faulty
 	for {
 		if p := rest(s, r); !p.restrain() {
 			return p, notes
@@ -44,11 +46,11 @@ func settled(s fact.Snapshot, faulty map[spec.ServiceName]string) (*planner, []a
 // it is planned. Where it has no end, all that may stay where it is stays; what then
 // comes of itself is the end, and if that has none either, it is the plan as it is.
 // It is the same for the snapshot after it, whose ways all begin there.
-func rest(s fact.Snapshot, r *restraint) *planner {
-	if p := follow(s, stage{restraint: r}); p != nil {
+func rest(s fact.Snapshot, r *restrain.Restraint) *planner {
+	if p := follow(s, stage{Restraint: r}); p != nil {
 		return p
 	}
-	calm := stage{restraint: r, calm: true}
+	calm := stage{Restraint: r, calm: true}
 	p := solved(s, calm)
 	for range maxSettle {
 		at := p.seats()
@@ -58,7 +60,7 @@ func rest(s fact.Snapshot, r *restraint) *planner {
 			break
 		}
 	}
-	if end := follow(s, stage{restraint: r, sitting: p.seats()}); end != nil {
+	if end := follow(s, stage{Restraint: r, sitting: p.seats()}); end != nil {
 		return end
 	}
 	return p
@@ -211,10 +213,10 @@ func (p *planner) sitAgain(u *unit, item *place.Item) {
 	}
 	score, share := slices.Clone(u.base), make([]int, len(p.nodes))
 	item.Priority = 2 * u.priority
-	item.Score, item.Rank = score, slices.Clone(u.away)
+	item.Score, item.Rank = score, slices.Clone(u.ranks.away)
 	item.State = place.State{Role: place.Stopped, Share: share}
 	if to != place.Nowhere {
-		score[to], share[to], item.Rank[to] = max(-place.Inf+1, min(place.Inf, score[to]+sticky)), len(u.members), u.there[to]
+		score[to], share[to], item.Rank[to] = max(-place.Inf+1, min(place.Inf, score[to]+sticky)), len(u.members), u.ranks.there[to]
 		item.State.At, item.State.Role = []int{to}, place.Started
 		item.Priority++
 	}

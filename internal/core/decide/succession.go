@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
+
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -135,16 +137,16 @@ func (p *planner) pin(u *unit, items []place.Item, lost []spec.NodeName) {
 
 // standing is what speaks for each node whoever is there now and whatever an
 // operator asked for at the moment.
-func (p *planner) standing(u *unit) (score, rank []int) {
-	score, rank = make([]int, len(p.nodes)), make([]int, len(p.nodes))
+func (p *planner) standing(u *unit) (score, order []int) {
+	score, order = make([]int, len(p.nodes)), make([]int, len(p.nodes))
 	for i := range p.nodes {
 		score[i] = u.base[i]
 		if u.base[i] > -place.Inf {
-			c := candidate{suspect: p.nodes[i].Liveness != fact.Alive || u.doubtful[i]}
-			rank[i] = c.rank()
+			c := rank.Candidate{Suspect: p.nodes[i].Liveness != fact.Alive || u.doubtful[i]}
+			order[i] = c.Class()
 		}
 	}
-	return score, rank
+	return score, order
 }
 
 // placeSuccessors puts the rest of the nodes into the order in which they
@@ -156,33 +158,33 @@ func (p *planner) placeSuccessors(u *unit, followers []follower) {
 	holder := u.candidates[0]
 	u.candidates = u.candidates[1:]
 	for _, c := range u.barred { // what kept it from there may have moved since
-		if p.ruledOut(u, c.index) == "" && p.hasRoom(u, c.node) {
+		if p.ruledOut(u, c.Index) == "" && p.hasRoom(u, c.Node) {
 			u.candidates = append(u.candidates, c)
-			u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return r.Node == c.node })
+			u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return r.Node == c.Node })
 		}
 	}
 	p.keepApart(u)
 	p.keepToRoom(u)
 	for i, c := range u.candidates {
-		c = c.successor()
-		c.takeover = p.takeovers[[2]spec.NodeName{holder.node, c.node}]
-		c.load = p.load[c.node] + c.takeover
-		c.free = p.freeOn(c.node)
+		c = c.Successor()
+		c.Takeover = p.takeovers[[2]spec.NodeName{holder.Node, c.Node}]
+		c.Load = p.load[c.Node] + c.Takeover
+		c.Free = p.freeOn(c.Node)
 		u.candidates[i] = c
 	}
-	slices.SortFunc(u.candidates, rank)
+	slices.SortFunc(u.candidates, rank.Rank)
 	decided := p.decided(u, followers)
 	for i, c := range u.candidates {
-		u.order = append(u.order, c.node)
+		u.order = append(u.order, c.Node)
 		switch {
-		case decided[c.node] != "":
-			u.why = append(u.why, decided[c.node])
+		case decided[c.Node] != "":
+			u.why = append(u.why, decided[c.Node])
 		case i > 0:
-			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", u.candidates[i-1].node, c.node, reason(&u.candidates[i-1], &u.candidates[i])))
+			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", u.candidates[i-1].Node, c.Node, rank.Reason(&u.candidates[i-1], &u.candidates[i])))
 		}
 	}
 	if len(u.candidates) > 0 {
-		p.takeovers[[2]spec.NodeName{holder.node, u.candidates[0].node}] += len(u.members)
+		p.takeovers[[2]spec.NodeName{holder.Node, u.candidates[0].Node}] += len(u.members)
 	}
 }
 
@@ -191,14 +193,14 @@ func (p *planner) placeSuccessors(u *unit, followers []follower) {
 func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]string {
 	why := map[spec.NodeName]string{}
 	for _, f := range followers {
-		first := slices.IndexFunc(u.candidates, func(c candidate) bool { return !slices.Contains(f.lost, c.node) })
-		if first < 0 || u.candidates[first].node == f.to {
+		first := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return !slices.Contains(f.lost, c.Node) })
+		if first < 0 || u.candidates[first].Node == f.to {
 			continue
 		}
 		if f.to == "" {
 			if len(f.lost) == 1 {
 				for _, c := range u.candidates {
-					u.refuse(c.node, "if %s is lost, there is no room for it beside what else comes", f.what)
+					u.refuse(c.Node, "if %s is lost, there is no room for it beside what else comes", f.what)
 				}
 				u.candidates = nil
 			}
@@ -208,13 +210,13 @@ func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]strin
 		if len(f.lost) > 1 && first == 0 {
 			continue
 		}
-		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == f.to })
+		at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == f.to })
 		if at < 0 {
 			continue
 		}
 		c := u.candidates[at]
 		u.candidates = slices.Insert(slices.Delete(u.candidates, at, at+1), first, c)
-		why[c.node] = fmt.Sprintf("%s follows if %s is lost: decided with all that would come with it", c.node, f.what)
+		why[c.Node] = fmt.Sprintf("%s follows if %s is lost: decided with all that would come with it", c.Node, f.what)
 	}
 	return why
 }
@@ -222,10 +224,10 @@ func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]strin
 // keepApart takes out the nodes that rules between services forbid, with all others
 // where they are to be.
 func (p *planner) keepApart(u *unit) {
-	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
-		why := p.ruledOut(u, c.index)
+	u.candidates = slices.DeleteFunc(u.candidates, func(c rank.Candidate) bool {
+		why := p.ruledOut(u, c.Index)
 		if why != "" {
-			u.refuse(c.node, "%s", why)
+			u.refuse(c.Node, "%s", why)
 		}
 		return why != ""
 	})
@@ -248,11 +250,11 @@ func (p *planner) keepToRoom(u *unit) {
 	if len(p.kinds) == 0 {
 		return
 	}
-	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
-		free := p.freeOn(c.node)
+	u.candidates = slices.DeleteFunc(u.candidates, func(c rank.Candidate) bool {
+		free := p.freeOn(c.Node)
 		for k, need := range u.demand {
 			if need > free[k] {
-				u.refuse(c.node, "it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k]))
+				u.refuse(c.Node, "it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k]))
 				return true
 			}
 		}
@@ -294,8 +296,8 @@ func (p *planner) wish(u *unit) {
 	}
 	for i := range u.candidates {
 		c := &u.candidates[i]
-		u.doubtful[c.index] = c.doubt != ""
-		u.base[c.index] = max(-place.Inf+1, min(place.Inf, c.score-c.sticky))
+		u.doubtful[c.Index] = c.Doubt != ""
+		u.base[c.Index] = max(-place.Inf+1, min(place.Inf, c.Score-c.Sticky))
 	}
 	granted := false
 	for k := range u.members {
@@ -303,23 +305,23 @@ func (p *planner) wish(u *unit) {
 		if s.MoveTo == "" && s.MoveFrom == "" {
 			continue
 		}
-		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo })
+		at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == s.MoveTo })
 		switch {
-		case s.MoveTo != "" && at >= 0 && !granted && (!u.candidates[at].suspect || s.Holder == s.MoveTo):
-			u.candidates[at].wanted, granted = true, true
+		case s.MoveTo != "" && at >= 0 && !granted && (!u.candidates[at].Suspect || s.Holder == s.MoveTo):
+			u.candidates[at].Wanted, granted = true, true
 		case s.MoveTo == "" && s.MoveFrom != "":
-			if from := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveFrom }); from >= 0 {
-				u.candidates[from].unwanted = true
+			if from := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == s.MoveFrom }); from >= 0 {
+				u.candidates[from].Unwanted = true
 			}
 		}
 	}
-	u.away, u.there = p.ints(len(p.nodes)), p.ints(len(p.nodes))
+	u.ranks.away, u.ranks.there = p.ints(len(p.nodes)), p.ints(len(p.nodes))
 	for i := range u.candidates {
 		c := u.candidates[i]
-		c.sitting = 0
-		u.away[c.index] = p.rankOf(&c)
-		c.sitting = len(u.members)
-		u.there[c.index] = p.rankOf(&c)
+		c.Sitting = 0
+		u.ranks.away[c.Index] = p.rankOf(&c)
+		c.Sitting = len(u.members)
+		u.ranks.there[c.Index] = p.rankOf(&c)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
+
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -13,27 +15,26 @@ import (
 
 // unit is what is placed as one: a service and all those it is together with.
 type unit struct {
-	members    []fact.Service // sorted by name
-	priority   int            // the highest of its members
-	enemies    []enemy        // each unit once
-	candidates []candidate    // nodes that may run it, sorted by name
-	barred     []candidate    // nodes that the others' places kept from it when it was placed
+	members    []fact.Service   // sorted by name
+	priority   int              // the highest of its members
+	enemies    []enemy          // each unit once
+	candidates []rank.Candidate // nodes that may run it, sorted by name
+	barred     []rank.Candidate // nodes that the others' places kept from it when it was placed
 	refusals   []action.Refusal
 	order      []spec.NodeName
 	why        []string
-	moves      map[spec.ServiceName]bool // wishes to move that are fulfilled or void
-	item       int                       // in the engine's problem
-	demand     []int                     // by kind of unit
-	at         []spec.NodeName           // where each member is
-	doubtful   []bool                    // by node: it is to come last
-	base       []int                     // by node: the score but for staying; -Inf where a rule forbids it
-	copies     *spec.Copies              // nil: it runs once
-	left       bool                      // it is left as it is, for maintenance or a fault
-	fault      string                    // the rule that the plan would have broken for it; empty: none
-	away       []int                     // by node: its rank if it is not there
-	there      []int                     // by node: its rank if it is
-	places     []action.Copy             // of its copies
-	succession []spec.NodeName           // who is primary, then who becomes it
+	moves      map[spec.ServiceName]bool   // wishes to move that are fulfilled or void
+	item       int                         // in the engine's problem
+	demand     []int                       // by kind of unit
+	at         []spec.NodeName             // where each member is
+	doubtful   []bool                      // by node: it is to come last
+	base       []int                       // by node: the score but for staying; -Inf where a rule forbids it
+	copies     *spec.Copies                // nil: it runs once
+	left       bool                        // it is left as it is, for maintenance or a fault
+	fault      string                      // the rule that the plan would have broken for it; empty: none
+	ranks      struct{ away, there []int } // by node: its rank if it is not there, and if it is
+	places     []action.Copy               // of its copies
+	succession []spec.NodeName             // who is primary, then who becomes it
 }
 
 // holds reports whether the unit, or a copy of it, is to be on the node.
@@ -70,7 +71,7 @@ func (p *planner) group() {
 		}
 		// Of several copies only those on the node are left as they are.
 		u.left = u.left || u.copies == nil && p.inMaintenance(s)
-		u.fault = p.faulty[s.Spec.Name]
+		u.fault = p.Faulty[s.Spec.Name]
 		u.left = u.left || u.fault != ""
 		p.unitOf[s.Spec.Name] = u
 	}
@@ -120,7 +121,7 @@ func (p *planner) part() {
 		if u == nil || !u.left || len(u.members) == 1 {
 			continue
 		}
-		p.unitOf[name] = &unit{members: []fact.Service{s}, priority: s.Spec.Priority, left: true, fault: p.faulty[name]}
+		p.unitOf[name] = &unit{members: []fact.Service{s}, priority: s.Spec.Priority, left: true, fault: p.Faulty[name]}
 	}
 }
 
