@@ -79,8 +79,10 @@ func (m *mirror) changes(plan action.Plan, now time.Time) []change {
 			out = append(out, c)
 		}
 	}
-	if c := m.remember(plan); len(c.ops) > 0 {
-		out = append(out, c)
+	for _, c := range []change{m.remember(plan), m.hold("", plan.ID, now)} {
+		if len(c.ops) > 0 {
+			out = append(out, c)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.placements)) {
 		if _, known := m.services[name]; !known && !m.unread[name] {

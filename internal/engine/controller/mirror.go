@@ -83,7 +83,7 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 			return nil
 		}
 		return read(e, &m.wish)
-	case record.KeyRecovery, record.KeyStorm:
+	case record.KeyRecovery, record.KeyStorm, record.KeyHeld:
 		return m.past.applyOne(e)
 	}
 	prefix, name := split(e.Key)

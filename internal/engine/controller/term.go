@@ -227,6 +227,9 @@ func (t *term) decide(ctx context.Context, sight Sight) error {
 			t.Log.WarnContext(ctx, "plan held back", logkey.Plan, plan.ID, "why", plan.Hold)
 		}
 		t.hold = plan.Hold
+		if c := t.mirror.hold(plan.Hold, plan.ID, now); snapshot.Quorate && len(c.ops) > 0 {
+			t.commit(ctx, []change{c})
+		}
 		return nil
 	}
 	t.hold = ""
