@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -30,7 +31,11 @@ func (p *planner) breach(halted map[spec.ServiceName]string) bool {
 
 // broken says which rule of place.near a service does not keep, empty if none.
 func (p *planner) broken(u *unit, s *fact.Service) string {
-	for _, near := range s.Spec.Place.Near {
+	rules := s.Spec.Place.Near
+	for _, name := range s.Spec.Place.Together { // of those that run once it is one unit
+		rules = append(slices.Clip(rules), spec.Near{Service: name, Score: place.Inf})
+	}
+	for _, near := range rules {
 		other := p.unitOf[near.Service]
 		if near.Score > -place.Inf && near.Score < place.Inf || other == nil || other == u ||
 			near.As != "" && !u.hasRoles() || near.Role != "" && !other.hasRoles() {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/model/action"

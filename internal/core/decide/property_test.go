@@ -36,6 +36,11 @@ func TestEveryPlanKeepsTheRules(t *testing.T) {
 		if plan.Hold != "" {
 			t.Fatalf("the plan was refused: %s", plan.Hold)
 		}
+		for _, p := range plan.Placements {
+			if p.Held != "" {
+				t.Fatalf("%s is held: %s", p.Service, p.Held)
+			}
+		}
 		if fault := checked(s, plan); fault != "" {
 			t.Fatal(fault)
 		}

@@ -283,6 +283,9 @@ func (p *planner) concerned(movers []*unit) []bool {
 
 // seat is where a service that runs once is taken to be while placing.
 func (p *planner) seat(s *fact.Service) spec.NodeName {
+	if p.unitOf[s.Spec.Name].left {
+		return p.home(s)
+	}
 	if p.sitting == nil {
 		return p.sits(s)
 	}
@@ -295,7 +298,7 @@ func (p *planner) seat(s *fact.Service) spec.NodeName {
 // isOn reports whether a service, or a copy of it, is on a node by what is known of
 // its holder and its placement.
 func (p *planner) isOn(s *fact.Service, node spec.NodeName) bool {
-	if p.sitting == nil {
+	if p.sitting == nil || p.unitOf[s.Spec.Name].left {
 		return s.Holder == node || slices.Contains(s.Copies, node)
 	}
 	return slices.ContainsFunc(p.sitting[s.Spec.Name], func(c action.Copy) bool { return c.Node == node })

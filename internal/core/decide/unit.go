@@ -165,6 +165,7 @@ func (p *planner) placement(s fact.Service) action.Placement {
 	out := action.Placement{
 		Service:  name,
 		Held:     u.fault,
+		Left:     u.left,
 		Order:    slices.Clone(u.order),
 		Copies:   slices.Clone(u.places),
 		Refusals: slices.Clone(u.refusals),

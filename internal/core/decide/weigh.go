@@ -8,6 +8,7 @@ import (
 	"github.com/keelson/keelson/internal/core/decide/rank"
 
 	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	why "github.com/keelson/keelson/internal/model/reason"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -35,7 +36,8 @@ func Seats(s fact.Snapshot, service spec.ServiceName) []why.Seat {
 	return out
 }
 
-// Weigh returns, for a service that runs once, how each node that may run it
+// Weigh returns, for a service that runs several times, what speaks for each node that
+// may run a copy and what put one there or kept it away; and for a service that runs once, how each node that may run it
 // compares with the one that was chosen, which comes first. Its Stand is
 // [why.Home] and it is compared with the next best; the others are sorted
 // from better to worse. Nil: there is nothing to compare.
@@ -45,6 +47,9 @@ func Weigh(s fact.Snapshot, service spec.ServiceName) []why.Verdict {
 	}
 	p, _ := settled(sorted(s), nil)
 	u := p.unitOf[service]
+	if u != nil && u.copies != nil && !u.left {
+		return p.weighCopies(u)
+	}
 	if u == nil || len(u.order) == 0 || len(u.candidates) == 0 || u.candidates[0].Node != u.order[0] {
 		return nil
 	}
@@ -68,6 +73,58 @@ func Weigh(s fact.Snapshot, service spec.ServiceName) []why.Verdict {
 		out = append(out, v)
 	}
 	return out
+}
+
+// weighCopies says of each node that a copy may run on why it has one, or has none.
+func (p *planner) weighCopies(u *unit) []why.Verdict {
+	var out []why.Verdict
+	s := &u.members[0]
+	now := p.seatsOf(s)
+	for n, score := range p.problem.Items[u.item].Score {
+		if score <= -place.Inf {
+			continue
+		}
+		at := p.nodes[n].Name
+		c := rank.Candidate{Node: at, Index: n, Score: score}
+		here := slices.ContainsFunc(now, func(o action.Copy) bool { return o.Node == at })
+		if here {
+			c.Stay(s.Spec.Place.EffectiveStickiness(), true)
+		}
+		v := why.Verdict{Node: at, Stand: why.Never, Score: c.Score, Scores: p.scores(u, &c)}
+		label, shared := p.sharing(u, n)
+		switch {
+		case u.holds(at) && here:
+			v.Stand, v.By, v.Why = why.Home, why.ByStickiness, "a copy is here and stays"
+		case u.holds(at) && label != "" && !shared:
+			v.Stand, v.By, v.Why = why.Home, why.BySpread, fmt.Sprintf("a copy belongs here: no other is at the same %s", label)
+		case u.holds(at):
+			v.Stand, v.By, v.Why = why.Home, why.ByPreference, "a copy belongs here"
+		case shared:
+			v.By, v.Why = why.BySpread, fmt.Sprintf("place.spread: another copy is at the same %s, and %d of %d copies have a place", label, len(u.places), p.problem.Items[u.item].Set.Max)
+		default:
+			v.By, v.Why = why.ByOnly, fmt.Sprintf("all %d copies have a place elsewhere", len(u.places))
+			if len(u.places) < p.problem.Items[u.item].Set.Max {
+				v.By, v.Why = why.ByRule, "a rule between services, or its room, keeps a copy from it"
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// sharing is the first label of place.spread, and whether another node at the same
+// place has a copy.
+func (p *planner) sharing(u *unit, n int) (label string, shared bool) {
+	for _, label := range u.members[0].Spec.Place.Spread {
+		classes := p.classes(label)
+		for m, other := range p.nodes {
+			if m != n && classes[m] >= 0 && classes[m] == classes[n] && u.holds(other.Name) {
+				return label, true
+			}
+		}
+		return label, false
+	}
+	return "", false
 }
 
 // compared says what put one candidate before another.

@@ -17,8 +17,8 @@ func (s *solver) assignCopies(i int) {
 		s.addPromotion(i)
 	}
 	for _, k := range s.mine[i] {
-		if !s.Pulls[k].Mutual {
-			s.assign(s.Pulls[k].With, Nowhere)
+		if p := s.Pulls[k]; !p.Mutual && (p.mandatory() || !s.waitsFor(p.With, i)) {
+			s.assign(p.With, Nowhere)
 		}
 	}
 	for _, k := range s.onto[i] {
