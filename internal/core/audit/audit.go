@@ -104,6 +104,14 @@ func newAudit(s fact.Snapshot, plan action.Plan) *audit {
 		}
 	}
 	a.leave(s)
+	for _, p := range plan.Placements { // what is left is where it is, whoever is first in its order
+		if svc := a.services[p.Service]; a.left[p.Service] && svc.Spec.Copies == nil {
+			a.seats[p.Service] = nil
+			if at := a.home(svc); at != "" {
+				a.seats[p.Service] = []seat{{node: at}}
+			}
+		}
+	}
 	return a
 }
 
@@ -205,8 +213,7 @@ func (a *audit) checkNodes(svc fact.Service, p *action.Placement) {
 	for _, c := range p.Copies {
 		per[c.Node]++
 		switch {
-		case a.nodes[c.Node].Maintenance && slices.Contains(svc.Copies, c.Node):
-			// A copy on a node under maintenance is left as it is.
+		case a.kept(svc, c.Node):
 		case per[c.Node] > max(1, svc.Spec.Copies.PerNode) && !slices.Contains(svc.Copies, c.Node):
 			a.blame(name, "%s is placed on %s %d times", name, c.Node, per[c.Node])
 		default:
@@ -247,16 +254,24 @@ func (a *audit) checkApart(svc fact.Service) {
 	name := svc.Spec.Name
 	for _, other := range svc.Spec.Place.Apart {
 		for _, at := range a.seats[name] {
-			if other != name && slices.ContainsFunc(a.seats[other], func(o seat) bool { return o.node == at.node }) && !a.kept(svc, at.node) {
+			if other != name && slices.ContainsFunc(a.seats[other], func(o seat) bool { return o.node == at.node }) && !(a.settled(svc, at.node) && a.settled(a.services[other], at.node)) {
 				a.between(name, other, "%s and %s are to be apart and share %s", name, other, at.node)
 			}
 		}
 	}
 }
 
-// kept reports whether a copy stays on a node under maintenance.
+// settled reports whether a service, or its copy on that node, is left as it is.
+func (a *audit) settled(svc fact.Service, node spec.NodeName) bool {
+	return a.left[svc.Spec.Name] || a.kept(svc, node)
+}
+
+// kept reports whether a copy is left as it is, on a node under maintenance.
 func (a *audit) kept(svc fact.Service, node spec.NodeName) bool {
-	return svc.Spec.Copies != nil && a.nodes[node].Maintenance && slices.Contains(svc.Copies, node)
+	n := a.nodes[node]
+	return svc.Spec.Copies != nil && n.Maintenance && (slices.Contains(svc.Copies, node) || slices.ContainsFunc(n.Instances, func(i fact.Instance) bool {
+		return i.Service == svc.Spec.Name && (i.Phase == fact.Starting || i.Phase == fact.Running)
+	}))
 }
 
 // checkTogether looks at who must share a node: each copy with one that runs once,

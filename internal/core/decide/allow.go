@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
 
+	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -21,7 +23,7 @@ func (p *planner) consider(u *unit) {
 		u.at[k] = p.seat(&u.members[k])
 	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
-	halted := p.halted[u.name()]
+	halted := cmp.Or(u.torn(), p.halted[u.name()])
 	u.candidates = p.candidatesFor(len(p.nodes))
 	for i := range p.nodes {
 		n := &p.nodes[i]
@@ -53,6 +55,24 @@ func (p *planner) consider(u *unit) {
 		}
 	}
 	p.isolate(u)
+}
+
+// torn says that members of the unit are to be away from each other; empty: none are.
+func (u *unit) torn() string {
+	if len(u.members) == 1 {
+		return ""
+	}
+	for k := range u.members {
+		for _, near := range u.members[k].Spec.Place.Near {
+			with := func(s fact.Service) bool {
+				return s.Spec.Name == near.Service && near.Service != u.members[k].Spec.Name
+			}
+			if near.Score <= -place.Inf && near.As == "" && near.Role == "" && slices.ContainsFunc(u.members, with) {
+				return fmt.Sprintf("%s is to be away from %s and together with it at once", u.members[k].Spec.Name, near.Service)
+			}
+		}
+	}
+	return ""
 }
 
 // trouble notes the services of which an instance failed or would not stop anywhere:

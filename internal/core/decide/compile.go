@@ -289,7 +289,7 @@ func (p *planner) leave(u *unit) {
 	if u.copies != nil {
 		u.places, u.succession, u.order = p.seatsOf(s), u.order, nil
 	}
-	listed := func(n spec.NodeName) bool { return slices.Contains(u.order, n) || u.holds(n) }
+	listed := func(n spec.NodeName) bool { return slices.Contains(u.order, n) || u.copies != nil && u.holds(n) }
 	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return listed(r.Node) })
 	for _, n := range p.nodes {
 		if !listed(n.Name) && !slices.ContainsFunc(u.refusals, func(r action.Refusal) bool { return r.Node == n.Name }) {

@@ -179,12 +179,18 @@ func (u *unit) holdsAs(node spec.NodeName, role spec.Role) bool {
 	return slices.ContainsFunc(u.seated(), func(c action.Copy) bool { return c.Node == node && (role == "" || c.Role == role) })
 }
 
-// seated is where the unit is to be; what runs once has no role.
+// seated is where the unit is to be, and what is left as it is, is; what runs once has
+// no role.
 func (u *unit) seated() []action.Copy {
-	if u.copies == nil && len(u.order) > 0 {
+	switch {
+	case u.copies != nil:
+		return u.places
+	case u.left && u.at[0] != "":
+		return []action.Copy{{Node: u.at[0]}}
+	case !u.left && len(u.order) > 0:
 		return []action.Copy{{Node: u.order[0]}}
 	}
-	return u.places
+	return nil
 }
 
 // nowhere reports whether the unit has no place.

@@ -38,7 +38,7 @@ func TestEveryPlanKeepsTheRules(t *testing.T) {
 		}
 		for _, p := range plan.Placements {
 			if p.Held != "" {
-				t.Fatalf("%s is held: %s", p.Service, p.Held)
+				t.Fatalf("%s is held: %s\nin %s", p.Service, p.Held, text(t, s))
 			}
 		}
 		if fault := checked(s, plan); fault != "" {

@@ -273,13 +273,9 @@ func (p *planner) freeOn(name spec.NodeName) []int {
 			p.free[n.Name] = p.room(n)
 		}
 		for _, u := range p.units {
-			nodes := u.order[:min(1, len(u.order))]
-			for _, c := range u.places {
-				nodes = append(slices.Clone(nodes), c.Node)
-			}
-			for _, at := range nodes {
+			for _, at := range u.seated() {
 				for k, need := range u.demand {
-					p.free[at][k] -= need
+					p.free[at.Node][k] -= need
 				}
 			}
 		}

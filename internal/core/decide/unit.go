@@ -42,8 +42,7 @@ func (u *unit) holds(node spec.NodeName) bool {
 	if u == nil {
 		return false
 	}
-	return len(u.order) > 0 && u.order[0] == node ||
-		slices.ContainsFunc(u.places, func(c action.Copy) bool { return c.Node == node })
+	return slices.ContainsFunc(u.seated(), func(c action.Copy) bool { return c.Node == node })
 }
 
 // name is the first member's, which names the unit in orders and sentences.
