@@ -204,7 +204,9 @@ func (a *audit) checkNodes(svc fact.Service, p *action.Placement) {
 		return
 	}
 	for i, at := range p.Order {
-		a.checkNode(svc, at)
+		if !a.kept(svc, at) {
+			a.checkNode(svc, at)
+		}
 		if slices.Contains(p.Order[:i], at) {
 			a.blame(name, "%s is placed on %s twice", name, at)
 		}

@@ -100,3 +100,39 @@ func BenchmarkDecide(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDecideShapes is the whole for cells that are all rules, or all copies.
+func BenchmarkDecideShapes(b *testing.B) {
+	drawn := func(n int) func(int, *spec.Service) {
+		return func(i int, s *spec.Service) {
+			for k := range n {
+				s.Place.Near = append(s.Place.Near, spec.Near{Service: spec.ServiceName(fmt.Sprintf("s%04d", (i+k+1)%1000)), Score: 50})
+			}
+		}
+	}
+	for _, shape := range []struct {
+		name     string
+		services int
+		write    func(int, *spec.Service)
+	}{
+		{"1000-of-16-nears", 1000, drawn(16)},
+		{"1000-of-64-nears", 1000, drawn(64)},
+		{"20-of-256-copies", 20, func(_ int, s *spec.Service) {
+			s.Copies, s.Place.Spread = &spec.Copies{Count: 256, PerNode: 64, Unique: true}, []string{"rack"}
+		}},
+	} {
+		b.Run(shape.name, func(b *testing.B) {
+			s := fact.Snapshot{Now: noon, Quorate: true, Nodes: large(32, 0).Nodes}
+			s.Nodes[0].Liveness = fact.Alive
+			for i := range shape.services {
+				svc := fact.Service{Spec: spec.Service{Name: spec.ServiceName(fmt.Sprintf("s%04d", i))}, Generation: 1}
+				shape.write(i, &svc.Spec)
+				s.Services = append(s.Services, svc)
+			}
+			s = outcome(s, Decide(s))
+			s.Nodes[0].Liveness = fact.Lost
+			b.ReportAllocs()
+			spent(b, func() { Decide(s) })
+		})
+	}
+}
