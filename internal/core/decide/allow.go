@@ -24,9 +24,9 @@ func (p *planner) consider(u *unit) {
 	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
 	halted := cmp.Or(u.torn(), p.halted[u.name()])
-	u.candidates = p.candidatesFor(len(p.nodes))
-	for i := range p.nodes {
-		n := &p.nodes[i]
+	u.candidates = p.candidatesFor(len(p.Nodes))
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
 		if self >= 0 {
 			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
 			continue
@@ -50,7 +50,7 @@ func (p *planner) consider(u *unit) {
 		for k := range u.members {
 			if u.copies == nil && u.at[k] == n.Name {
 				c.Sitting++
-				c.Stay(u.members[k].Spec.Place.EffectiveStickiness(), p.sitting == nil || n.Name == p.sits(&u.members[k]))
+				c.Stay(u.members[k].Spec.Place.EffectiveStickiness(), p.sitting == nil || n.Name == p.Sits(&u.members[k]))
 			}
 		}
 	}
@@ -78,9 +78,9 @@ func (u *unit) torn() string {
 // trouble notes the services of which an instance failed or would not stop anywhere:
 // of the others nothing has to be looked up on each node.
 func (p *planner) trouble() {
-	for k := range p.nodes {
-		for i := range p.nodes[k].Instances {
-			in := &p.nodes[k].Instances[i]
+	for k := range p.Nodes {
+		for i := range p.Nodes[k].Instances {
+			in := &p.Nodes[k].Instances[i]
 			if in.Phase != fact.Stuck && in.Phase != fact.Failed && in.FailedUntil.IsZero() {
 				continue
 			}

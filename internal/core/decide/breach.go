@@ -42,10 +42,10 @@ func (p *planner) broken(u *unit, s *fact.Service) string {
 			continue
 		}
 		for _, at := range u.seated() {
-			if near.As != "" && at.Role != near.As || u.copies != nil && p.nodes[p.index(at.Node)].Maintenance {
+			if near.As != "" && at.Role != near.As || u.copies != nil && p.Nodes[p.Index(at.Node)].Maintenance {
 				continue
 			}
-			switch there := p.isNear(other, near, p.index(at.Node)); {
+			switch there := p.isNear(other, near, p.Index(at.Node)); {
 			case near.Score > 0 && !there && other.nowhere():
 				return fmt.Sprintf("%s is to be near %s, which runs nowhere", s.Spec.Name, near.Service)
 			case near.Score > 0 && !there:

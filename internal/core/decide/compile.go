@@ -22,7 +22,7 @@ func (p *planner) compile() {
 		Ties: []place.Tie{place.ByStay, place.ByCrowd, place.ByRoom, place.ByLoad, place.ByNaming},
 		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true, Keep: true,
 	}
-	for _, n := range p.nodes {
+	for _, n := range p.Nodes {
 		p.problem.Nodes = append(p.problem.Nodes, place.Node{Name: string(n.Name), Open: true, Room: p.room(n)})
 	}
 	for _, u := range p.units {
@@ -48,7 +48,7 @@ func (p *planner) absent(name spec.ServiceName) int {
 		return place.Nowhere
 	}
 	p.problem.Items = append(p.problem.Items, place.Item{
-		Name: string(name), Parent: place.Nowhere, Score: slices.Repeat([]int{-place.Inf}, len(p.nodes)),
+		Name: string(name), Parent: place.Nowhere, Score: slices.Repeat([]int{-place.Inf}, len(p.Nodes)),
 		State: place.State{Role: place.Stopped, Fixed: true},
 	})
 	return len(p.problem.Items) - 1
@@ -63,7 +63,7 @@ func (u *unit) stays() bool {
 // has, sorted. What no node knows of bounds nothing.
 func (p *planner) capacityKinds() []string {
 	known := map[string]bool{}
-	for _, n := range p.nodes {
+	for _, n := range p.Nodes {
 		for label := range n.Labels {
 			if kind, is := strings.CutPrefix(label, spec.CapacityLabel+"/"); is {
 				known[kind] = true
@@ -107,7 +107,7 @@ func (p *planner) demand(u *unit) []int {
 
 // item writes a unit that runs once.
 func (p *planner) item(u *unit) place.Item {
-	n := len(p.nodes)
+	n := len(p.Nodes)
 	own := p.ints(3 * n)
 	item := place.Item{
 		Name: string(u.name()), Parent: place.Nowhere, Weight: len(u.members), Priority: u.priority, Demand: u.demand,
@@ -118,7 +118,7 @@ func (p *planner) item(u *unit) place.Item {
 	if u.stays() {
 		item.Priority++ // among equals who runs is placed first
 	}
-	for i := range p.nodes {
+	for i := range p.Nodes {
 		item.Score[i] = -place.Inf
 	}
 	for k := range u.candidates {
@@ -137,7 +137,7 @@ func (p *planner) item(u *unit) place.Item {
 // stand writes where a unit that runs once is.
 func (p *planner) stand(state *place.State, nodes []spec.NodeName) {
 	for _, name := range nodes {
-		if at := p.index(name); at != place.Nowhere && !slices.Contains(state.At, at) {
+		if at := p.Index(name); at != place.Nowhere && !slices.Contains(state.At, at) {
 			state.At = append(state.At, at)
 			state.Role = place.Started
 		}
@@ -171,11 +171,6 @@ func (p *planner) bools(n int) []bool {
 	return out
 }
 
-// index returns the index of a node, Nowhere if it is not known.
-func (p *planner) index(name spec.NodeName) int {
-	return slices.IndexFunc(p.nodes, func(n fact.Node) bool { return n.Name == name })
-}
-
 // compilePulls writes what draws the unit's members to others.
 func (p *planner) compilePulls(u *unit) {
 	for _, e := range u.enemies {
@@ -207,7 +202,7 @@ func (p *planner) compilePulls(u *unit) {
 			p.problem.Pulls = append(p.problem.Pulls, place.Pull{
 				Name: string(s.Spec.Name) + " " + string(near.Service), Item: u.item, With: with,
 				Score: max(-place.Inf, min(place.Inf, near.Score)), ItemRole: roleOf(near.As), WithRole: role,
-				Class: p.classes(near.Same),
+				Class: p.Classes(near.Same),
 			})
 		}
 	}
@@ -238,28 +233,6 @@ func roleOf(r spec.Role) place.Role {
 	return place.Any
 }
 
-// classes tells which nodes have the same value of a label; nil for no label.
-func (p *planner) classes(label string) []int {
-	if label == "" {
-		return nil
-	}
-	var values []string
-	out := make([]int, len(p.nodes))
-	for i, n := range p.nodes {
-		v, has := n.Labels[label]
-		at := slices.Index(values, v)
-		switch {
-		case !has:
-			at = -1
-		case at < 0:
-			at = len(values)
-			values = append(values, v)
-		}
-		out[i] = at
-	}
-	return out
-}
-
 // place lets the engine choose, and takes over what it chose.
 func (p *planner) place() {
 	p.placed = place.Solve(p.problem)
@@ -280,7 +253,7 @@ func (p *planner) place() {
 func (p *planner) leave(u *unit) {
 	s := &u.members[0]
 	u.candidates = nil
-	known := func(n spec.NodeName) bool { _, known := p.node(n); return known }
+	known := func(n spec.NodeName) bool { _, known := p.Node(n); return known }
 	for _, n := range s.Order {
 		if known(n) {
 			u.order = append(u.order, n)
@@ -291,7 +264,7 @@ func (p *planner) leave(u *unit) {
 	}
 	listed := func(n spec.NodeName) bool { return slices.Contains(u.order, n) || u.copies != nil && u.holds(n) }
 	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return listed(r.Node) })
-	for _, n := range p.nodes {
+	for _, n := range p.Nodes {
 		if !listed(n.Name) && !slices.ContainsFunc(u.refusals, func(r action.Refusal) bool { return r.Node == n.Name }) {
 			u.refuse(n.Name, "it is left as it is, %s", p.leftFor(u))
 		}
@@ -302,7 +275,7 @@ func (p *planner) leave(u *unit) {
 // leftFor says why a unit is left as it is.
 func (p *planner) leftFor(u *unit) string {
 	s := &u.members[0]
-	switch at := p.home(s); {
+	switch at := p.Home(s); {
 	case u.fault != "":
 		return "for a fault in Keelson: the plan would break a rule, that " + u.fault
 	case s.Spec.Maintenance:
@@ -315,20 +288,8 @@ func (p *planner) leftFor(u *unit) string {
 	return "for the maintenance of what it is together with"
 }
 
-// home is the node that has the service for itself now: its holder, or the first of
-// its list while nobody holds it. Who only follows does not.
-func (p *planner) home(s *fact.Service) spec.NodeName {
-	switch {
-	case p.alive(s.Holder):
-		return s.Holder
-	case len(s.Order) > 0 && p.alive(s.Order[0]):
-		return s.Order[0]
-	}
-	return ""
-}
-
 // inMaintenance reports whether the service is on a node under maintenance.
 func (p *planner) inMaintenance(s fact.Service) bool {
-	n, known := p.node(p.home(&s))
+	n, known := p.Node(p.Home(&s))
 	return known && n.Maintenance
 }

@@ -40,7 +40,7 @@ func (p *planner) compileCopies(u *unit) {
 	base.Set = place.Set{Max: count, PerNode: perNode, Unique: u.copies.Unique, Spread: p.spread(s)}
 	if u.copies.Primaries > 0 {
 		base.Set.Roles, base.Set.Primaries, base.Set.PrimariesPerNode = true, u.copies.Primaries, 1
-		base.Set.Promotion = make([]int, len(p.nodes))
+		base.Set.Promotion = make([]int, len(p.Nodes))
 		base.Set.PrimaryScore = p.primaryScore(s, p.seatsOf(&s))
 	}
 	p.problem.Items = append(p.problem.Items, base)
@@ -56,10 +56,10 @@ func (p *planner) compileCopies(u *unit) {
 				child.Score[at] = place.Sum(child.Score[at], s.Spec.Place.EffectiveStickiness())
 			}
 			if p.calm || p.Frozen {
-				child.Rank = make([]int, len(p.nodes))
+				child.Rank = make([]int, len(p.Nodes))
 				child.Rank[at] = -1
 			}
-			if u.left || p.nodes[at].Maintenance {
+			if u.left || p.Nodes[at].Maintenance {
 				child.State.Unmanaged, child.State.Fixed = true, true
 			}
 		}
@@ -75,9 +75,9 @@ func (p *planner) compileCopies(u *unit) {
 // somewhere now. Without any it does not count who is primary, nor what an operator
 // asks for at the moment.
 func (p *planner) primaryScore(s fact.Service, seats []action.Copy) []int {
-	out := make([]int, len(p.nodes))
+	out := make([]int, len(p.Nodes))
 	now := seats != nil
-	for i, n := range p.nodes {
+	for i, n := range p.Nodes {
 		for _, pref := range s.Spec.Place.Prefer {
 			key, value, isLabel := spec.SplitLabel(pref.Label)
 			got, has := n.Labels[key]
@@ -111,7 +111,7 @@ func (p *planner) copiesNow(s *fact.Service) []seat {
 	}
 	var out []seat
 	for _, c := range p.sitting[s.Spec.Name] {
-		out = append(out, seat{p.index(c.Node), playing(c.Role)})
+		out = append(out, seat{p.Index(c.Node), playing(c.Role)})
 	}
 	return out
 }
@@ -123,7 +123,7 @@ func (p *planner) seatsOf(s *fact.Service) []action.Copy { return p.listed(p.cop
 func (p *planner) listed(seats []seat) []action.Copy {
 	out := make([]action.Copy, 0, len(seats))
 	for _, at := range seats {
-		one := action.Copy{Node: p.nodes[at.node].Name}
+		one := action.Copy{Node: p.Nodes[at.node].Name}
 		switch at.role {
 		case place.Primary:
 			one.Role = spec.RolePrimary
@@ -151,12 +151,12 @@ func playing(r spec.Role) place.Role {
 // Of what is left as it is it lists those that failed and on lost nodes too.
 func (p *planner) copiesThere(s *fact.Service) []seat {
 	var out []seat
-	primary := p.sits(s)
+	primary := p.Sits(s)
 	left := p.unitOf[s.Spec.Name].left
 	if left && len(s.Order) > 0 {
 		primary = s.Order[0]
 	}
-	for i, n := range p.nodes {
+	for i, n := range p.Nodes {
 		if n.Liveness == fact.Lost && !left {
 			continue
 		}
@@ -193,7 +193,7 @@ func (p *planner) spread(s fact.Service) []place.Spread {
 	var out []place.Spread
 	score := spreadScore
 	for _, label := range s.Spec.Place.Spread {
-		out = append(out, place.Spread{Score: score, Class: p.classes(label)})
+		out = append(out, place.Spread{Score: score, Class: p.Classes(label)})
 		score = min(-1, score/10)
 	}
 	return out

@@ -25,6 +25,8 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/ground"
+
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/decide/restrain"
 
@@ -90,7 +92,7 @@ func planFor(s fact.Snapshot, id string, faulty map[spec.ServiceName]string) act
 // planner is the state of one decision.
 type planner struct {
 	snapshot fact.Snapshot
-	nodes    []fact.Node    // sorted by name
+	ground.Ground
 	services []fact.Service // sorted by name
 	units    []*unit        // in the order of placing
 	unitOf   map[spec.ServiceName]*unit
@@ -133,7 +135,7 @@ type stage struct {
 func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage) *planner {
 	p := &planner{
 		snapshot:  s,
-		nodes:     slices.Clone(s.Nodes),
+		Ground:    ground.Ground{Nodes: slices.Clone(s.Nodes)},
 		services:  slices.Clone(s.Services),
 		unitOf:    make(map[spec.ServiceName]*unit),
 		halted:    halted,
@@ -143,7 +145,7 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage)
 		load:      make(map[spec.NodeName]int),
 		takeovers: make(map[[2]spec.NodeName]int),
 	}
-	slices.SortStableFunc(p.nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(p.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(p.services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
 	p.trouble()
 	p.group()
@@ -153,36 +155,6 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage)
 	}
 	p.compile()
 	return p
-}
-
-// node returns the node of that name.
-func (p *planner) node(name spec.NodeName) (*fact.Node, bool) {
-	i, ok := slices.BinarySearchFunc(p.nodes, name, func(n fact.Node, name spec.NodeName) int { return cmp.Compare(n.Name, name) })
-	if !ok {
-		return &fact.Node{}, false
-	}
-	return &p.nodes[i], true
-}
-
-// alive reports whether the node is known and not lost.
-func (p *planner) alive(name spec.NodeName) bool {
-	n, ok := p.node(name)
-	return ok && n.Liveness != fact.Lost
-}
-
-// sits returns the node where the service is: its holder or, if that is lost
-// or nobody is, the first of the succession list that is not lost, who acts
-// by itself. It is empty for a service that is nowhere.
-func (p *planner) sits(s *fact.Service) spec.NodeName {
-	if p.alive(s.Holder) {
-		return s.Holder
-	}
-	for _, n := range s.Order {
-		if p.alive(n) {
-			return n
-		}
-	}
-	return ""
 }
 
 // gone reports whether a deleted service runs nowhere any more. What a lost
@@ -195,8 +167,8 @@ func (p *planner) gone(s fact.Service) bool {
 	if !s.Deleting || s.Holder != "" {
 		return false
 	}
-	for k := range p.nodes {
-		n := &p.nodes[k]
+	for k := range p.Nodes {
+		n := &p.Nodes[k]
 		if n.Liveness == fact.Lost {
 			continue
 		}

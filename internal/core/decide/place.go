@@ -102,7 +102,7 @@ func (p *planner) hindrance(u *unit, n int, chosen place.Placed) string {
 		}
 	}
 	for _, e := range u.enemies {
-		if slices.Contains(e.unit.at, p.nodes[n].Name) {
+		if slices.Contains(e.unit.at, p.Nodes[n].Name) {
 			return fmt.Sprintf("%s is there and keeps its place, and %s is to be apart from it", e.theirs, e.mine)
 		}
 	}
@@ -115,7 +115,7 @@ func (p *planner) hindrance(u *unit, n int, chosen place.Placed) string {
 // ruledOut says which rule between services keeps the unit from a node, with all
 // others where they are to be; empty: none.
 func (p *planner) ruledOut(u *unit, n int) string {
-	at := p.nodes[n].Name
+	at := p.Nodes[n].Name
 	for _, e := range u.enemies {
 		if e.unit.holds(at) {
 			return fmt.Sprintf("%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
@@ -165,8 +165,8 @@ func (p *planner) isNear(other *unit, near spec.Near, node int) bool {
 	if other == nil {
 		return false
 	}
-	classes := p.classes(near.Same)
-	for i, n := range p.nodes {
+	classes := p.Classes(near.Same)
+	for i, n := range p.Nodes {
 		if other.holdsAs(n.Name, near.Role) && (classes == nil && i == node || classes != nil && classes[i] >= 0 && classes[i] == classes[node]) {
 			return true
 		}
@@ -246,7 +246,7 @@ func (p *planner) obeyTo(u *unit, s fact.Service, taken bool) bool {
 		}
 		return true
 	}
-	if _, known := p.node(to); !known {
+	if _, known := p.Node(to); !known {
 		u.void(name, fmt.Sprintf("the wish to move %s to %s is void: the cell has no node %s", name, to, to))
 		return false
 	}
@@ -268,7 +268,7 @@ func (p *planner) obeyFrom(u *unit, s fact.Service) {
 	case !elsewhere && at >= 0:
 		u.void(name, fmt.Sprintf("the wish to move %s away from %s is void: no other node may run it now", name, from))
 		return
-	case s.Holder != "" && s.Holder != from && p.alive(s.Holder):
+	case s.Holder != "" && s.Holder != from && p.Alive(s.Holder):
 		u.moved(name)
 	}
 	if at >= 0 {

@@ -111,7 +111,7 @@ func (p *planner) departure(u *unit) (restrain.Departure, bool) {
 		to = u.order[0]
 	}
 	for _, s := range u.members {
-		at := p.sits(&s)
+		at := p.Sits(&s)
 		from, down := at, false
 		if last, failed := restrain.LastTried(p.Past[s.Spec.Name]); failed && (from == "" || restrain.Tried(p.Past[s.Spec.Name], from)) && !p.runsAt(s, from) {
 			from, down = last, true
@@ -120,7 +120,7 @@ func (p *planner) departure(u *unit) (restrain.Departure, bool) {
 		if from == "" || from == to || decided || at == "" && p.followed(s) {
 			continue
 		}
-		n, known := p.node(from)
+		n, known := p.Node(from)
 		// Whoever works on a node wants it empty.
 		if !known || n.Liveness == fact.Lost || n.Drain || n.Leaving || n.Maintenance {
 			continue
@@ -144,12 +144,12 @@ func (p *planner) onlyIll(u *unit, n *fact.Node) bool {
 // followed reports whether a node of the service's list is lost: who follows is
 // not moved away.
 func (p *planner) followed(s fact.Service) bool {
-	return slices.ContainsFunc(s.Order, func(n spec.NodeName) bool { return !p.alive(n) })
+	return slices.ContainsFunc(s.Order, func(n spec.NodeName) bool { return !p.Alive(n) })
 }
 
 // runsAt reports whether the service is up on the node, or coming up.
 func (p *planner) runsAt(s fact.Service, at spec.NodeName) bool {
-	n, known := p.node(at)
+	n, known := p.Node(at)
 	if !known {
 		return false
 	}

@@ -41,7 +41,7 @@ func (p *planner) obeyRoles(u *unit) {
 		u.void(name, fmt.Sprintf("the wish to make %s the primary of %s is void: no copy may run there", s.MoveTo, name))
 	case s.MoveTo != "" && s.Holder == s.MoveTo:
 		u.moved(name)
-	case s.MoveTo == "" && s.Holder != "" && s.Holder != s.MoveFrom && p.alive(s.Holder):
+	case s.MoveTo == "" && s.Holder != "" && s.Holder != s.MoveFrom && p.Alive(s.Holder):
 		u.moved(name)
 	case s.MoveTo == "" && u.primary() == s.MoveFrom:
 		u.void(name, fmt.Sprintf("the wish to move the primary of %s away from %s is void: no other copy may be primary", name, s.MoveFrom))
@@ -72,7 +72,7 @@ func (p *planner) loseRoles(u *unit, items []place.Item, lost []spec.NodeName) b
 	set.Max, set.PrimaryScore = 0, p.primaryScore(u.members[0], nil)
 	for _, c := range items[u.item].Children {
 		child := &items[c]
-		child.Score = slices.Repeat([]int{-place.Inf}, len(p.nodes))
+		child.Score = slices.Repeat([]int{-place.Inf}, len(p.Nodes))
 		if len(child.State.At) == 0 {
 			child.State = place.State{Role: place.Stopped}
 			continue
@@ -109,8 +109,8 @@ func (p *planner) succeedPrimary(u *unit, followers []follower) {
 	scores := p.primaryScore(u.members[0], nil)
 	var rest []rank.Candidate
 	for _, c := range u.places {
-		if n, known := p.node(c.Node); known && c.Node != first && !hopeless(followers) {
-			i := p.index(c.Node)
+		if n, known := p.Node(c.Node); known && c.Node != first && !hopeless(followers) {
+			i := p.Index(c.Node)
 			rest = append(rest, rank.Candidate{Node: c.Node, Index: i, Suspect: n.Liveness != fact.Alive, Score: scores[i]})
 		}
 	}

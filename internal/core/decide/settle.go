@@ -172,7 +172,7 @@ func (p *planner) stays() bool {
 		case !asked[u.item]:
 			q.Items[u.item].State = place.State{Role: place.Stopped, Fixed: true, Unmanaged: true}
 			if len(u.order) > 0 {
-				q.Items[u.item].State.At, q.Items[u.item].State.Role = []int{p.index(u.order[0])}, place.Started
+				q.Items[u.item].State.At, q.Items[u.item].State.Role = []int{p.Index(u.order[0])}, place.Started
 			}
 		default:
 			p.sitAgain(u, &q.Items[u.item])
@@ -209,9 +209,9 @@ func (p *planner) sitAgain(u *unit, item *place.Item) {
 		sticky += s.Spec.Place.EffectiveStickiness()
 	}
 	if len(u.order) > 0 {
-		to = p.index(u.order[0])
+		to = p.Index(u.order[0])
 	}
-	score, share := slices.Clone(u.base), make([]int, len(p.nodes))
+	score, share := slices.Clone(u.base), make([]int, len(p.Nodes))
 	item.Priority = 2 * u.priority
 	item.Score, item.Rank = score, slices.Clone(u.ranks.away)
 	item.State = place.State{Role: place.Stopped, Share: share}
@@ -242,12 +242,12 @@ func (p *planner) seatAgain(u *unit, items []place.Item, asked bool) {
 		if k >= len(u.places) {
 			continue
 		}
-		to := p.index(u.places[k].Node)
+		to := p.Index(u.places[k].Node)
 		child.State.At, child.State.Role = []int{to}, playing(u.places[k].Role)
 		if child.Score[to] > -place.Inf {
 			child.Score[to] = place.Sum(child.Score[to], s.Spec.Place.EffectiveStickiness())
 		}
-		if p.nodes[to].Maintenance {
+		if p.Nodes[to].Maintenance {
 			child.State.Fixed, child.State.Unmanaged = true, true
 		}
 	}
@@ -265,7 +265,7 @@ func (p *planner) concerned(movers []*unit) []bool {
 	all := false
 	for _, u := range movers {
 		next = append(next, u.item)
-		all = all || u.copies != nil || len(p.kinds) > 0 && slices.ContainsFunc(u.at, p.alive)
+		all = all || u.copies != nil || len(p.kinds) > 0 && slices.ContainsFunc(u.at, p.Alive)
 	}
 	for _, u := range p.units {
 		out[u.item] = all
@@ -284,10 +284,10 @@ func (p *planner) concerned(movers []*unit) []bool {
 // seat is where a service that runs once is taken to be while placing.
 func (p *planner) seat(s *fact.Service) spec.NodeName {
 	if p.unitOf[s.Spec.Name].left {
-		return p.home(s)
+		return p.Home(s)
 	}
 	if p.sitting == nil {
-		return p.sits(s)
+		return p.Sits(s)
 	}
 	if at := p.sitting[s.Spec.Name]; len(at) > 0 {
 		return at[0].Node

@@ -17,14 +17,14 @@ func (p *planner) graph() (step.Result, []*unit) {
 	for i := range q.Placed {
 		q.Placed[i] = place.Placed{Node: place.Nowhere, Role: place.Stopped}
 	}
-	for _, n := range p.nodes {
+	for _, n := range p.Nodes {
 		q.Nodes = append(q.Nodes, step.Node{Reached: n.Liveness != fact.Lost, Fenced: n.Liveness == fact.Lost})
 	}
 	owner := make([]*unit, len(p.problem.Items))
 	for _, u := range p.units {
 		owner[u.item] = u
 		if len(u.order) > 0 {
-			q.Placed[u.item] = place.Placed{Node: p.index(u.order[0]), Role: place.Started}
+			q.Placed[u.item] = place.Placed{Node: p.Index(u.order[0]), Role: place.Started}
 		}
 		p.placeCopies(u, q.Placed, owner, q.Place.Items)
 	}
@@ -50,12 +50,12 @@ type leaver struct {
 // takeTurns has what comes to a node wait for those to leave it that it must be apart
 // from, and for those whose room it needs.
 func (p *planner) takeTurns(q *step.Problem) {
-	leaving := make([][]leaver, len(p.nodes))
-	coming := make([][]leaver, len(p.nodes))
+	leaving := make([][]leaver, len(p.Nodes))
+	coming := make([][]leaver, len(p.Nodes))
 	note := func(u *unit, item int) {
 		state, to := &q.Place.Items[item].State, q.Placed[item].Node
 		for _, n := range state.At {
-			if n != to && !state.Unmanaged && p.alive(p.nodes[n].Name) {
+			if n != to && !state.Unmanaged && p.Alive(p.Nodes[n].Name) {
 				leaving[n] = append(leaving[n], leaver{u, item})
 			}
 		}
@@ -71,7 +71,7 @@ func (p *planner) takeTurns(q *step.Problem) {
 			note(u, c)
 		}
 	}
-	for n := range p.nodes {
+	for n := range p.Nodes {
 		if len(leaving[n]) == 0 || len(coming[n]) == 0 {
 			continue
 		}
@@ -91,7 +91,7 @@ func (p *planner) takeTurns(q *step.Problem) {
 func (p *planner) shortOn(n int, leaving []leaver) []bool {
 	out := make([]bool, len(p.kinds))
 	for k := range p.kinds {
-		free := p.freeOn(p.nodes[n].Name)[k]
+		free := p.freeOn(p.Nodes[n].Name)[k]
 		for _, l := range leaving {
 			free -= l.unit.demand[k]
 		}
@@ -172,7 +172,7 @@ func (p *planner) steps() []action.Step {
 			continue
 		}
 		for _, m := range owner[s.Item].members {
-			one := action.Step{Verb: s.Verb.String(), Service: m.Spec.Name, Node: p.nodes[s.Node].Name, After: slices.Clone(s.After)}
+			one := action.Step{Verb: s.Verb.String(), Service: m.Spec.Name, Node: p.Nodes[s.Node].Name, After: slices.Clone(s.After)}
 			old[i] = append(old[i], len(out))
 			out = append(out, one)
 		}
@@ -207,14 +207,14 @@ func (p *planner) placeCopies(u *unit, placed []place.Placed, owner []*unit, ite
 		case spec.RoleReplica:
 			role = place.Replica
 		}
-		placed[item] = place.Placed{Node: p.index(left[at].Node), Role: role}
+		placed[item] = place.Placed{Node: p.Index(left[at].Node), Role: role}
 		left = slices.Delete(left, at, at+1)
 	}
 	children := items[u.item].Children
 	for _, c := range children {
 		owner[c] = u
 		for _, n := range items[c].State.At {
-			take(c, func(o action.Copy) bool { return o.Node == p.nodes[n].Name })
+			take(c, func(o action.Copy) bool { return o.Node == p.Nodes[n].Name })
 		}
 	}
 	for _, c := range children {
@@ -253,7 +253,7 @@ func (p *planner) problemNow() place.Problem {
 			q.Items[u.item].State = place.State{Role: place.Stopped}
 			nodes := make([]spec.NodeName, 0, len(u.members))
 			for k := range u.members {
-				nodes = append(nodes, p.sits(&u.members[k]))
+				nodes = append(nodes, p.Sits(&u.members[k]))
 			}
 			p.stand(&q.Items[u.item].State, nodes)
 		}
@@ -262,7 +262,7 @@ func (p *planner) problemNow() place.Problem {
 			if *state = (place.State{Role: place.Stopped}); c < len(p.real) {
 				*state = p.real[c]
 			}
-			stays := len(state.At) > 0 && p.nodes[state.At[0]].Maintenance
+			stays := len(state.At) > 0 && p.Nodes[state.At[0]].Maintenance
 			state.Fixed, state.Unmanaged = stays, stays
 		}
 	}

@@ -41,11 +41,11 @@ type follower struct {
 func (p *planner) followers() map[int][]follower {
 	out := make(map[int][]follower)
 	items := p.itemsThen()
-	for n := range p.nodes {
-		p.lose(items, []int{n}, string(p.nodes[n].Name), out)
+	for n := range p.Nodes {
+		p.lose(items, []int{n}, string(p.Nodes[n].Name), out)
 	}
 	for _, label := range domains {
-		classes := p.classes(label)
+		classes := p.Classes(label)
 		seen := map[int]bool{}
 		for _, class := range classes {
 			if class < 0 || seen[class] {
@@ -58,8 +58,8 @@ func (p *planner) followers() map[int][]follower {
 					lost = append(lost, k)
 				}
 			}
-			if len(lost) > 1 && len(lost) < len(p.nodes) {
-				p.lose(items, lost, label+" "+p.nodes[lost[0]].Labels[label], out)
+			if len(lost) > 1 && len(lost) < len(p.Nodes) {
+				p.lose(items, lost, label+" "+p.Nodes[lost[0]].Labels[label], out)
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func (p *planner) lose(items []place.Item, lost []int, what string, out map[int]
 	names := make([]spec.NodeName, 0, len(lost))
 	for _, n := range lost {
 		q.Nodes[n].Open = false
-		names = append(names, p.nodes[n].Name)
+		names = append(names, p.Nodes[n].Name)
 	}
 	var hit []*unit
 	for _, u := range p.units {
@@ -104,7 +104,7 @@ func (p *planner) lose(items []place.Item, lost []int, what string, out map[int]
 			item.State = place.State{Role: place.Stopped}
 			continue
 		}
-		item.State = place.State{At: []int{p.index(u.order[0])}, Role: place.Started, Fixed: true, Unmanaged: true}
+		item.State = place.State{At: []int{p.Index(u.order[0])}, Role: place.Started, Fixed: true, Unmanaged: true}
 	}
 	if len(hit) == 0 {
 		return
@@ -117,7 +117,7 @@ func (p *planner) lose(items []place.Item, lost []int, what string, out map[int]
 			n = p.promoted(u, placed)
 		}
 		if n != place.Nowhere {
-			f.to = p.nodes[n].Name
+			f.to = p.Nodes[n].Name
 		}
 		out[u.item] = append(out[u.item], f)
 	}
@@ -128,7 +128,7 @@ func (p *planner) lose(items []place.Item, lost []int, what string, out map[int]
 func (p *planner) pin(u *unit, items []place.Item, lost []spec.NodeName) {
 	for _, c := range items[u.item].Children {
 		state := &items[c].State
-		if len(state.At) > 0 && slices.Contains(lost, p.nodes[state.At[0]].Name) {
+		if len(state.At) > 0 && slices.Contains(lost, p.Nodes[state.At[0]].Name) {
 			*state = place.State{Role: place.Stopped}
 		}
 		state.Fixed, state.Unmanaged = true, true
@@ -138,11 +138,11 @@ func (p *planner) pin(u *unit, items []place.Item, lost []spec.NodeName) {
 // standing is what speaks for each node whoever is there now and whatever an
 // operator asked for at the moment.
 func (p *planner) standing(u *unit) (score, order []int) {
-	score, order = make([]int, len(p.nodes)), make([]int, len(p.nodes))
-	for i := range p.nodes {
+	score, order = make([]int, len(p.Nodes)), make([]int, len(p.Nodes))
+	for i := range p.Nodes {
 		score[i] = u.base[i]
 		if u.base[i] > -place.Inf {
-			c := rank.Candidate{Suspect: p.nodes[i].Liveness != fact.Alive || u.doubtful[i]}
+			c := rank.Candidate{Suspect: p.Nodes[i].Liveness != fact.Alive || u.doubtful[i]}
 			order[i] = c.Class()
 		}
 	}
@@ -269,7 +269,7 @@ func (p *planner) freeOn(name spec.NodeName) []int {
 	}
 	if p.free == nil {
 		p.free = make(map[spec.NodeName][]int)
-		for _, n := range p.nodes {
+		for _, n := range p.Nodes {
 			p.free[n.Name] = p.room(n)
 		}
 		for _, u := range p.units {
@@ -286,7 +286,7 @@ func (p *planner) freeOn(name spec.NodeName) []int {
 // wish marks what an operator asked for before the engine chooses; obey says
 // afterwards what came of it.
 func (p *planner) wish(u *unit) {
-	u.base, u.doubtful = p.ints(len(p.nodes)), p.bools(len(p.nodes))
+	u.base, u.doubtful = p.ints(len(p.Nodes)), p.bools(len(p.Nodes))
 	for i := range u.base {
 		u.base[i] = -place.Inf
 	}
@@ -311,7 +311,7 @@ func (p *planner) wish(u *unit) {
 			}
 		}
 	}
-	u.ranks.away, u.ranks.there = p.ints(len(p.nodes)), p.ints(len(p.nodes))
+	u.ranks.away, u.ranks.there = p.ints(len(p.Nodes)), p.ints(len(p.Nodes))
 	for i := range u.candidates {
 		c := u.candidates[i]
 		c.Sitting = 0

@@ -84,7 +84,7 @@ func (p *planner) weighCopies(u *unit) []why.Verdict {
 		if score <= -place.Inf {
 			continue
 		}
-		at := p.nodes[n].Name
+		at := p.Nodes[n].Name
 		c := rank.Candidate{Node: at, Index: n, Score: score}
 		here := slices.ContainsFunc(now, func(o action.Copy) bool { return o.Node == at })
 		if here {
@@ -116,8 +116,8 @@ func (p *planner) weighCopies(u *unit) []why.Verdict {
 // place has a copy.
 func (p *planner) sharing(u *unit, n int) (label string, shared bool) {
 	for _, label := range u.members[0].Spec.Place.Spread {
-		classes := p.classes(label)
-		for m, other := range p.nodes {
+		classes := p.Classes(label)
+		for m, other := range p.Nodes {
 			if m != n && classes[m] >= 0 && classes[m] == classes[n] && u.holds(other.Name) {
 				return label, true
 			}
@@ -151,7 +151,7 @@ func (p *planner) compared(u *unit, better, worse *rank.Candidate) (why.By, stri
 
 // scored says what made the larger score larger.
 func (p *planner) scored(u *unit, better, worse *rank.Candidate) (why.By, string) {
-	health := func(c *rank.Candidate) int { return p.nodes[c.Index].Health }
+	health := func(c *rank.Candidate) int { return p.Nodes[c.Index].Health }
 	kinds := []why.By{why.ByPreference, why.ByStickiness, why.ByAttraction, why.ByHealth}
 	diff := []int{0, better.Sticky - worse.Sticky, better.Others - worse.Others, health(better) - health(worse)}
 	diff[0] = better.Score - worse.Score - diff[1] - diff[2] - diff[3]
@@ -177,7 +177,7 @@ func sumOf(sum int, scores []why.Score) string {
 
 // scores takes a candidate's score apart, by the rule that each part is from.
 func (p *planner) scores(u *unit, c *rank.Candidate) []why.Score {
-	n := p.nodes[c.Index]
+	n := p.Nodes[c.Index]
 	var out []why.Score
 	rest := c.Score
 	add := func(rule string, score int) {
@@ -223,8 +223,8 @@ func (p *planner) nearTo(near spec.Near, node int) bool {
 	if other == nil || near.Score >= place.Inf || near.Score <= -place.Inf {
 		return false
 	}
-	classes := p.classes(near.Same)
-	for i, n := range p.nodes {
+	classes := p.Classes(near.Same)
+	for i, n := range p.Nodes {
 		if other.holds(n.Name) && (i == node || classes != nil && classes[i] >= 0 && classes[i] == classes[node]) {
 			return true
 		}
