@@ -65,6 +65,7 @@ type host struct {
 	joined     bool          // the guard has had a duty
 	untold     bool          // the agent has one for it
 	thawing    bool          // the host has slept and the guard has not run since
+	probed     time.Duration // when it last asked the kernels of silent nodes
 	alone      time.Duration // since when it hears nobody; 0: it does
 	calm       bool          // the guard leaves what arrives to its next tick
 	duty       plane.Duty
@@ -73,8 +74,9 @@ type host struct {
 	stakes     []stake
 }
 
-// plight is how many faults keep a host from acting.
-type plight struct{ stopped, agentStopped, agentHangs, asleep, cutOff int }
+// plight is how many faults keep a host from acting, and how many of them are to
+// be borne.
+type plight struct{ stopped, agentStopped, agentHangs, asleep, cutOff, excused, patient int }
 
 // stake is what one host has to do with one service.
 type stake struct {
@@ -284,7 +286,9 @@ func (w *world) step(h *host) {
 	}
 	h.inbox = h.inbox[:0]
 	h.node.Tick(local)
+	w.judgeVerdict(h)
 	w.settle(h, local)
+	w.probe(h, local)
 	if h.thawing {
 		h.thawing = false
 		for s := range h.stakes {

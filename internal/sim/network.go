@@ -62,6 +62,32 @@ func (w *world) send(h *host, p *plane.Packet) {
 	}
 }
 
+// probeEvery is the time between two questions to the kernels of silent nodes, as
+// in package guard.
+const probeEvery = 40 * time.Millisecond
+
+// probe asks the kernels of nodes that have fallen silent whether they live.
+func (w *world) probe(h *host, local Boot) {
+	if h.calm || w.now-h.probed < probeEvery {
+		return
+	}
+	h.probed = w.now
+	for ask := h.node.Probe(local); ask != 0; ask &= ask - 1 {
+		o := w.hosts[ask.First()]
+		n := &w.net
+		if !o.up || o.asleep > 0 || n.cut[h.slot][o.slot]+n.cut[o.slot][h.slot]+n.burst[h.slot]+n.burst[o.slot] > 0 ||
+			n.loss > 0 && (w.chance(n.loss) || w.chance(n.loss)) {
+			continue
+		}
+		node := h.node
+		w.after(2*nearest+w.random(2*scatter)+n.slow[h.slot][o.slot]+n.slow[o.slot][h.slot], func() {
+			if h.node == node && h.asleep == 0 && h.stopped == 0 {
+				node.Answered(h.clock.local(w.now), o.slot)
+			}
+		})
+	}
+}
+
 // inboxLimit is how many packets wait for a guard that does not read.
 const inboxLimit = 256
 

@@ -48,6 +48,7 @@ import (
 
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/quorum"
+	"github.com/keelson/keelson/internal/sim/truth"
 )
 
 // MaxNodes is how many nodes a cell may have.
@@ -69,6 +70,7 @@ type Result struct {
 	Faults    [kinds]int    // that happened, by kind
 	Wins      int           // leases won
 	Packets   int
+	Takeovers int // that were timed, and were within their bound
 }
 
 // Violation is a broken invariant.
@@ -93,6 +95,7 @@ type world struct {
 	net     network
 	boss    boss
 	watch   watch
+	judge   truth.Judge
 	casts   [maxScenes]*cast
 	armed   []*fault // wait for what triggers them
 	tracing bool
@@ -105,7 +108,7 @@ type world struct {
 func (w *world) reset(p plan) {
 	q, old := w.queue, w.hosts
 	q.reset()
-	*w = world{plan: p, queue: q, tracing: w.tracing, result: Result{Seed: p.seed, Nodes: p.nodes}}
+	*w = world{plan: p, queue: q, tracing: w.tracing, judge: truth.Judge{Longest: p.longest}, result: Result{Seed: p.seed, Nodes: p.nodes}}
 	w.pcg.Seed(p.seed, 0x6b65656c)
 	w.watch.begin(w)
 	for slot := range p.nodes {

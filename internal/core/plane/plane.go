@@ -386,6 +386,12 @@ type View struct {
 	Skewed               quorum.Set    // nodes whose clocks run at another rate
 }
 
+// Lost is that of [View]: whom a majority of the voters misses.
+func (n *Node) Lost() quorum.Set { return n.detector.Lost() }
+
+// Voting is that of [View]: whether this node votes on leases at now.
+func (n *Node) Voting(now Boot) bool { return n.leases.Voting(now) }
+
 // View returns the node's opinion at now.
 func (n *Node) View(now Boot) View {
 	return View{
