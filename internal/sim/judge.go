@@ -138,7 +138,7 @@ func (w *world) expect(dead quorum.Set) {
 		began := w.now
 		w.after(limit, func() {
 			for _, h := range w.hosts {
-				if h != x && h.serves(w.now, s) {
+				if h.serves(w.now, s) {
 					w.result.Takeovers++
 					return
 				}

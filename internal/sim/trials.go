@@ -33,14 +33,12 @@ func (d dice) trials(p *plan) {
 		p.nodes = 3 + d.IntN(3)
 	}
 	p.voters = 1<<(p.nodes-1+p.nodes%2) - 1 // an odd number of them
-	p.longest = d.between(minTTL+ms, 1500*ms)
 	stall := d.between(30*ms, 450*ms)
+	p.longest = d.between(minTTL+ms, 1500*ms)
+	d.services(p)
 	if p.patient {
 		p.longest = autoTTL(p.nodes, stall)
-	}
-	d.services(p)
-	for i := range p.services {
-		if p.patient {
+		for i := range p.services {
 			p.services[i].ttl = p.longest
 		}
 	}

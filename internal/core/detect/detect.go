@@ -228,7 +228,10 @@ func (d *Detector) missing(now Boot, p *peer) bool {
 	if silent <= d.timeout(p) {
 		return false
 	}
-	late := p.answered > 0 && now-p.answered <= AnswerLife
+	late := p.answered > 0 && now-p.answered <= AnswerLife && !planted(answersIgnored)
+	if late && planted(answersForEver) {
+		return false
+	}
 	return !late || silent > max(StallLimit, d.timeout(p))
 }
 
@@ -259,7 +262,7 @@ func (d *Detector) measure(now Boot) {
 			grace := min(late, Cap)
 			d.grace, d.graceEnd = max(grace, d.slack(now)), now+grace+2*d.interval
 		}
-		if late > Floor {
+		if late > Floor && !planted(noAbstaining) {
 			d.abstain = now + Floor
 		}
 	}
@@ -271,7 +274,7 @@ func (d *Detector) measure(now Boot) {
 
 // slack is what is added to the deadlines because of own lateness.
 func (d *Detector) slack(now Boot) time.Duration {
-	if now < d.graceEnd {
+	if now < d.graceEnd && !planted(noSlack) {
 		return d.grace
 	}
 	return 0
@@ -283,8 +286,19 @@ func (d *Detector) timeout(p *peer) time.Duration {
 	if !p.heard {
 		return Cap
 	}
-	t := max(Patience(p.beat.Late), p.gaps.max()*gapMargin/2)
-	t = max(t, time.Duration(misses(1-p.got))*d.interval+d.interval/2)
+	t := Floor
+	if !planted(latenessNotLearned) {
+		t = Patience(p.beat.Late)
+	}
+	if !planted(gapsNotLearned) {
+		t = max(t, p.gaps.max()*gapMargin/2)
+	}
+	if !planted(lossNotLearned) {
+		t = max(t, time.Duration(misses(1-p.got))*d.interval+d.interval/2)
+	}
+	if planted(fixedTimeout) {
+		return 90 * time.Millisecond
+	}
 	return min(t, Cap)
 }
 
@@ -329,10 +343,11 @@ func (d *Detector) count(now Boot) {
 		}
 		d.countSkew(now, slot)
 		switch {
+		case !d.suspect.Has(slot) && planted(lostForEver):
 		case !d.suspect.Has(slot):
 			// What this node hears is not lost, whatever the others say.
 			d.lost &^= 1 << slot
-		case d.voters.Reached(votes):
+		case d.voters.Reached(votes) || planted(oneObserver) && votes != 0:
 			d.lost |= 1 << slot
 		}
 	}

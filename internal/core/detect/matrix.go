@@ -15,6 +15,9 @@ func (d *Detector) cutOff(now Boot) quorum.Set {
 	var rows [32]quorum.Set
 	d.matrix(now, &rows)
 	whole := d.largest(&rows)
+	if planted(noCut) {
+		whole = d.members
+	}
 	in := whole.Has(d.self)
 	var cut quorum.Set
 	for rest := d.others(); rest != 0; rest &= rest - 1 {
@@ -57,7 +60,9 @@ func (d *Detector) largest(rows *[32]quorum.Set) quorum.Set {
 	for {
 		next := whole
 		for rest := whole; rest != 0; rest &= rest - 1 {
-			if slot := rest.First(); !d.voters.Reached(contacts(rows, slot, whole)) {
+			slot := rest.First()
+			touch := contacts(rows, slot, whole)
+			if !d.voters.Reached(touch) || planted(cutsTooMany) && touch != whole {
 				next &^= 1 << slot
 			}
 		}
@@ -73,7 +78,7 @@ func (d *Detector) largest(rows *[32]quorum.Set) quorum.Set {
 func contacts(rows *[32]quorum.Set, slot uint8, among quorum.Set) quorum.Set {
 	both := quorum.Set(1) << slot
 	for rest := rows[slot] & among; rest != 0; rest &= rest - 1 {
-		if other := rest.First(); rows[other].Has(slot) {
+		if other := rest.First(); rows[other].Has(slot) || planted(oneWayIsContact) {
 			both |= 1 << other
 		}
 	}

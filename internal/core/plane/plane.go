@@ -176,7 +176,7 @@ func (n *Node) Next() Boot {
 	if at := n.leases.Next(); at >= 0 {
 		next = min(next, at)
 	}
-	if at := n.leases.Pressed(); at >= 0 {
+	if at := n.leases.Pressed(); at >= 0 && !planted(noHurry) {
 		next = min(next, max(at, n.nextHurry))
 	}
 	return next
@@ -189,7 +189,7 @@ func (n *Node) Tick(now Boot) {
 	switch at := n.leases.Pressed(); {
 	case now >= n.nextBeat:
 		n.beat(now)
-	case at >= 0 && now >= at && now >= n.nextHurry:
+	case at >= 0 && now >= at && now >= n.nextHurry && !planted(noHurry):
 		n.hurry(now)
 	}
 	n.settle(now)
@@ -212,6 +212,12 @@ func (n *Node) beat(now Boot) {
 	n.leases.SetInTouch(n.detector.Quorate(now))
 	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
 	keeping := n.leases.Keeping()
+	if planted(claimsAwaitVerdict) {
+		gone = n.detector.Lost() | n.detector.Idle()
+	}
+	if planted(lateSuccessor) && now%time.Second >= n.interval {
+		gone = n.gone
+	}
 	if lost != n.detector.Lost() || n.gone != gone || len(n.held) > 0 || keeping || n.keeping {
 		n.gone, n.keeping = gone, keeping
 		n.reseek(now)
@@ -258,6 +264,15 @@ func (n *Node) reseek(now Boot) {
 	seeks := make([]lease.Seek, 0, len(n.duty.Seeks))
 	// Nodes that say that they cannot start anything are not waited for.
 	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
+	if planted(claimsAwaitVerdict) {
+		gone = n.detector.Lost() | n.detector.Idle()
+	}
+	if planted(lateSuccessor) {
+		gone = n.gone
+	}
+	if planted(everySuccessor) {
+		gone = ^quorum.Set(0)
+	}
 	for i := range n.duty.Seeks {
 		s := &n.duty.Seeks[i]
 		out := lease.Seek{ID: s.ID, TTL: min(s.TTL, n.duty.Longest), Soft: s.Soft, Keep: s.Keep && s.Soft, Rank: 255}
@@ -300,7 +315,7 @@ func (n *Node) pack(now Boot, to uint8, m *lease.Message) {
 		return
 	}
 	// Acknowledgements wait for the next heartbeat unless something is the matter.
-	if m.Kind != lease.KindAck || !n.Calm(now) {
+	if m.Kind != lease.KindAck || !n.Calm(now) && !planted(acksAwaitHeartbeats) {
 		n.urgent = true
 	}
 	buf := n.buffer(to)
