@@ -54,7 +54,7 @@ type Beat struct {
 	Suspect quorum.Set    // nodes that the sender misses
 	Skewed  quorum.Set    // nodes whose clocks run at another rate than the sender's
 	Late    time.Duration // the sender's own worst lateness in the last 10 min, up to Cap
-	Abstain bool          // the sender does not trust its own suspicions now
+	Abstain bool          // the sender does not trust its own suspicions now, or is cut off itself
 	Idle    bool          // the sender cannot start anything: others need not wait for it
 }
 
@@ -79,6 +79,7 @@ type Detector struct {
 	silent  quorum.Set // not heard in time
 	suspect quorum.Set // silent, or cut off by the matrix
 	lost    quorum.Set
+	outside bool       // not in touch, in both directions, with a majority that is
 	skewed  quorum.Set // nodes whose clocks a majority finds off
 	idle    bool
 }
@@ -331,7 +332,7 @@ func (d *Detector) count(now Boot) {
 			continue
 		}
 		var votes quorum.Set
-		if d.suspect.Has(slot) && now >= d.abstain {
+		if d.suspect.Has(slot) && !d.abstains(now) {
 			votes |= 1 << d.self
 		}
 		for rest := d.others(); rest != 0; rest &= rest - 1 {
@@ -353,12 +354,18 @@ func (d *Detector) count(now Boot) {
 	}
 }
 
+// abstains reports whether this node's suspicions are no votes: it was late, or it
+// misses others because it is itself cut off.
+func (d *Detector) abstains(now Boot) bool {
+	return now < d.abstain || d.outside && !planted(outsidersVote)
+}
+
 // Beat returns what this node's next heartbeat says.
 func (d *Detector) Beat(now Boot) Beat {
 	d.seq++
 	return Beat{
 		Seq: d.seq, Sent: now, Heard: d.hears(), Suspect: d.suspect, Skewed: d.odd(),
-		Late: d.late.max(), Abstain: now < d.abstain, Idle: d.idle,
+		Late: d.late.max(), Abstain: d.abstains(now), Idle: d.idle,
 	}
 }
 

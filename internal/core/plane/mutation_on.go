@@ -7,6 +7,7 @@ import "slices"
 // mutationNames are what the mutations are called, by number.
 var mutationNames = []string{
 	noMutation: "", claimsAwaitVerdict: "claims-await-verdict", lateSuccessor: "late-successor", noHurry: "no-hurry",
+	renewsAnyway:   "renews-anyway",
 	everySuccessor: "every-successor", acksAwaitHeartbeats: "acks-await-heartbeats",
 }
 

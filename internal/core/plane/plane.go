@@ -234,14 +234,25 @@ func (n *Node) beat(now Boot) {
 		n.pending[slot] = slices.Insert(n.buffer(slot), 0, beat...)
 	}
 	n.urgent = true
-	n.leases.Beat(now)
+	n.renew(now)
 }
 
 // hurry asks for renewals between two heartbeats.
 func (n *Node) hurry(now Boot) {
 	n.nextHurry = now + hurryEvery
 	n.urgent = true
-	n.leases.Beat(now)
+	n.renew(now)
+}
+
+// renew asks for renewals, unless this node is not in touch with a majority in
+// both directions: what those voters promise that hear it, and that it does not
+// hear, would only keep a successor waiting for another lease's length.
+func (n *Node) renew(now Boot) {
+	if n.detector.Quorate(now) || planted(renewsAnyway) {
+		n.leases.Beat(now)
+		return
+	}
+	n.leases.BeatAlone(now)
 }
 
 // hurryEvery is the time between two requests for a renewal while it presses:
