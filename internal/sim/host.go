@@ -66,7 +66,6 @@ type host struct {
 	untold     bool          // the agent has one for it
 	thawing    bool          // the host has slept and the guard has not run since
 	probed     time.Duration // when it last asked the kernels of silent nodes
-	dbgS, dbgL quorum.Set
 	alone      time.Duration // since when it hears nobody; 0: it does
 	calm       bool          // the guard leaves what arrives to its next tick
 	duty       plane.Duty
@@ -288,7 +287,6 @@ func (w *world) step(h *host) {
 	h.inbox = h.inbox[:0]
 	h.node.Tick(local)
 	w.judgeVerdict(h)
-	w.dbgVerdict(h, local)
 	w.settle(h, local)
 	w.probe(h, local)
 	if h.thawing {

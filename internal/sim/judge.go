@@ -90,6 +90,8 @@ func (w *world) judgeCore() {
 	if core == 0 || w.now-since <= serveBound(w.plan.longest) {
 		return
 	}
+	// With fewer voters than there are each packet counts.
+	sure := core == w.members() || w.net.loss <= someLoss
 	for s := range w.plan.services {
 		on := 0
 		for _, h := range w.hosts {
@@ -97,7 +99,7 @@ func (w *world) judgeCore() {
 				on++
 			}
 		}
-		if on != 1 {
+		if on != 1 && sure {
 			w.violate("core-serves", "service %d answers on %d of %s, which have a majority in touch for %s",
 				w.plan.services[s].id, on, names(core), w.now-since)
 		}
@@ -157,7 +159,7 @@ func (w *world) measured() (hosts []bound.Host, timeout time.Duration) {
 			Name: spec.NodeName(names(quorum.Of(h.slot))), Stall: v.Late, Known: v.Measured >= bound.Enough,
 			Votes: w.boss.config.Voters.Has(h.slot), Runs: true,
 		})
-		timeout = max(timeout, detect.Patience(v.Late))
+		timeout = max(timeout, detect.Patience(v.Late), v.Waits)
 	}
 	return hosts, timeout
 }

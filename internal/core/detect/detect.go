@@ -440,6 +440,18 @@ func (d *Detector) Stall() time.Duration { return d.stall.max() }
 // the voters finds to run at another rate than their own.
 func (d *Detector) Skewed() quorum.Set { return d.skewed }
 
+// Waits is how long this node waits at present for that of the nodes that are not
+// lost which it waits for longest: what it learned of lateness, gaps and loss.
+func (d *Detector) Waits() time.Duration {
+	longest := time.Duration(0)
+	for rest := d.others() &^ d.lost; rest != 0; rest &= rest - 1 {
+		if p := &d.peers[rest.First()]; p.known && p.heard {
+			longest = max(longest, d.timeout(p))
+		}
+	}
+	return longest
+}
+
 // Timeout is how long the node in slot may be silent at present.
 func (d *Detector) Timeout(slot uint8) time.Duration {
 	if slot > 31 || !d.peers[slot].known {

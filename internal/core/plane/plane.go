@@ -410,6 +410,7 @@ type View struct {
 	Stall                time.Duration // own worst lateness, in the last 10 min
 	Measured             time.Duration // for how long
 	Skewed               quorum.Set    // nodes whose clocks run at another rate
+	Waits                time.Duration // longest timeout at present, of the nodes that are not lost
 }
 
 // Lost is that of [View]: whom a majority of the voters misses.
@@ -425,5 +426,6 @@ func (n *Node) View(now Boot) View {
 		Quorate: n.detector.Quorate(now), Voting: n.leases.Voting(now),
 		Version: n.leases.Config().Version, Highest: n.leases.Highest(),
 		Late: n.detector.Late(), Stall: n.detector.Stall(), Measured: n.detector.Measured(now), Skewed: n.detector.Skewed(),
+		Waits: n.detector.Waits(),
 	}
 }
