@@ -61,7 +61,7 @@ var siblings = map[string][]string{
 	"front/cli/histories": {"front/cli/screen"},
 	"front/cli/mending":   {"front/cli/screen", "front/cli/screen/view"},
 	"front/cli/reasons":   {"front/cli/screen"},
-	"sim":                 {"sim/truth"},
+	"sim":                 {"sim/agenda", "sim/truth"},
 }
 
 // impure names what the core may not import.

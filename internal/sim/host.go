@@ -125,10 +125,10 @@ func (w *world) boot(h *host) {
 // duty. What runs goes on running.
 func (w *world) startGuard(h *host) {
 	for _, i := range h.inbox {
-		w.queue.free(i)
+		w.queue.Free(i)
 	}
 	h.inbox = h.inbox[:0]
-	h.inc = uint64(w.now) + uint64(w.queue.order) + 1
+	h.inc = uint64(w.now) + uint64(w.queue.Planned()) + 1
 	h.node = plane.New(h.slot, h.inc)
 	h.duty, h.joined, h.untold, h.calm, h.revision = plane.Duty{}, false, false, false, 0
 	for i := range h.stakes {
@@ -281,8 +281,8 @@ func (w *world) step(h *host) {
 	}
 	local := h.clock.local(w.now)
 	for _, i := range h.inbox {
-		w.read(h, local, &w.queue.packets[i])
-		w.queue.free(i)
+		w.read(h, local, w.queue.Packet(i))
+		w.queue.Free(i)
 	}
 	h.inbox = h.inbox[:0]
 	h.node.Tick(local)

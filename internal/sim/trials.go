@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/core/bound"
+	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/core/quorum"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/sim/truth"
@@ -28,8 +29,15 @@ var attempts = []struct {
 	play func(*scene)
 	loss float64
 }{
-	{(*scene).weather, mostLoss}, {(*scene).death, mostLoss}, {(*scene).knownStall, someLoss}, {(*scene).dozeTogether, someLoss},
-	{(*scene).brokenLink, mostLoss}, {(*scene).dozeApart, someLoss}, {(*scene).halfDeaf, someLoss}, {(*scene).frozen, 0}, {(*scene).learning, 0},
+	{(*scene).weather, mostLoss},
+	{(*scene).death, mostLoss},
+	{(*scene).knownStall, someLoss},
+	{(*scene).dozeTogether, someLoss},
+	{(*scene).brokenLink, mostLoss},
+	{(*scene).dozeApart, someLoss},
+	{(*scene).halfDeaf, someLoss},
+	{(*scene).frozen, 0},
+	{(*scene).learning, 0},
 }
 
 // trials makes p a trial.
@@ -162,10 +170,13 @@ func (s *scene) frozen() {
 }
 
 // learning: what a node says comes in gaps that become longer, each by less than
-// what the others have learned to bear (no-false-loss).
+// what the others have learned to bear (no-false-loss). Of so many intervals all
+// heartbeats are lost: that is a gap of one interval more, or seldom of none, so
+// that each is tried until there is no doubt.
 func (s *scene) learning() {
-	for i, gap := range []time.Duration{105, 112, 122, 136, 157, 188, 236, 305} {
-		s.add(burst, time.Duration(i)*1200*ms, gap*ms, holder, 0).bear = verdicts
+	every := plane.Interval(s.p.nodes)
+	for i, lost := range []time.Duration{2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 6, 6} {
+		s.add(burst, time.Duration(i)*600*ms, lost*every-3*ms, holder, 0).bear = verdicts
 	}
 }
 

@@ -11,5 +11,4 @@ const (
 	noHurry                      // renewals are asked for with heartbeats only
 	renewsAnyway                 // who is cut off from a majority goes on asking
 	everySuccessor               // all successors claim, whoever is before them
-	acksAwaitHeartbeats          // answers are never urgent
 )

@@ -8,7 +8,7 @@ import "slices"
 var mutationNames = []string{
 	noMutation: "", claimsAwaitVerdict: "claims-await-verdict", lateSuccessor: "late-successor", noHurry: "no-hurry",
 	renewsAnyway:   "renews-anyway",
-	everySuccessor: "every-successor", acksAwaitHeartbeats: "acks-await-heartbeats",
+	everySuccessor: "every-successor",
 }
 
 var active mutation

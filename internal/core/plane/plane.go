@@ -326,7 +326,7 @@ func (n *Node) pack(now Boot, to uint8, m *lease.Message) {
 		return
 	}
 	// Acknowledgements wait for the next heartbeat unless something is the matter.
-	if m.Kind != lease.KindAck || !n.Calm(now) && !planted(acksAwaitHeartbeats) {
+	if m.Kind != lease.KindAck || !n.Calm(now) {
 		n.urgent = true
 	}
 	buf := n.buffer(to)
