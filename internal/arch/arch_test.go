@@ -46,7 +46,7 @@ var siblings = map[string][]string{
 	"core/lease":          {"core/quorum"},
 	"core/detect":         {"core/quorum"},
 	"core/plane":          {"core/lease", "core/detect", "core/quorum"},
-	"core/bound":          {"core/lease", "core/plane"},
+	"core/bound":          {"core/detect", "core/lease", "core/plane"},
 	"core/step":           {"core/place"},
 	"core/crm":            {"core/place", "core/step"},
 	"core/decide":         {"core/place", "core/recovery", "core/step"},
@@ -61,6 +61,7 @@ var siblings = map[string][]string{
 	"front/cli/histories": {"front/cli/screen"},
 	"front/cli/mending":   {"front/cli/screen", "front/cli/screen/view"},
 	"front/cli/reasons":   {"front/cli/screen"},
+	"sim":                 {"sim/agenda", "sim/truth"},
 }
 
 // impure names what the core may not import.

@@ -176,7 +176,7 @@ func (n *Node) Next() Boot {
 	if at := n.leases.Next(); at >= 0 {
 		next = min(next, at)
 	}
-	if at := n.leases.Pressed(); at >= 0 {
+	if at := n.leases.Pressed(); at >= 0 && !planted(noHurry) {
 		next = min(next, max(at, n.nextHurry))
 	}
 	return next
@@ -189,7 +189,7 @@ func (n *Node) Tick(now Boot) {
 	switch at := n.leases.Pressed(); {
 	case now >= n.nextBeat:
 		n.beat(now)
-	case at >= 0 && now >= at && now >= n.nextHurry:
+	case at >= 0 && now >= at && now >= n.nextHurry && !planted(noHurry):
 		n.hurry(now)
 	}
 	n.settle(now)
@@ -212,6 +212,12 @@ func (n *Node) beat(now Boot) {
 	n.leases.SetInTouch(n.detector.Quorate(now))
 	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
 	keeping := n.leases.Keeping()
+	if planted(claimsAwaitVerdict) {
+		gone = n.detector.Lost() | n.detector.Idle()
+	}
+	if planted(lateSuccessor) && now%time.Second >= n.interval {
+		gone = n.gone
+	}
 	if lost != n.detector.Lost() || n.gone != gone || len(n.held) > 0 || keeping || n.keeping {
 		n.gone, n.keeping = gone, keeping
 		n.reseek(now)
@@ -228,14 +234,25 @@ func (n *Node) beat(now Boot) {
 		n.pending[slot] = slices.Insert(n.buffer(slot), 0, beat...)
 	}
 	n.urgent = true
-	n.leases.Beat(now)
+	n.renew(now)
 }
 
 // hurry asks for renewals between two heartbeats.
 func (n *Node) hurry(now Boot) {
 	n.nextHurry = now + hurryEvery
 	n.urgent = true
-	n.leases.Beat(now)
+	n.renew(now)
+}
+
+// renew asks for renewals, unless this node is not in touch with a majority in
+// both directions: what those voters promise that hear it, and that it does not
+// hear, would only keep a successor waiting for another lease's length.
+func (n *Node) renew(now Boot) {
+	if n.detector.Quorate(now) || planted(renewsAnyway) {
+		n.leases.Beat(now)
+		return
+	}
+	n.leases.BeatAlone(now)
 }
 
 // hurryEvery is the time between two requests for a renewal while it presses:
@@ -258,6 +275,15 @@ func (n *Node) reseek(now Boot) {
 	seeks := make([]lease.Seek, 0, len(n.duty.Seeks))
 	// Nodes that say that they cannot start anything are not waited for.
 	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
+	if planted(claimsAwaitVerdict) {
+		gone = n.detector.Lost() | n.detector.Idle()
+	}
+	if planted(lateSuccessor) {
+		gone = n.gone
+	}
+	if planted(everySuccessor) {
+		gone = ^quorum.Set(0)
+	}
 	for i := range n.duty.Seeks {
 		s := &n.duty.Seeks[i]
 		out := lease.Seek{ID: s.ID, TTL: min(s.TTL, n.duty.Longest), Soft: s.Soft, Keep: s.Keep && s.Soft, Rank: 255}
@@ -384,7 +410,14 @@ type View struct {
 	Stall                time.Duration // own worst lateness, in the last 10 min
 	Measured             time.Duration // for how long
 	Skewed               quorum.Set    // nodes whose clocks run at another rate
+	Waits                time.Duration // longest timeout at present, of the nodes that are not lost
 }
+
+// Lost is that of [View]: whom a majority of the voters misses.
+func (n *Node) Lost() quorum.Set { return n.detector.Lost() }
+
+// Voting is that of [View]: whether this node votes on leases at now.
+func (n *Node) Voting(now Boot) bool { return n.leases.Voting(now) }
 
 // View returns the node's opinion at now.
 func (n *Node) View(now Boot) View {
@@ -393,5 +426,6 @@ func (n *Node) View(now Boot) View {
 		Quorate: n.detector.Quorate(now), Voting: n.leases.Voting(now),
 		Version: n.leases.Config().Version, Highest: n.leases.Highest(),
 		Late: n.detector.Late(), Stall: n.detector.Stall(), Measured: n.detector.Measured(now), Skewed: n.detector.Skewed(),
+		Waits: n.detector.Waits(),
 	}
 }

@@ -105,7 +105,7 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 	r := record.Report{Node: a.options.Node, GuardUp: g.Up, Warnings: a.warnings(g)}
 	if g.Heard {
 		r.LeaseVersion, r.Stall = g.State.LeaseVersion, spec.Duration(g.State.Stall)
-		r.Late, r.Measured = spec.Duration(g.State.Late), spec.Duration(g.State.Measured)
+		r.Late, r.Measured, r.Waits = spec.Duration(g.State.Late), spec.Duration(g.State.Measured), spec.Duration(g.State.Waits)
 	}
 	for _, t := range a.services {
 		if i := t.status.instance; t.heard && (i.Phase != fact.Idle || len(i.Failures) > 0) {

@@ -116,6 +116,21 @@ func TestFailoverBoundNamesTheHostThatSetsIt(t *testing.T) {
 			},
 		},
 		{
+			name: "not exclusive, and a guard has learned to wait for longer than anybody stalls",
+			change: func(v *cell.View) {
+				shop := v.Records.Services["shop"]
+				shop.Spec.Exclusive = new(bool)
+				v.Records.Services["shop"] = shop
+				r := v.Records.Reports["b"]
+				r.Waits = spec.Duration(400 * time.Millisecond)
+				v.Records.Reports["b"] = r
+			},
+			want: status.Bound{
+				Total: 530 * time.Millisecond, Lease: 480 * time.Millisecond, Claim: 50 * time.Millisecond,
+				Why: "480ms until its node counts as lost, 50ms to claim it; how long the start takes was not seen yet",
+			},
+		},
+		{
 			name:   "too few voters",
 			change: func(v *cell.View) { v.Records.Lease.Voters = 0b011 },
 			want:   status.Bound{Why: "if a is lost, 1 of 2 voters would be left in touch, and that is no majority: nothing takes over until it is back"},

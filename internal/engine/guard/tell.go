@@ -297,7 +297,7 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 	}
 	v := g.node.View(now)
 	s.LeaseVersion, s.Ballot, s.Quorate, s.Stall = v.Version, v.Highest, v.Quorate, v.Stall
-	s.Late, s.Measured, s.Skewed = v.Late, v.Measured, uint32(v.Skewed)
+	s.Late, s.Measured, s.Waits, s.Skewed = v.Late, v.Measured, v.Waits, uint32(v.Skewed)
 	s.Alive, s.Suspect, s.Lost = uint32(v.Alive), uint32(v.Suspect), uint32(v.Lost)
 	s.Fresh = g.duty.Lease.Version == 0
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])

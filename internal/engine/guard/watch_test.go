@@ -154,7 +154,7 @@ func TestWatchdogThatDoesNotAnswerIsAWarning(t *testing.T) {
 }
 
 func TestEachChangeOfTheStateIsTold(t *testing.T) {
-	quiet := map[string]bool{"Now": true, "Stall": true, "Late": true, "Measured": true}
+	quiet := map[string]bool{"Now": true, "Stall": true, "Late": true, "Measured": true, "Waits": true}
 	typ := reflect.TypeFor[guardwire.State]()
 	for i := range typ.NumField() {
 		var a, b guardwire.State

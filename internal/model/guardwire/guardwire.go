@@ -153,6 +153,9 @@ type State struct {
 	// up to 1 s. Measured is for how long they have been measured.
 	Late     time.Duration `json:"late,omitempty"`
 	Measured time.Duration `json:"measured,omitempty"`
+	// Waits is how long the guard waits at present until it misses another node,
+	// the longest of all: what it learned of lateness, gaps and loss.
+	Waits time.Duration `json:"waits,omitempty"`
 	// Skewed are the slots of nodes whose clocks a majority of the voters finds to
 	// run at another rate. Their votes do not count.
 	Skewed uint32 `json:"skewed,omitempty"`

@@ -268,6 +268,9 @@ type Report struct {
 	// up to 1 s. Measured is for how long the guard has measured.
 	Late     spec.Duration `json:"late,omitempty"`
 	Measured spec.Duration `json:"measured,omitempty"`
+	// Waits is how long the guard waits until it misses another node, the longest of
+	// all; 0: not known.
+	Waits spec.Duration `json:"waits,omitempty"`
 	// Keeps are the services, sorted, that may go on here without a lease, as far
 	// as the guard was told (spec.Service.KeptOnQuorumLoss).
 	Keeps []spec.ServiceName `json:"keeps,omitempty"`
