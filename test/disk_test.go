@@ -3,9 +3,12 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,43 +17,81 @@ import (
 
 	"github.com/keelson/keelson/internal/lab"
 	"github.com/keelson/keelson/internal/lab/cell"
+	"github.com/keelson/keelson/internal/lab/probe"
 )
 
 // dataDisk has the data directory.
 const dataDisk = "/var"
 
+// shortLoss is the agent_loss of the service meanwhile: how long it goes on without
+// an agent.
+const shortLoss = 4 * time.Second
+
 // TestFullDisks fills the disks under the data directories of voters.
 func TestFullDisks(t *testing.T) {
 	b := newBench(t, 3)
-	b.step("of the host that serves", func(b *bench) { b.diskOf(b.holder()) })
-	b.step("of the host that leads the store", func(b *bench) { b.diskOf(b.leader()) })
+	fullDisk(b)
 }
 
-// diskOf fills the disk of a voter, has the cell write until the store there
-// notices, restarts the program if it is there, and makes room again.
+// fullDisk fills the disk of the host that serves, and leads the store.
+func fullDisk(b *bench) {
+	b.step("the disk of the host that serves, and leads the store, is full", func(b *bench) {
+		leader := b.leader()
+		if b.holder() != leader {
+			b.keelson(leader, "move", web, leader)
+			b.answeredBy(boot(), "an answer of "+leader, func(r probe.HTTPResult) bool { return r.Host == leader })
+		}
+		b.diskOf(leader)
+	})
+}
+
+// diskOf fills the disk of the voter that serves, has the cell write until the
+// store there notices, ends the program, and makes room again. The agent is
+// started again whenever it ends, as service managers do.
 func (b *bench) diskOf(node string) {
 	b.t.Helper()
+	b.ready(b.cell.Apply(b.t.Context(), cell.WebService(web, webIP+"/24", webIP+":80")+"failover: {agent_loss: "+shortLoss.String()+"}\n"))
+	b.whole()
 	was := b.answered(boot())
 	host := b.lab.Host(node)
-	b.ready(host.DiskFull(b.t.Context(), dataDisk))
+	via := append(b.others(node), node)[0]
+	specs, agent := b.specs(), b.cell.Agent(node)
+	defer b.managed(node)()
 	fault := boot()
-	b.changesUntil("the cell to say that a disk is full", func(s cell.Status) bool {
-		return saysDisk(s, node)
-	}, b.others(node)...)
-	b.t.Logf("%s after the disk was full: %q", (boot() - fault).Round(time.Millisecond), b.status().Problems)
+	b.ready(host.DiskFull(b.t.Context(), dataDisk))
+	turn := b.fillUntil(node, via)
+	b.t.Logf("%s after the disk was full, and %d changes: %q", (boot() - fault).Round(time.Millisecond), turn, b.problems(via))
 	b.logged(node, "disk under /var/lib/keelson/etcd is full", "make room")
+	select {
+	case <-agent.Done(): // its store cannot be mended in its process
+		b.t.Log("the agent ended, and is started again")
+	case <-time.After(overdue):
+	}
+	time.Sleep(2 * shortLoss)
 	b.stays(was)
-	specs := b.specs()
+	b.report(fault)
+	if now := b.programKilled(); now.Host != node || now.Epoch != was.Epoch {
+		b.t.Errorf("the program was killed on %s, epoch %d, and now it is on %s, epoch %d", node, was.Epoch, now.Host, now.Epoch)
+	}
 	b.ready(host.DiskFree(b.t.Context(), dataDisk))
 	free := boot()
-	b.keptUp(node, "the store there to be back", func(s cell.Status) bool {
+	b.await("the store there to be back", func(s cell.Status) bool {
 		return s.Whole(b.nodes) && voters(s) == wantVoters(len(b.nodes)) && !saysDisk(s, node)
-	})
+	}, node)
 	b.t.Logf("whole again %s after there was room", (boot() - free).Round(time.Millisecond))
-	if diff := cmp.Diff(specs, b.specs()); diff != "" {
-		b.t.Errorf("what was applied has changed (-before +after):\n%s", diff)
+	if got := b.turn(); got < turn {
+		b.t.Errorf("change %d was taken, and change %d is kept", turn, got)
 	}
-	b.stays(was)
+	now := b.specs()
+	for name, spec := range specs {
+		if strings.HasPrefix(name, "bulky") {
+			continue
+		}
+		if diff := cmp.Diff(spec, now[name]); diff != "" {
+			b.t.Errorf("%s has changed (-before +after):\n%s", name, diff)
+		}
+	}
+	b.stays(b.answered(boot()))
 }
 
 // saysDisk reports whether the cell says that the disk of a node is full.
@@ -60,29 +101,44 @@ func saysDisk(s cell.Status, node string) bool {
 	})
 }
 
-// changesUntil applies a change of many bytes again and again, until the cell
-// says something of itself.
-func (b *bench) changesUntil(what string, so func(cell.Status) bool, via ...string) {
+// fillUntil applies changes of many bytes through a node until that says that the
+// disk of another, or its own, is full. It returns which change was taken last.
+func (b *bench) fillUntil(node, via string) (last int) {
 	b.t.Helper()
-	for n, until := 0, boot()+settled; ; n++ {
-		r, err := b.lab.Host(via[0]).Exec(b.t.Context(), lab.Command{Args: []string{cell.Program, "apply", "-f", "-"}, Stdin: strings.NewReader(bulky(n))})
+	for turn, until := 1, boot()+settled; ; turn++ {
+		r, err := b.lab.Host(via).Exec(b.t.Context(), lab.Command{Args: []string{cell.Program, "apply", "-f", "-"}, Stdin: strings.NewReader(bulky(turn))})
 		b.ready(err)
-		s, err := b.cell.Status(b.t.Context(), via[0])
-		if err == nil && so(s) {
-			return
+		if r.Exit.Code == 0 {
+			last = turn
+		}
+		s, err := b.cell.Status(b.t.Context(), via)
+		if err == nil && saysDisk(s, node) {
+			return last
 		}
 		if boot() > until {
-			b.t.Fatalf("waited %s for %s in vain: %s; the last change: %s", settled, what, s, r.Stderr)
+			b.t.Fatalf("waited %s in vain for %s to say that the disk of %s is full: %s (%v); the last change: %s", settled, via, node, s, err, r.Stderr)
 		}
 	}
+}
+
+// turn is which change of fillUntil is kept.
+func (b *bench) turn() int {
+	b.t.Helper()
+	m := regexp.MustCompile(`BULK_0\W+(\d+)x`).FindStringSubmatch(b.spec("bulky0"))
+	if m == nil {
+		b.t.Fatal("the bulky service is lost")
+	}
+	n, err := strconv.Atoi(m[1])
+	b.ready(err)
+	return n
 }
 
 // bulky are services that run nowhere, with much in their specs.
 func bulky(turn int) string {
 	var out []string
-	for n := range 20 {
+	for n := range 24 {
 		env := ""
-		for k := range 20 {
+		for k := range 36 {
 			env += fmt.Sprintf("        BULK_%d: %q\n", k, fmt.Sprint(turn)+strings.Repeat("x", 1000))
 		}
 		out = append(out, fmt.Sprintf("kind: service\nname: bulky%d\nstopped: true\nparts:\n  - exec:\n      command: [/bin/true]\n      env:\n%s", n, env))
@@ -102,18 +158,26 @@ func (b *bench) logged(node string, words ...string) {
 	}
 }
 
-// keptUp starts the agent of a node whenever it has ended, as a service manager
-// does, until the cell says something of itself.
-func (b *bench) keptUp(node, what string, so func(cell.Status) bool) {
+// managed starts the agent of a node whenever it has ended, until the returned
+// function is called.
+func (b *bench) managed(node string) (stop func()) {
+	ctx, cancel := context.WithCancel(b.t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if err := b.cell.StartAgent(ctx, node); err != nil && ctx.Err() == nil {
+				b.t.Errorf("the agent of %s is not started again: %v", node, err)
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+func (b *bench) problems(via string) []string {
 	b.t.Helper()
-	for until := boot() + settled; ; time.Sleep(200 * time.Millisecond) {
-		b.ready(b.cell.StartAgent(b.t.Context(), node))
-		s, err := b.cell.Status(b.t.Context(), node)
-		if err == nil && so(s) {
-			return
-		}
-		if boot() > until {
-			b.t.Fatalf("waited %s for %s in vain: %s (%v)", settled, what, s, err)
-		}
-	}
+	s, err := b.cell.Status(b.t.Context(), via)
+	b.ready(err)
+	return s.Problems
 }

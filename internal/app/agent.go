@@ -52,8 +52,8 @@ type node struct {
 	observer  *cell.Observer
 	programs  *partexec.Driver
 	addresses *address.Driver
-	departing atomic.Bool // the node leaves: its guard is not started again
-	healed    string      // why this node has signed its own certificate; empty if it has not
+	departing atomic.Bool            // the node leaves: its guard is not started again
+	healed    string                 // why this node has signed its own certificate; empty if it has not
 	storeless atomic.Pointer[string] // why its store last stopped or did not start; nil: it never did
 }
 
@@ -149,7 +149,8 @@ func (n *node) openStore(ctx context.Context) error {
 
 // restartServer starts the store on the data it has. A node that is one voter of
 // several goes on without its own store if that is damaged: the cell can do
-// without it, and its services too.
+// without it, and its services too. So does the only voter while its disk is full,
+// with what it knew last: what runs needs an agent, and room may come back.
 func (n *node) restartServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -166,8 +167,17 @@ func (n *node) restartServer(ctx context.Context) error {
 	case len(n.local.Endpoints) > 1 && !errors.Is(err, etcdstore.ErrInUse) && !outlived(err):
 		n.withoutStore("store not started, the node goes on as a client of the other voters", err)
 		return nil
+	case errors.Is(err, etcdstore.ErrDiskFull) && n.knowsLast():
+		n.withoutStore("store not started, the node goes on with what it knew last", err)
+		return nil
 	}
 	return err
+}
+
+// knowsLast reports whether this node has kept what it knew last.
+func (n *node) knowsLast() bool {
+	_, err := os.Stat(n.folders.lastKnown())
+	return err == nil
 }
 
 // stopTimeout bounds the end of the store server.
