@@ -13,7 +13,7 @@ import (
 
 // lasts is how long a fault lasts that nobody is to notice: many times what it
 // takes to declare a host dead.
-const lasts = 4 * time.Second
+const lasts = 3 * time.Second
 
 // TestLinksThatAreHalfBroken has hosts that hear others and are not heard, or are
 // heard and hear nobody, or that two others see and one does not. The clients
