@@ -11,9 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -55,47 +55,36 @@ func as(cmd *exec.Cmd, ordinary bool) *exec.Cmd {
 	return cmd
 }
 
-// TestTheDemoFailsOver runs the demo as a person would, with the real binary.
+// TestTheDemoFailsOver runs the demo as a script would, with the real binary.
 func TestTheDemoFailsOver(t *testing.T) {
 	binary := binaryFor(t)
 	for _, tt := range []struct {
-		name     string
-		fault    string
-		nodes    []string
-		ordinary bool
+		name  string
+		fault string
+		flags []string
+		nodes []string
 	}{
-		{"the host that serves is killed", verbKill, []string{"alpha", "bravo", "charlie"}, false},
-		{"one of five hosts loses its cable", verbCut, []string{"alpha", "bravo", "charlie", "delta", "echo"}, false},
-		{"a host is frozen, by an ordinary user", verbFreeze, []string{"alpha", "bravo", "charlie"}, true},
-		{"the program dies", verbService, []string{"alpha", "bravo", "charlie"}, false},
+		{"the host that serves is killed", verbKill, nil, []string{"alpha", "bravo", "charlie"}},
+		{"one of five hosts loses its cable", verbCut, []string{"--fault", verbCut, "--nodes", "5"}, []string{"alpha", "bravo", "charlie", "delta", "echo"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.ordinary && os.Getuid() != 0 {
-				t.Skip("only root can become another user")
-			}
-			args := []string{"demo", "--json", "--fault", tt.fault}
-			if n := len(tt.nodes); n != 3 {
-				args = append(args, "--nodes", string(rune('0'+n)))
-			}
 			var stdout, stderr bytes.Buffer
-			cmd := as(exec.CommandContext(t.Context(), binary, args...), tt.ordinary)
+			cmd := exec.CommandContext(t.Context(), binary, append([]string{"demo", "--json"}, tt.flags...)...)
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			began := time.Now()
 			if err := cmd.Run(); err != nil {
-				if strings.Contains(stderr.String(), "does not let you make a lab") {
-					t.Skipf("SKIPPED: %s", stderr.String())
-				}
 				t.Fatalf("%v: %s", err, stderr.String())
 			}
 			r := decode(t, stdout.Bytes())
-			t.Logf("%s: outage %.0f ms, %d of %d requests failed, from %s to %s", tt.fault, r.OutageMS, r.FailedRequests, r.Requests, r.HolderBefore, r.HolderAfter)
+			t.Logf("%s: outage %.0f ms, %d of %d requests failed, from %s to %s; it took %s", tt.fault, r.OutageMS, r.FailedRequests, r.Requests,
+				r.HolderBefore, r.HolderAfter, time.Since(began).Round(time.Second))
 			if diff := cmp.Diff(tt.nodes, r.Nodes); diff != "" {
 				t.Errorf("the nodes (-want +got):\n%s", diff)
 			}
 			if r.Fault != tt.fault || r.OutageMS <= 0 || r.FailedRequests == 0 || r.TwoHoldersMS != 0 {
 				t.Errorf("the report is %+v", r)
 			}
-			moved := tt.fault != verbService
-			if r.HolderAfter == "" || (r.HolderBefore != r.HolderAfter) != moved || (r.EpochAfter > r.EpochBefore) != moved {
+			if r.HolderAfter == "" || r.HolderBefore == r.HolderAfter || r.EpochAfter <= r.EpochBefore {
 				t.Errorf("from %s (%d) to %s (%d)", r.HolderBefore, r.EpochBefore, r.HolderAfter, r.EpochAfter)
 			}
 			inOrder(t, r)

@@ -4,6 +4,7 @@ package demo
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -19,28 +20,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// staysUp is what a demo says when its failover is over.
+const staysUp = "It stays up"
+
 // TestNothingIsLeftOfADemoThatIsEnded ends demos by signals, in the middle and
-// when they stay up, and looks for what they may have left on the machine.
+// when they stay up, and looks for what they may have left on the machine. Those
+// that came so far have shown a failover.
 func TestNothingIsLeftOfADemoThatIsEnded(t *testing.T) {
 	binary := binaryFor(t)
+	const both = "At no time did two hosts hold"
 	for _, tt := range []struct {
 		name     string
+		fault    string
 		signal   syscall.Signal
 		when     string // what it says last before that
+		says     []string
 		code     int
 		ordinary bool
 	}{
-		{"it is killed while nodes join", syscall.SIGKILL, "made of namespaces", -1, false},
-		{"it is killed when it stays up", syscall.SIGKILL, "It stays up", -1, true},
-		{"it gets Ctrl-C while nodes join", syscall.SIGINT, "made of namespaces", 130, false},
-		{"it gets Ctrl-C when it stays up", syscall.SIGINT, "It stays up", 0, false},
+		{"it is killed while nodes join", verbKill, syscall.SIGKILL, "made of namespaces", nil, -1, false},
+		{"it gets Ctrl-C while nodes join", verbKill, syscall.SIGINT, "made of namespaces", nil, 1, false},
+		{"it is an ordinary user's, who freezes a host, and is killed when it stays up", verbFreeze, syscall.SIGKILL, staysUp, []string{"took over from", both}, -1, true},
+		{"its program dies, and it gets Ctrl-C when it stays up", verbService, syscall.SIGINT, staysUp, []string{"serves on", both}, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.ordinary && os.Getuid() != 0 {
 				t.Skip("only root can become another user")
 			}
 			before := files(t)
-			cmd := as(exec.CommandContext(t.Context(), binary, "demo"), tt.ordinary)
+			cmd := as(exec.CommandContext(t.Context(), binary, "demo", "--fault", tt.fault), tt.ordinary)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
 			out, err := cmd.StdoutPipe()
 			if err == nil {
 				err = cmd.Start()
@@ -49,13 +59,24 @@ func TestNothingIsLeftOfADemoThatIsEnded(t *testing.T) {
 				t.Fatal(err)
 			}
 			in := bufio.NewReader(out)
-			for said := ""; !strings.Contains(said, tt.when); {
+			said := ""
+			for !strings.Contains(said, tt.when) {
 				line, err := in.ReadString('\n')
 				if said += line; err != nil {
-					t.Skipf("SKIPPED: the demo ended with %v: %s", err, said)
+					_ = cmd.Wait()
+					if strings.Contains(stderr.String(), "does not let you make a lab") {
+						t.Skipf("SKIPPED: %s", stderr.String())
+					}
+					t.Fatalf("the demo ended with %v: %s%s", err, said, stderr.String())
 				}
 			}
-			time.Sleep(time.Second) // for agents and programs to begin
+			t.Log(outage(said))
+			for _, w := range tt.says {
+				if !strings.Contains(said, w) {
+					t.Errorf("it does not say %q: %s", w, said)
+				}
+			}
+			time.Sleep(time.Second) // for agents and programs to begin, if it is early
 			made := madeBy(t, cmd.Process.Pid)
 			if len(made.processes) < 5 || len(made.spaces) < 20 {
 				t.Errorf("the demo has the processes %v and %d namespaces", made.processes, len(made.spaces))
@@ -79,6 +100,16 @@ func TestNothingIsLeftOfADemoThatIsEnded(t *testing.T) {
 			t.Logf("%d processes and %d namespaces were gone %s after the signal", len(made.processes), len(made.spaces), time.Since(ended).Round(time.Millisecond))
 		})
 	}
+}
+
+// outage is the sentence of a demo that tells it.
+func outage(said string) string {
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, "without an answer") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return "no failover so far"
 }
 
 // made is what a demo has made on this machine.
