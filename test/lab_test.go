@@ -278,6 +278,9 @@ func (b *bench) opinions() string {
 
 // tellEvents prints what the cell recorded last, if the test has failed.
 func (b *bench) tellEvents() {
+	if b.t.Failed() {
+		time.Sleep(2 * time.Second) // for the last of them to be written
+	}
 	for _, node := range b.nodes {
 		if !b.t.Failed() {
 			return
