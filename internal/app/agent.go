@@ -52,8 +52,9 @@ type node struct {
 	observer  *cell.Observer
 	programs  *partexec.Driver
 	addresses *address.Driver
-	departing atomic.Bool // the node leaves: its guard is not started again
-	healed    string      // why this node has signed its own certificate; empty if it has not
+	departing atomic.Bool            // the node leaves: its guard is not started again
+	healed    string                 // why this node has signed its own certificate; empty if it has not
+	storeless atomic.Pointer[string] // why its store last stopped or did not start; nil: it never did
 }
 
 // app is what every part of a running agent needs.
@@ -148,7 +149,8 @@ func (n *node) openStore(ctx context.Context) error {
 
 // restartServer starts the store on the data it has. A node that is one voter of
 // several goes on without its own store if that is damaged: the cell can do
-// without it, and its services too.
+// without it, and its services too. So does the only voter while its disk is full,
+// with what it knew last: what runs needs an agent, and room may come back.
 func (n *node) restartServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -163,11 +165,19 @@ func (n *node) restartServer(ctx context.Context) error {
 		n.log.Warn("this node's vote was taken over by another, its old store was put aside")
 		return n.server.Discard(n.clock.Now())
 	case len(n.local.Endpoints) > 1 && !errors.Is(err, etcdstore.ErrInUse) && !outlived(err):
-		err = storeError(n.folders.etcd(), err)
-		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, err, "hint", hint(err))
+		n.withoutStore("store not started, the node goes on as a client of the other voters", err)
+		return nil
+	case errors.Is(err, etcdstore.ErrDiskFull) && n.knowsLast():
+		n.withoutStore("store not started, the node goes on with what it knew last", err)
 		return nil
 	}
 	return err
+}
+
+// knowsLast reports whether this node has kept what it knew last.
+func (n *node) knowsLast() bool {
+	_, err := os.Stat(n.folders.lastKnown())
+	return err == nil
 }
 
 // stopTimeout bounds the end of the store server.
@@ -221,7 +231,7 @@ func (n *node) guardian(logging cli.Logging) func(context.Context) error {
 
 // live is what this node sees right now.
 func (n *node) live() cell.Live {
-	l := cell.Live{Node: n.local.Node}
+	l := cell.Live{Node: n.local.Node, Warnings: n.warnings()}
 	if v := n.guard.Latest(); v.Up {
 		l.Guard = &v.State
 	}
@@ -282,10 +292,19 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 // warnings are what this host lacks, and what is wrong with its store.
 func (n *node) warnings() []string {
 	out := slices.Concat(n.programs.Warnings(), n.addresses.Warnings())
-	if n.server != nil && n.server.HasData() && !n.server.Running() {
-		out = append(out, "The store of this node does not run; the node uses those of the other voters. Its log says why.")
+	if why := n.storeless.Load(); why != nil && !n.server.Running() && n.server.HasData() {
+		out = append(out, fmt.Sprintf("The store of this node does not run: %s. It is tried again every %s.", *why, serverRetry))
 	}
 	return out
+}
+
+// withoutStore logs why the store of this node does not run, and keeps it for the
+// status.
+func (n *node) withoutStore(message string, why error) {
+	why = storeError(n.folders.etcd(), why)
+	text := why.Error()
+	n.storeless.Store(&text)
+	n.log.Error(message, logkey.Err, why, "hint", hint(why))
 }
 
 // faces open the ports and serve the API on them.
@@ -368,8 +387,8 @@ func (n *node) sweep(ctx context.Context) error {
 // endServer ends a server that stopped by itself, and says why it did.
 func (n *node) endServer(ctx context.Context, why error) {
 	removed := errors.Is(why, etcdstore.ErrRemoved)
-	if known := storeError(n.folders.etcd(), why); !removed {
-		n.log.Error("store server stopped", logkey.Err, known, "hint", hint(known))
+	if !removed {
+		n.withoutStore("store server stopped", why)
 	}
 	if err := n.server.Stop(ctx); err != nil {
 		n.log.Warn("store server not stopped in order", logkey.Err, err)
@@ -436,8 +455,7 @@ func (n *node) watchServer(ctx context.Context) error {
 				return err
 			}
 			if err != nil && ctx.Err() == nil {
-				err = storeError(n.folders.etcd(), err)
-				n.log.Error("store server not started again", logkey.Err, err, "hint", hint(err))
+				n.withoutStore("store server not started again", err)
 			}
 		}
 	}

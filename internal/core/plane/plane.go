@@ -63,7 +63,7 @@ type Node struct {
 	// nextHurry is when renewals may be asked for again between heartbeats.
 	nextHurry Boot
 	restless  Boot              // when it was last not calm
-	gone      quorum.Set        // lost or quiet, when the claims were last thought over
+	gone      quorum.Set        // who was away when the claims were last thought over
 	idle      bool              // see SetIdle
 	keeping   bool              // something was kept without a lease, then
 	held      map[lease.ID]Boot // no claim before then; see Release
@@ -210,7 +210,7 @@ func (n *Node) beat(now Boot) {
 	n.leases.SetLost(n.detector.Lost())
 	n.leases.SetSkewed(n.detector.Skewed())
 	n.leases.SetInTouch(n.detector.Quorate(now))
-	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
+	gone := n.away(now)
 	keeping := n.leases.Keeping()
 	if planted(claimsAwaitVerdict) {
 		gone = n.detector.Lost() | n.detector.Idle()
@@ -266,15 +266,20 @@ func (n *Node) configure(now Boot) {
 	n.detector.Configure(now, n.duty.Members, c, n.interval)
 }
 
+// away are the nodes that are not waited for: those that are lost or quiet, that say
+// that they cannot start anything, or that claim no lease because of their clocks.
+func (n *Node) away(now Boot) quorum.Set {
+	return n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle() | n.detector.Skewed()
+}
+
 // reseek decides which leases to claim: those for which all nodes before this
-// one in the succession list are lost or quiet. No lease can be had before its
+// one in the succession list are away. No lease can be had before its
 // holder has lost it or, if it is soft, is lost itself; then it is to be had at
 // once. What goes on here without its lease is claimed whoever is
 // before this node: another holder ends it, see lease.Node.Keeps.
 func (n *Node) reseek(now Boot) {
 	seeks := make([]lease.Seek, 0, len(n.duty.Seeks))
-	// Nodes that say that they cannot start anything are not waited for.
-	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
+	gone := n.away(now)
 	if planted(claimsAwaitVerdict) {
 		gone = n.detector.Lost() | n.detector.Idle()
 	}

@@ -210,12 +210,15 @@ func (a *assembly) silent(c status.Cell) []string {
 // majority says what is wrong with the number of nodes and votes.
 func (a *assembly) majority(c status.Cell) []string {
 	witness := slices.ContainsFunc(c.Nodes, func(n status.Node) bool { return n.Witness })
-	voters, lost := a.Live.voters(a.Records.Lease)
+	voters, lost, skewed := a.Live.voters(a.Records.Lease)
+	counting := voters - lost - skewed
 	switch {
 	case len(c.Nodes) == 2 && !witness:
 		return []string{a.twoNodes() + ": add a third, or a witness with `keelson join --witness`"}
-	case lost > 0 && voters-lost <= voters/2+1 && c.Quorate:
-		return []string{fmt.Sprintf("%d of %d voters are in touch: one more loss stops the cell's services", voters-lost, voters)}
+	case skewed > 0 && counting <= voters/2+1 && c.Quorate:
+		return []string{fmt.Sprintf("the votes of %d of %d voters count: one more loss stops the cell's services", counting, voters)}
+	case lost > 0 && counting <= voters/2+1 && c.Quorate:
+		return []string{fmt.Sprintf("%d of %d voters are in touch: one more loss stops the cell's services", counting, voters)}
 	case len(c.Nodes) >= 3 && voters < 3 && a.Records.Lease.Prior == 0:
 		return []string{fmt.Sprintf("only %s: the loss of one can stop the cell's services until there are 3", votes(voters))}
 	case voters > 1 && voters%2 == 0 && a.Records.Lease.Prior == 0:

@@ -348,6 +348,33 @@ func TestProblems(t *testing.T) {
 			want:   []string{"the store does not answer: this is the last known state, and nothing can be changed"},
 		},
 		{
+			name: "a node says why its store is away, though it cannot report it",
+			change: func(v *cell.View) {
+				v.Stale, v.Records.Controller = true, ""
+				v.Records.Reports["a"] = record.Report{Node: "a", At: noon(), GuardUp: true, Warnings: []string{"no cgroup v2 here."}}
+				v.Records.Reports["b"] = record.Report{Node: "b", At: noon(), GuardUp: true, Warnings: []string{"no cgroup v2 here."}}
+				v.Live.Warnings = []string{"no cgroup v2 here.", "the disk is full."}
+			},
+			want: []string{
+				"the store does not answer: this is the last known state, and nothing can be changed",
+				"node a: no cgroup v2 here", "node a: the disk is full",
+				"node b: no cgroup v2 here",
+			},
+		},
+		{
+			name:   "what is live adds nothing to reports that arrive",
+			change: func(v *cell.View) { v.Live.Warnings = []string{"the disk is full."} },
+		},
+		{
+			name:   "a clock of another rate is named, and what comes of it",
+			change: func(v *cell.View) { v.Live.Guard.Skewed = 0b010 },
+			want: []string{
+				"the clock of b runs at another rate than the others': its vote does not count and it holds nothing. " +
+					"Compare its clock source (/sys/devices/system/clocksource/clocksource0/current_clocksource) with the others', or replace the board",
+				"the votes of 2 of 3 voters count: one more loss stops the cell's services",
+			},
+		},
+		{
 			name:   "nobody plans",
 			change: func(v *cell.View) { v.Records.Controller = "" },
 			want:   []string{"no controller is elected: nothing is planned until one is"},
