@@ -77,11 +77,10 @@ func Read(name string, content []byte) (*File, error) {
 	f := &File{source: src}
 	var found Problems
 	for _, doc := range documents {
-		d := &decoder{source: src, places: places{}}
-		s := d.document(doc)
-		if len(d.problems) == 0 {
-			s = s.Normalize()
-			d.add(src.place(d.places, s.Validate()))
+		d := &decoder{source: src, places: places{}, unread: map[string]unread{}}
+		s := d.document(doc).Normalize()
+		if _, ok := doc.Body.(*ast.MappingNode); ok {
+			d.judge(s)
 		}
 		found = append(found, d.problems...)
 		f.Services = append(f.Services, s)
