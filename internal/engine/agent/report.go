@@ -113,6 +113,9 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 		}
 	}
 	r.Keeps = a.keeps(g)
+	if a.options.Interfaces != nil {
+		r.Interfaces = a.options.Interfaces()
+	}
 	slices.SortFunc(r.Instances, func(a, b fact.Instance) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Copy, b.Copy))
 	})
@@ -177,6 +180,6 @@ func (a *Agent) warnings(g guardclient.View) []string {
 // and waits for the next report.
 func sameReport(a, b record.Report) bool {
 	return a.GuardUp == b.GuardUp && a.LeaseVersion == b.LeaseVersion && slices.Equal(a.Warnings, b.Warnings) &&
-		slices.Equal(a.Keeps, b.Keeps) &&
+		slices.Equal(a.Keeps, b.Keeps) && slices.Equal(a.Interfaces, b.Interfaces) &&
 		slices.EqualFunc(a.Instances, b.Instances, func(x, y fact.Instance) bool { return sameInstance(&x, &y) })
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/front/cli/build"
 	"github.com/keelson/keelson/internal/front/cli/maintenance"
 	"github.com/keelson/keelson/internal/front/cli/mending"
 	"github.com/keelson/keelson/internal/front/cli/screen"
@@ -36,7 +37,7 @@ type Environment struct {
 	Stderr  io.Writer
 	Getenv  func(string) string
 	Clock   clock.Clock
-	Version string
+	Build   build.Build
 	Actions Actions
 }
 
