@@ -12,8 +12,11 @@ func TestAProgramSaysWhatItIsMadeOf(t *testing.T) {
 	const commit = "25563d5ec2edb44ac96a3649b41665b636bdb6fe"
 	info := func(version, modified string) *debug.BuildInfo {
 		return &debug.BuildInfo{Main: debug.Module{Version: version}, Settings: []debug.BuildSetting{
-			{Key: "-buildmode", Value: "exe"}, {Key: "vcs", Value: "git"}, {Key: "vcs.revision", Value: commit},
-			{Key: "vcs.time", Value: "2026-11-23T22:20:35+01:00"}, {Key: "vcs.modified", Value: modified},
+			{Key: "-buildmode", Value: "exe"},
+			{Key: "vcs", Value: "git"},
+			{Key: "vcs.revision", Value: commit},
+			{Key: "vcs.time", Value: "2026-11-23T22:20:35+01:00"},
+			{Key: "vcs.modified", Value: modified},
 		}}
 	}
 	const pseudo = "v0.0.0-20261123212035-25563d5ec2ed"
