@@ -10,6 +10,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -170,6 +171,9 @@ func (a *Agent) warnings(g guardclient.View) []string {
 			out = append(out, fmt.Sprintf("Service %s does not run, though its lease is held here and nothing is in its way. "+
 				"Look at the agent's log, or let another node run it with `keelson drain %s`.", name, a.options.Node))
 		}
+	}
+	for i := range out {
+		out[i] = event.Tidy(out[i])
 	}
 	slices.Sort(out)
 	out = slices.Compact(out)
