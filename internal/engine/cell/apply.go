@@ -121,6 +121,7 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 		return nil, err
 	}
 	for _, w := range append(warnings, unfit...) {
+		w.Warning = false // the list says so
 		p.result.Warnings = append(p.result.Warnings, w.String())
 	}
 	before := p.running()

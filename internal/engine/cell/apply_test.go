@@ -239,7 +239,7 @@ func TestApplyNamesTheLineOfWhatNodesHaveAgainstAnAddress(t *testing.T) {
 
 	result, err := w.apply(t, head+"100/24, interface: eth7}\n")
 	equal(t, "error", code(t, err), "")
-	equal(t, "warnings", result.Warnings, []string{`x.yaml:4:49: parts[0].address.interface: warning: ` +
+	equal(t, "warnings", result.Warnings, []string{`x.yaml:4:49: parts[0].address.interface: ` +
 		`node a has no interface "eth7": it cannot run there until that is there; ` +
 		`did you mean "eth0"? Without the key the address goes where its network is`})
 }
