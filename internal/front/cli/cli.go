@@ -175,7 +175,17 @@ func (s *shell) root() *cobra.Command {
 	if s.env.Actions.Pacemaker != nil {
 		root.AddCommand(s.importCommand())
 	}
+	abridge(root)
 	return root
+}
+
+// abridge gives the commands the first sentence of their help, which a shell shows
+// beside what it completes.
+func abridge(c *cobra.Command) {
+	c.Short, _, _ = strings.Cut(c.Long, "\n")
+	for _, sub := range c.Commands() {
+		abridge(sub)
+	}
 }
 
 // helpCommand makes `keelson help status` the same as `keelson status --help`.

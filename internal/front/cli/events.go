@@ -30,9 +30,10 @@ The cell keeps the newest 2000 events.
 Exit status: 0 shown, 1 it failed, 2 wrong usage, 3 the cell cannot be reached.
 
 Example:
-    $ keelson events --service shop --limit 2
-    2026-11-23 03:12:44  a  node-lost       b     b is lost
-    2026-11-23 03:12:44  a  service-ready   shop  shop is ready on a
+    $ keelson events --limit 2
+    TIME                 FROM  WHAT           ABOUT  PLAN  TEXT
+    2026-11-23 03:12:44  a     node-lost      b            b is lost
+    2026-11-23 03:12:44  a     service-ready  shop         It is ready.
 `
 
 func (s *shell) eventsCommand() *cobra.Command {

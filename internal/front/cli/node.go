@@ -21,7 +21,9 @@ import (
 const nodeHelp = `Change who is in the cell.
 
 Usage:
-    keelson node remove NODE [--force] [--yes]
+    keelson node remove NODE [--force] [--yes] [FLAGS]
+
+See ` + "`keelson node remove --help`" + `.
 
 Example:
     $ keelson node remove b

@@ -59,13 +59,14 @@ Usage:
                      [--window TIME] [-o FORMAT]
 
 Successors of a lost node take over at once, whatever stands here, and what you
-ask for with move, drain or apply is done.
+ask for with move, drain or apply is done. Without a flag it shows what is in force.
 
     --share PERCENT      how many of a hundred nodes services leave at once
-                         because of trouble there; never less than one node
-    --moves N            moves of one service within the window
-    --cell-moves N       moves of all services within the window
-    --window TIME        1m to 24h
+                         because of trouble there; never less than one node (at
+                         first 34)
+    --moves N            moves of one service within the window (at first 4)
+    --cell-moves N       moves of all services within the window (at first 30)
+    --window TIME        1m to 24h (at first 10m)
 ` + output.FlagHelp + `
 Exit status: 0 shown or changed, 1 refused, 2 wrong usage, 3 the cell cannot be
 reached.
