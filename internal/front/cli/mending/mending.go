@@ -59,7 +59,8 @@ Usage:
                      [--window TIME] [-o FORMAT]
 
 Successors of a lost node take over at once, whatever stands here, and what you
-ask for with move, drain or apply is done. Without a flag it shows what is in force.
+ask for with move, drain or apply is done. Without a flag it shows what is in
+force.
 
     --share PERCENT      how many of a hundred nodes services leave at once
                          because of trouble there; never less than one node (at
