@@ -27,7 +27,7 @@ const (
 	YAML  Form = "yaml"
 )
 
-// String, Set and Type make a form a flag.
+// String returns the word after -o.
 func (f *Form) String() string { return string(*f) }
 
 // Set takes the word after -o.
