@@ -21,6 +21,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/driver/interfaces"
 	"github.com/keelson/keelson/internal/driver/part/address"
 	partexec "github.com/keelson/keelson/internal/driver/part/exec"
 	"github.com/keelson/keelson/internal/engine/agent"
@@ -245,7 +246,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
 		Clock: n.clock, Log: n.log,
 		JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),
-		Warnings: n.warnings,
+		Warnings: n.warnings, Interfaces: interfaces.New(n.clock.Boot).Names,
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},

@@ -319,8 +319,11 @@ func (m *machine) countFailure(d Death) {
 	m.note(event.ServiceFailed, name, "Part %s failed: %s.", name, d.Why)
 	if count > f.EffectiveRestarts() {
 		m.FailedUntil = m.in.Now.Add(f.EffectiveWithin())
-		m.note(event.ServiceGaveUp, name, "It failed %d times within %v. This node does not try again for %v.",
-			count, f.EffectiveWithin(), f.EffectiveWithin())
+		within, often := spec.Duration(f.EffectiveWithin()), "once"
+		if count > 1 {
+			often = fmt.Sprintf("%d times within %v", count, within)
+		}
+		m.note(event.ServiceGaveUp, name, "It failed %s. This node does not try again for %v.", often, within)
 		return
 	}
 	m.retryAt = m.in.Boot + restartDelay(count)

@@ -41,6 +41,8 @@ type Options struct {
 
 	// Warnings are what drivers have to say about this host; nil: nothing.
 	Warnings func() []string
+	// Interfaces are the names of this host's network interfaces; nil: not told.
+	Interfaces func() []string
 
 	// Resolve returns the addresses of a host name. Nil: nodes are known by IP
 	// addresses only.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -113,6 +114,9 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 		}
 	}
 	r.Keeps = a.keeps(g)
+	if a.options.Interfaces != nil {
+		r.Interfaces = a.options.Interfaces()
+	}
 	slices.SortFunc(r.Instances, func(a, b fact.Instance) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Copy, b.Copy))
 	})
@@ -168,6 +172,9 @@ func (a *Agent) warnings(g guardclient.View) []string {
 				"Look at the agent's log, or let another node run it with `keelson drain %s`.", name, a.options.Node))
 		}
 	}
+	for i := range out {
+		out[i] = event.Tidy(out[i])
+	}
 	slices.Sort(out)
 	out = slices.Compact(out)
 	return out[:min(len(out), maxWarnings)]
@@ -177,6 +184,6 @@ func (a *Agent) warnings(g guardclient.View) []string {
 // and waits for the next report.
 func sameReport(a, b record.Report) bool {
 	return a.GuardUp == b.GuardUp && a.LeaseVersion == b.LeaseVersion && slices.Equal(a.Warnings, b.Warnings) &&
-		slices.Equal(a.Keeps, b.Keeps) &&
+		slices.Equal(a.Keeps, b.Keeps) && slices.Equal(a.Interfaces, b.Interfaces) &&
 		slices.EqualFunc(a.Instances, b.Instances, func(x, y fact.Instance) bool { return sameInstance(&x, &y) })
 }

@@ -98,7 +98,7 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	p := &applyPlan{
 		now: c.Clock.Now(), by: by, trial: trial, pending: map[spec.ServiceName]record.Pending{},
 		records: map[spec.ServiceName]stored{}, owners: map[netip.Addr]spec.ServiceName{},
-		nodes: map[netip.Addr]spec.NodeName{}, keepers: map[spec.ServiceName][]spec.NodeName{},
+		keepers: map[spec.ServiceName][]spec.NodeName{},
 		counter: counter.Revision, next: 1,
 	}
 	if found {
@@ -113,10 +113,15 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	if err != nil {
 		return nil, invalid(err)
 	}
+	unfit, err := file.CheckOn(p.hosts)
+	if err != nil {
+		return nil, invalid(err)
+	}
 	if err := p.checkTrials(file); err != nil {
 		return nil, err
 	}
-	for _, w := range warnings {
+	for _, w := range append(warnings, unfit...) {
+		w.Warning = false // the list says so
 		p.result.Warnings = append(p.result.Warnings, w.String())
 	}
 	before := p.running()
@@ -170,7 +175,7 @@ type applyPlan struct {
 	by      string
 	records map[spec.ServiceName]stored
 	owners  map[netip.Addr]spec.ServiceName      // as the specs say
-	nodes   map[netip.Addr]spec.NodeName         // the nodes' own addresses
+	hosts   []spec.Host                          // the nodes, as far as addresses go
 	keepers map[spec.ServiceName][]spec.NodeName // who may go on with a service without its lease
 	members []fact.Node                          // the nodes, as far as specs speak of them
 	pending map[spec.ServiceName]record.Pending
@@ -209,11 +214,13 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
 		p.members = append(p.members, fact.Node{Name: n.Name, Labels: n.Labels, Witness: n.Witness})
+		host := spec.Host{Node: n.Name, Witness: n.Witness}
 		for _, text := range append([]string{n.Address}, n.Links...) {
 			if ip, err := netip.ParseAddr(text); err == nil {
-				p.nodes[ip] = n.Name
+				host.Own = append(host.Own, ip)
 			}
 		}
+		p.hosts = append(p.hosts, host)
 	}
 	reports, _, err := s.List(ctx, record.KeyReports)
 	if err != nil {
@@ -227,6 +234,9 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 		for _, name := range r.Keeps {
 			p.keepers[name] = append(p.keepers[name], r.Node)
 		}
+		if i := slices.IndexFunc(p.hosts, func(h spec.Host) bool { return h.Node == r.Node }); i >= 0 {
+			p.hosts[i].Interfaces = r.Interfaces
+		}
 	}
 	return nil
 }
@@ -234,9 +244,7 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 // make checks wanted against what is and fills in the transaction. It leaves
 // the ops empty if nothing changes.
 func (p *applyPlan) make(wanted []spec.Service) error {
-	if err := p.settleAddresses(wanted); err != nil {
-		return err
-	}
+	p.settleAddresses(wanted)
 	freed := map[netip.Addr]bool{}
 	for _, s := range wanted {
 		if err := p.one(s, freed); err != nil {
@@ -286,29 +294,20 @@ func (p *applyPlan) specs() []spec.Service {
 	return all
 }
 
-// settleAddresses finds out who owns which address once wanted is in force. It
-// refuses an address that a node has of its own.
-func (p *applyPlan) settleAddresses(wanted []spec.Service) error {
+// settleAddresses finds out who owns which address once wanted is in force.
+func (p *applyPlan) settleAddresses(wanted []spec.Service) {
 	final := map[spec.ServiceName]spec.Service{}
 	for name, r := range p.records {
 		final[name] = r.Spec
 	}
 	for _, s := range wanted {
 		final[s.Name] = s
-		for _, ip := range s.Addresses() {
-			if node, taken := p.nodes[ip]; taken {
-				return refused("address-taken",
-					"nothing was changed; choose an address that no server has of its own",
-					"service %s: address %s is node %s's own", s.Name, ip, node)
-			}
-		}
 	}
 	for name, s := range final {
 		for _, ip := range s.Addresses() {
 			p.owners[ip] = name
 		}
 	}
-	return nil
 }
 
 // one plans the writes of one service.

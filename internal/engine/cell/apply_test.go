@@ -79,7 +79,7 @@ func TestApplyRefuses(t *testing.T) {
 			given: func(t *testing.T, w *world) { w.mustApply(t, doc("mail", "10.0.0.100/24")) },
 			file:  []string{doc("shop", "10.0.0.100/16")}, want: "spec-invalid",
 		},
-		{name: "an address that is a node's own", file: []string{doc("shop", "10.0.0.2/24")}, want: "address-taken"},
+		{name: "an address that is a node's own", file: []string{doc("shop", "10.0.0.2/24")}, want: "spec-invalid"},
 		{
 			name: "an address twice in a file",
 			file: []string{doc("shop", "10.0.0.100/24"), doc("mail", "10.0.0.100/24")}, want: "spec-invalid",
@@ -226,4 +226,20 @@ func TestOfManyWhoClaimAnAddressAtOnceOneGetsIt(t *testing.T) {
 	equal(t, "winners", won, 1)
 	entries, _, _ := w.List(t.Context(), record.KeyServices)
 	equal(t, "services", len(entries), 1)
+}
+
+func TestApplyNamesTheLineOfWhatNodesHaveAgainstAnAddress(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, record.KeyReports+"a", record.Report{Node: "a", GuardUp: true, Interfaces: []string{"eth0"}})
+	const head = "kind: service\nname: shop\nparts:\n  - address: {prefix: 10.0.0."
+	_, err := w.apply(t, head+"2/24}\n")
+	equal(t, "code", code(t, err), "spec-invalid")
+	equal(t, "text", err.Error(), "x.yaml:4:23: parts[0].address.prefix: the address 10.0.0.2 is node b's own: choose an address that no server has of its own\n"+
+		"       4 |   - address: {prefix: 10.0.0.2/24}")
+
+	result, err := w.apply(t, head+"100/24, interface: eth7}\n")
+	equal(t, "error", code(t, err), "")
+	equal(t, "warnings", result.Warnings, []string{`x.yaml:4:49: parts[0].address.interface: ` +
+		`node a has no interface "eth7": it cannot run there until that is there; ` +
+		`did you mean "eth0"? Without the key the address goes where its network is`})
 }

@@ -274,6 +274,9 @@ type Report struct {
 	// Keeps are the services, sorted, that may go on here without a lease, as far
 	// as the guard was told (spec.Service.KeptOnQuorumLoss).
 	Keeps []spec.ServiceName `json:"keeps,omitempty"`
+	// Interfaces are the names of the host's network interfaces, sorted, without
+	// loopback and spec.Passing; empty: not known.
+	Interfaces []string `json:"interfaces,omitempty"`
 }
 
 // EventHead says which events are kept. Every writer of events guards its

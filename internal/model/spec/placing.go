@@ -82,7 +82,7 @@ func (p Preference) Holds(t time.Time) bool {
 func (c *checker) placing(s Service) {
 	if k := s.Copies; k != nil {
 		c.number("copies.count", k.Count, 0, MaxCopies)
-		c.number("copies.per_node", k.PerNode, 0, MaxPerNode)
+		c.positive("copies.per_node", k.PerNode, MaxPerNode)
 		c.number("copies.primaries", k.Primaries, 0, MaxCopies)
 		if k.Count > 0 && k.Primaries > k.Count {
 			c.add("copies.primaries", Clash, fmt.Sprintf("%d primaries of %d copies", k.Primaries, k.Count), "have at least as many copies as primaries")

@@ -101,6 +101,13 @@ func (c *checker) number(path string, n, lo, hi int) {
 	}
 }
 
+// positive reports a number that is set and not between 1 and most.
+func (c *checker) positive(path string, n, most int) {
+	if n != 0 {
+		c.number(path, n, 1, most)
+	}
+}
+
 // count reports a list that is too long and returns how much of it to look at.
 func (c *checker) count(path, what string, n, most int) int {
 	if n > most {

@@ -45,8 +45,9 @@ before you rely on the services.
     --every TIME  how often it asks (default 2s)
     --events N    end after N events (default 0: when interrupted)
     --query PROGRAM  ask this program, without arguments, and not cibadmin
-    -o json       for programs: with --observe one object a line, with "at", "nodes",
-                  "did", "would", "differs" and "error"; else an object with "case", "before" and "after" (by
+    -o json       for programs, with --simulate or --observe. With --observe one
+                  object a line, with "at", "nodes", "did", "would", "differs" and
+                  "error"; else an object with "case", "before" and "after" (by
                   resource, a list of {"node", "role", "count"}), "nodes",
                   "steps", "why" and "not_understood"; for a FOLDER a list of
                   such objects, sorted by case.
