@@ -24,8 +24,8 @@ At every step it checks that no exclusive service has two holders, that none
 answers on two nodes, that epochs grow, that a majority in touch serves
 everything within its bound, and that nothing moves without a cause. Every third
 seed is a trial, in which one thing at a time happens while up to 20 % of the
-packets are lost: nobody is to count as lost who is not, and what a dead node ran is
-to be served again within the bound that keelson status would show.
+packets are lost: nobody may count as lost who is not, and what a dead node ran
+is to be served again within the bound that keelson status would show.
 
     --seeds N            how many histories (default 100)
     --from S             seed of the first (default 1)
