@@ -33,7 +33,7 @@ var attempts = []struct {
 	{(*scene).death, mostLoss},
 	{(*scene).knownStall, someLoss},
 	{(*scene).dozeTogether, someLoss},
-	{(*scene).brokenLink, mostLoss},
+	{(*scene).brokenLink, someLoss},
 	{(*scene).dozeApart, someLoss},
 	{(*scene).halfDeaf, someLoss},
 	{(*scene).frozen, 0},
@@ -150,6 +150,7 @@ func (s *scene) halfDeaf() {
 	switch s.IntN(4) {
 	case 0:
 		s.add(cut, 0, length, others, holder)
+		s.add(burst, s.between(4*time.Second, 7*time.Second), 500*ms, holder, 0) // and then it is silent for a while
 	case 1:
 		s.add(cut, 0, length, holder, others)
 	case 2: // each hears it, or is heard by it
@@ -175,8 +176,10 @@ func (s *scene) frozen() {
 // that each is tried until there is no doubt.
 func (s *scene) learning() {
 	every := plane.Interval(s.p.nodes)
-	for i, lost := range []time.Duration{2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 6, 6} {
-		s.add(burst, time.Duration(i)*600*ms, lost*every-3*ms, holder, 0).bear = verdicts
+	at := time.Duration(0)
+	for _, lost := range []time.Duration{2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 6, 6, 9, 12} {
+		s.add(burst, at, lost*every-3*ms, holder, 0).bear = verdicts
+		at += max(600*ms, lost*every+300*ms)
 	}
 }
 

@@ -357,7 +357,7 @@ func (d *Detector) count(now Boot) {
 // abstains reports whether this node's suspicions are no votes: it was late, or it
 // misses others because it is itself cut off.
 func (d *Detector) abstains(now Boot) bool {
-	return now < d.abstain || d.outside && !planted(outsidersVote)
+	return now < d.abstain || d.outside
 }
 
 // Beat returns what this node's next heartbeat says.

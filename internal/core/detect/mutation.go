@@ -15,7 +15,6 @@ const (
 	oneWayIsContact             // who is heard counts as in touch
 	cutsTooMany                 // a link that fails cuts those whom it joined
 	silenceHeals                // who is cut off is back when it is silent, until it is cut off anew
-	outsidersVote               // who is cut off has a vote on the others
 	lossNotLearned              // timeouts do not follow the loss
 	latenessNotLearned          // nor what the target says of its own lateness
 	gapsNotLearned              // nor the gaps that were seen
