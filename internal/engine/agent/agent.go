@@ -13,6 +13,7 @@ import (
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/agent/journal"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -41,7 +42,7 @@ type Agent struct {
 	settled  bool // what ran before this agent is known
 	found    map[string]netip.Addr
 	services map[instance.Name]*trust
-	entries  map[instance.Name]entry // of the journal, for instances not met yet
+	entries  map[instance.Name]journal.Entry // of the journal, for instances not met yet
 	troubles []string                // for the report
 
 	releases []guardwire.Release // to be sent after the duty
@@ -134,7 +135,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // recall reads what an agent before this one left.
 func (a *Agent) recall() error {
-	entries, broken, err := readJournal(a.options.JournalDir)
+	entries, broken, err := journal.Read(a.options.JournalDir)
 	if err != nil {
 		return fmt.Errorf("start the agent: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/agent/journal"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -55,7 +56,7 @@ type runner struct {
 
 	told    status // the last one sent
 	reach   reach
-	journal *journal
+	journal *journal.File
 	trouble string // a sentence for the report; empty: none
 
 	places *places // shared by all runners
@@ -84,7 +85,7 @@ func newRunner(o *Options, name instance.Name, statuses chan<- status, st superv
 	return &runner{
 		options: o, name: name, cell: w.cell, began: o.Clock.Boot(), statuses: statuses, st: st, wish: w,
 		wishes: newMailbox[wish](), results: make(chan supervise.Result, 1), notices: make(chan notice, noticeRoom),
-		journal: newJournal(o.JournalDir, name),
+		journal: journal.New(o.JournalDir, name),
 	}
 }
 
@@ -257,7 +258,7 @@ func (r *runner) wakeIn(d time.Duration) {
 // write brings the journal up to date. An agent that cannot write it goes on:
 // the guard enforces the lease, and the next agent probes what it knows of.
 func (r *runner) write() {
-	err := r.journal.write(r.cell, r.st)
+	err := r.journal.Write(r.cell, r.st)
 	switch {
 	case err == nil && r.trouble == "":
 	case err == nil:
