@@ -33,7 +33,7 @@ func check(s fact.Snapshot, plan action.Plan) string {
 		}
 	}
 	for _, p := range plan.Placements {
-		if fault := checkRoles(p); fault != "" && services[p.Service].Spec.HasRoles() {
+		if fault := checkRoles(p, services[p.Service].Spec.Primaries()); fault != "" && services[p.Service].Spec.HasRoles() {
 			return fault
 		}
 		if fault := checkNeighbors(services[p.Service], holders); fault != "" {
@@ -44,15 +44,25 @@ func check(s fact.Snapshot, plan action.Plan) string {
 }
 
 // checkRoles looks whether only copies become primary, and who is meant to be is.
-func checkRoles(p action.Placement) string {
-	for i, n := range p.Order {
-		at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == n })
-		if at < 0 {
-			return fmt.Sprintf("%s is to become primary of %s without a copy", n, p.Service)
+func checkRoles(p action.Placement, primaries int) string {
+	first := map[spec.NodeName]bool{}
+	for _, order := range append([][]spec.NodeName{p.Order}, p.Orders...) {
+		for i, n := range order {
+			at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == n })
+			switch {
+			case at < 0:
+				return fmt.Sprintf("%s is to become primary of %s without a copy", n, p.Service)
+			case i == 0 && p.Copies[at].Role != spec.RolePrimary:
+				return fmt.Sprintf("%s is first in line for %s and is to be a %s", n, p.Service, p.Copies[at].Role)
+			case i == 0 && first[n]:
+				return fmt.Sprintf("%s is to be primary of %s twice", n, p.Service)
+			case i == 0:
+				first[n] = true
+			}
 		}
-		if i == 0 && p.Copies[at].Role != spec.RolePrimary {
-			return fmt.Sprintf("%s is first in line for %s and is to be a %s", n, p.Service, p.Copies[at].Role)
-		}
+	}
+	if len(p.Orders)+1 > max(1, primaries) {
+		return fmt.Sprintf("%s is to have %d primaries and is given %d leases", p.Service, primaries, len(p.Orders)+1)
 	}
 	return ""
 }

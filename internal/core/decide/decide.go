@@ -173,7 +173,7 @@ func (p *planner) sits(s *fact.Service) spec.NodeName {
 // applied again gets a lease of its own, which the old one would not keep from
 // being won.
 func (p *planner) gone(s fact.Service) bool {
-	if !s.Deleting || s.Holder != "" {
+	if !s.Deleting || s.Holder != "" || slices.ContainsFunc(s.Rights, func(r fact.Right) bool { return r.Holder != "" }) {
 		return false
 	}
 	for k := range p.nodes {

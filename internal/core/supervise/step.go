@@ -34,6 +34,8 @@ func Step(st State, in Input) (State, Decision) {
 	switch {
 	case m.resting():
 		m.enter(m.rest())
+	case m.spare():
+		m.enter(m.phaseNow(g))
 	default:
 		if m.busy.Kind != None {
 			m.review(g)
@@ -230,7 +232,7 @@ func (m *machine) followSpec() {
 			m.released, m.Epoch, m.Guard = m.Epoch, 0, 0
 		}
 		if replaced {
-			m.Right = RightMemory{Shed: max(m.Right.Epoch, m.Right.Shed)}
+			m.letGo(m.Right.Epoch)
 		}
 		if replaced {
 			m.Took = 0

@@ -3,7 +3,6 @@ package agent
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/keelson/keelson/internal/core/supervise"
-	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -57,7 +54,7 @@ func FuzzParseLastKnown(f *testing.F) {
 		}
 		for name := range v.Services {
 			v.wish(instance.Name(name), 1)
-			v.order(name)
+			v.order(name, 0)
 		}
 		v.clone()
 		plan{view: v}.duty()

@@ -200,6 +200,9 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 		}
 		p.records[r.Spec.Name] = r
 		p.next = max(p.next, r.ID+1)
+		for _, id := range r.Rights {
+			p.next = max(p.next, id+1)
+		}
 	}
 	if err := p.readTrials(ctx, s); err != nil {
 		return err
@@ -338,6 +341,11 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	} else {
 		outcome = request.Created
 		changed.ID = p.next
+		p.next++
+	}
+	changed.Rights = slices.Clip(changed.Rights)
+	for len(changed.Rights) < s.Primaries()-1 {
+		changed.Rights = append(changed.Rights, p.next)
 		p.next++
 	}
 	changed.Spec = s

@@ -95,6 +95,16 @@ func (a *assembly) primary(copies []status.Copy) *status.Copy {
 	return nil
 }
 
+func (a *assembly) primaries(copies []status.Copy) int {
+	n := 0
+	for _, c := range copies {
+		if c.Role == spec.RolePrimary {
+			n++
+		}
+	}
+	return n
+}
+
 // seat is the instance of a copy.
 func (a *assembly) seat(name spec.ServiceName, c status.Copy) *found {
 	for _, i := range a.Records.Reports[c.Node].Instances {
@@ -155,6 +165,8 @@ func (a *assembly) judge(r record.Service, p record.Placement, out *status.Servi
 		out.State = status.Starting
 	case r.Spec.HasRoles() && primary == nil:
 		out.State, out.Problem = status.Recovering, "no copy of it is primary yet"
+	case r.Spec.HasRoles() && a.primaries(out.Copies) < r.Spec.Primaries():
+		out.State, out.Problem = status.Recovering, fmt.Sprintf("%d of %d primaries are there", a.primaries(out.Copies), r.Spec.Primaries())
 	case len(missing) > 0:
 		out.State, out.Problem = status.Running, fmt.Sprintf("%d of %d copies run: %s", running, len(out.Copies), rest)
 	case ready < running:

@@ -15,6 +15,14 @@ func (s Service) IsExclusive() bool {
 // HasRoles reports whether copies of s are primary and replicas.
 func (s Service) HasRoles() bool { return s.Copies != nil && s.Copies.Primaries > 0 }
 
+// Primaries returns how many copies of s are primary, 0 if it has no roles.
+func (s Service) Primaries() int {
+	if s.Copies == nil {
+		return 0
+	}
+	return s.Copies.Primaries
+}
+
 // HasLease reports whether s runs, or its primary is primary, under a lease.
 func (s Service) HasLease() bool { return s.Copies == nil || s.HasRoles() }
 

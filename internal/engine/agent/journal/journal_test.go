@@ -128,4 +128,3 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
-
