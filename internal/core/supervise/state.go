@@ -169,6 +169,11 @@ func (st *State) NextOwn() uint64 {
 	return max(st.released+1, st.Run.Generation)
 }
 
+// StopFailed reports whether a part does not stop, however hard it was tried.
+func (st *State) StopFailed() bool {
+	return st.stuck && st.MayRun() && (st.busy.Kind == Stop || st.busy.Kind == None && st.tries >= stopTries)
+}
+
 // Stuck reports whether a part does not stop, or an operation does not return.
 func (st *State) Stuck() bool { return st.stuck }
 

@@ -210,6 +210,11 @@ func (m *machine) setStuck(part int, why string) {
 	}
 	m.stuck = true
 	name := m.PartName(part)
+	if m.Run.Spec.Failover.StopFailure == spec.StopFence && m.StopFailed() {
+		m.note(event.ServiceStuck, name, "Part %s does not stop: %s. The guard cuts the service off and gives its lease back, "+
+			"so that another node may run it; if it cannot make sure of that, the watchdog restarts this server.", name, why)
+		return
+	}
 	m.note(event.ServiceStuck, name, "Part %s does not stop: %s. Its lease is kept, so that it starts nowhere else. "+
 		"Force is tried again every %v; stop it by hand, or switch this server off.", name, why, stuckPause)
 }

@@ -122,7 +122,7 @@ func (p plan) seek(name instance.Name, s status) (seek guardwire.Seek, claim, ok
 	service := name.Service()
 	w := p.view.wish(name, 0)
 	claim = w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped && !w.Maintenance &&
-		w.Rank >= 0 && !w.Leaving && !s.banned && w.Service.ID == s.run.ID
+		w.Rank >= 0 && !w.Leaving && !s.banned && w.Service.ID == s.run.ID && !s.fence
 	if w.Copy {
 		claim = claim && slices.ContainsFunc(w.rights[:], func(r supervise.Right) bool { return r.Rank >= 0 })
 	}
@@ -132,7 +132,8 @@ func (p plan) seek(name instance.Name, s status) (seek guardwire.Seek, claim, ok
 	f := s.run.Spec.Failover
 	seek = guardwire.Seek{
 		Service: service, ID: s.run.ID, Exclusive: s.run.Spec.IsExclusive(),
-		TTL: p.view.Placements[service].LeaseTTL(s.run.Spec), AgentLoss: f.EffectiveAgentLoss(),
+		Fence: s.fence,
+		TTL:   p.view.Placements[service].LeaseTTL(s.run.Spec), AgentLoss: f.EffectiveAgentLoss(),
 		Addresses: s.addresses, Cgroups: s.cgroups,
 	}
 	// A voter that starts is silent for the longest TTL of the configuration

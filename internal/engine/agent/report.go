@@ -105,6 +105,7 @@ func (r *reporter) write(ctx context.Context, report record.Report) error {
 func (a *Agent) makeReport(g guardclient.View) record.Report {
 	r := record.Report{Node: a.options.Node, GuardUp: g.Up, Warnings: a.warnings(g)}
 	if g.Heard {
+		r.Watchdog = g.State.Watchdog
 		r.LeaseVersion, r.Stall = g.State.LeaseVersion, spec.Duration(g.State.Stall)
 		r.Late, r.Measured, r.Waits = spec.Duration(g.State.Late), spec.Duration(g.State.Measured), spec.Duration(g.State.Waits)
 	}
@@ -183,7 +184,7 @@ func (a *Agent) warnings(g guardclient.View) []string {
 // sameReport reports whether b says nothing new. The stall changes all the time
 // and waits for the next report.
 func sameReport(a, b record.Report) bool {
-	return a.GuardUp == b.GuardUp && a.LeaseVersion == b.LeaseVersion && slices.Equal(a.Warnings, b.Warnings) &&
+	return a.GuardUp == b.GuardUp && a.Watchdog == b.Watchdog && a.LeaseVersion == b.LeaseVersion && slices.Equal(a.Warnings, b.Warnings) &&
 		slices.Equal(a.Keeps, b.Keeps) && slices.Equal(a.Interfaces, b.Interfaces) &&
 		slices.EqualFunc(a.Instances, b.Instances, func(x, y fact.Instance) bool { return sameInstance(&x, &y) })
 }

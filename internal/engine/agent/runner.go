@@ -99,6 +99,7 @@ type status struct {
 	trouble  string // for the report
 	release  uint64 // an epoch to give back now; 0: none
 	of       int    // which lease that is of
+	fence    bool   // it does not stop, and its spec says what then
 
 	mayBePrimary bool
 	// The lease of the role: which one it is about, whether that is used, and the
@@ -320,6 +321,11 @@ func (r *runner) tell(ctx context.Context, in supervise.Input, release supervise
 		s.sheds[lease] = r.st.ShedOf(lease)
 	}
 	s.addresses, s.cgroups = r.handles()
+	s.fence = r.st.StopFailed() && r.st.Run.Spec.Failover.StopFailure == spec.StopFence
+	if s.trouble == "" && s.fence {
+		s.trouble = "Service " + string(r.name) + " has a part that does not stop. Its guard cuts it off and gives the lease back, " +
+			"or has the watchdog restart this server if it cannot."
+	}
 	if s.trouble == "" && r.st.Stuck() {
 		s.trouble = "Service " + string(r.name) + " has a part that does not stop. Stop it by hand, or switch the server off; " +
 			"until then its lease is kept and it starts nowhere else."
@@ -336,7 +342,7 @@ func (r *runner) tell(ctx context.Context, in supervise.Input, release supervise
 
 // equal reports whether two statuses say the same.
 func (s *status) equal(o *status) bool {
-	return s.mayRun == o.mayRun && s.mayBePrimary == o.mayBePrimary && s.lease == o.lease && s.uses == o.uses && s.sheds == o.sheds && s.banned == o.banned && s.clear == o.clear && s.trouble == o.trouble &&
+	return s.mayRun == o.mayRun && s.mayBePrimary == o.mayBePrimary && s.lease == o.lease && s.uses == o.uses && s.sheds == o.sheds && s.banned == o.banned && s.fence == o.fence && s.clear == o.clear && s.trouble == o.trouble &&
 		s.run.ID == o.run.ID && s.run.Generation == o.run.Generation &&
 		slices.Equal(s.addresses, o.addresses) && slices.Equal(s.cgroups, o.cgroups) &&
 		sameInstance(&s.instance, &o.instance)

@@ -95,6 +95,10 @@ type Seek struct {
 	// epoch above Demoted: what ran under such a one when it ended is cut off.
 	Replica bool   `json:"replica,omitempty"`
 	Demoted uint64 `json:"demoted,omitempty"`
+	// Fence says that the agent could not stop what is listed. The guard cuts it off
+	// and gives the lease back once nothing of it is left; where it cannot make sure
+	// of that, it lets the watchdog end the host.
+	Fence bool `json:"fence,omitempty"`
 }
 
 // Beat says that the agent is alive. Sent every [BeatEvery].
@@ -161,6 +165,9 @@ type State struct {
 	Skewed uint32 `json:"skewed,omitempty"`
 	// Rules is true of a guard that fills in Hold.Ruled.
 	Rules bool `json:"rules,omitempty"`
+	// Watchdog: one is armed, which ends the host if the guard cannot keep what it
+	// promised.
+	Watchdog bool `json:"watchdog,omitempty"`
 	// Warnings are sentences for the operator, such as a missing capability.
 	Warnings []string `json:"warnings,omitempty"`
 }

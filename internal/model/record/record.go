@@ -304,6 +304,8 @@ type Report struct {
 	// Warnings are sentences for the operator: fallbacks in use, problems.
 	Warnings []string `json:"warnings,omitempty"`
 	GuardUp  bool     `json:"guard_up"`
+	// Watchdog: the guard has one armed, that ends the host if need be.
+	Watchdog bool `json:"watchdog,omitempty"`
 	// Stall is the longest pause the guard has measured in the last 10 min.
 	Stall spec.Duration `json:"stall"`
 	// Late is the longest of those pauses that leases and timeouts can cover,

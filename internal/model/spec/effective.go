@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -89,6 +90,11 @@ func (f Failover) EffectiveAgentLoss() time.Duration {
 // a majority. It is false for whatever is exclusive.
 func (s Service) KeptOnQuorumLoss() bool {
 	return !s.IsExclusive() && s.Failover.OnQuorumLoss == QuorumLossKeep
+}
+
+// Allows reports whether On and Never let the service run on a node.
+func (p Place) Allows(n NodeName) bool {
+	return (len(p.On) == 0 || slices.Contains(p.On, n)) && !slices.Contains(p.Never, n)
 }
 
 // EffectiveStickiness returns the score of staying.

@@ -67,7 +67,8 @@ const CapacityLabel = "capacity"
 type StopFailure string
 
 // What can be done then. Block is the default: the service stays where it is
-// until a person has looked.
+// until a person has looked. Fence: the guard cuts it off, and the watchdog ends the
+// host if that cannot be proved; then another node runs it.
 const (
 	StopBlock StopFailure = "block"
 	StopFence StopFailure = "fence"
@@ -212,15 +213,4 @@ func (c *checker) labelKey(path, key string) {
 	if !ValidLabel(key, "x") {
 		c.add(path, BadLabel, fmt.Sprintf("%s is not a label's key", quote(key)), "write the key alone, such as rack")
 	}
-}
-
-// notYet reports what the cell's agents cannot carry out in this version. It is
-// the one list of such keys: deciding knows all of them already.
-func (c *checker) notYet(s Service) {
-	refuse := func(is bool, path, what, hint string) {
-		if is {
-			c.add(path, NotYet, "this version cannot "+what+" yet", hint)
-		}
-	}
-	refuse(s.Failover.StopFailure == StopFence, "failover.stop_failure", "fence a node", "remove it")
 }

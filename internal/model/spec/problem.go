@@ -33,7 +33,6 @@ const (
 	BadProof      Code = "bad-proof"
 	BadQuorumLoss Code = "bad-quorum-loss"
 	BadRole       Code = "bad-role"
-	NotYet        Code = "not-yet" // right, but this version's agents cannot do it
 	Circle        Code = "circle"  // services that wait for each other
 	TooBig        Code = "too-big" // no node can have it
 	SelfReference Code = "self-reference"
