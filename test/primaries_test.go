@@ -3,15 +3,19 @@
 package test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/lab"
 	"github.com/keelson/keelson/internal/lab/cell"
@@ -54,9 +58,9 @@ parts:
 	})
 }
 
-// pairProgram writes what becomes of it into a file that all hosts share.
+// pairProgram tells outside, through a pipe, what becomes of it.
 const pairProgram = `#!/bin/sh
-say() { echo "$KEELSON_NODE $1 ${KEELSON_PRIMARY:-0} ${KEELSON_EPOCH:-0}" >>/tmp/pair/log; }
+say() { echo "$KEELSON_NODE $1 ${KEELSON_PRIMARY:-0} ${KEELSON_EPOCH:-0}" >/tmp/pair/log; }
 case "$1" in
 promote) say promoted; exit 0 ;;
 demote) say demoted; exit 0 ;;
@@ -80,41 +84,59 @@ parts:
 `, primaries)
 }
 
-// pairLog reads the file, and judges it: at no moment may there be more primaries
-// than two.
+// pairLog is what the programs said, through a pipe. At no moment may there be more
+// primaries than two, or two under one lease.
 type pairLog struct {
-	t    *testing.T
-	path string
+	t     *testing.T
+	mu    sync.Mutex
+	lines []string
 }
 
-func (l pairLog) add(line string) {
-	l.t.Helper()
-	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o666)
+func (l *pairLog) add(line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+}
+
+// watchPair makes the folder that hosts see as /tmp/pair, and reads the pipe in it.
+func watchPair(t *testing.T) (*pairLog, string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "part"), []byte(pairProgram), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pipe := filepath.Join(dir, "log")
+	if err := unix.Mkfifo(pipe, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(pipe, os.O_RDWR, 0) // also a writer, so that it never ends
 	if err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
-	if _, err := f.WriteString(line + "\n"); err != nil {
-		l.t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		l.t.Fatal(err)
-	}
+	l, done := &pairLog{t: t}, make(chan struct{})
+	go func() {
+		defer close(done)
+		for s := bufio.NewScanner(f); s.Scan(); {
+			l.add(s.Text())
+		}
+	}()
+	t.Cleanup(func() {
+		_ = f.Close()
+		<-done
+		t.Logf("what the programs said:\n%s", strings.Join(l.lines, "\n"))
+	})
+	return l, dir
 }
 
 // primaries returns who is primary now, by host, and under which lease.
-func (l pairLog) primaries() map[string]string {
+func (l *pairLog) primaries() map[string]string {
 	l.t.Helper()
-	text, err := os.ReadFile(l.path)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := map[string]string{}
-	for line := range strings.Lines(string(text)) {
+	for _, line := range l.lines {
 		words := strings.Fields(line)
-		if len(words) < 2 {
-			continue
-		}
-		if words[1] != "promoted" {
+		if len(words) < 3 || words[1] != "promoted" {
 			delete(now, words[0])
 			continue
 		}
@@ -122,12 +144,12 @@ func (l pairLog) primaries() map[string]string {
 		leases := map[string]string{}
 		for host, lease := range now {
 			if other := leases[lease]; other != "" {
-				l.t.Fatalf("%s and %s are primary under one lease at %q:\n%s", host, other, line, text)
+				l.t.Fatalf("%s and %s are primary under one lease at %q:\n%s", host, other, line, strings.Join(l.lines, "\n"))
 			}
 			leases[lease] = host
 		}
 		if len(now) > 2 {
-			l.t.Fatalf("%d primaries at %q:\n%s", len(now), line, text)
+			l.t.Fatalf("%d primaries at %q:\n%s", len(now), line, strings.Join(l.lines, "\n"))
 		}
 	}
 	return now
@@ -136,18 +158,7 @@ func (l pairLog) primaries() map[string]string {
 // TestTwoPrimaries has two of five copies primary, through the loss of both at once,
 // a drain, the death of an agent, and a change to one.
 func TestTwoPrimaries(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "part"), []byte(pairProgram), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	log := pairLog{t, filepath.Join(dir, "log")}
-	log.add("nobody begins")
-	if err := os.Chmod(log.path, 0o666); err != nil { // programs are other users
-		t.Fatal(err)
-	}
+	log, dir := watchPair(t)
 	ctx, cancel := context.WithTimeout(t.Context(), settled)
 	defer cancel()
 	made, err := lab.New(ctx, lab.Options{Hosts: append(names(5), client), Shares: []lab.Share{cell.Share(binary(t)), {Source: dir, Target: "/tmp/pair"}}, Networks: 1})
@@ -157,9 +168,6 @@ func TestTwoPrimaries(t *testing.T) {
 	t.Cleanup(func() {
 		if err := made.Close(); err != nil {
 			t.Errorf("close the lab: %v", err)
-		}
-		if text, err := os.ReadFile(log.path); err == nil {
-			t.Logf("what the programs said:\n%s", text)
 		}
 	})
 	c := form(t, made, 5, cell.Options{})
@@ -206,7 +214,11 @@ func TestTwoPrimaries(t *testing.T) {
 	b.whole()
 
 	b.endAgent(third[0], syscall.SIGKILL)
-	time.Sleep(3 * time.Second)
+	time.Sleep(3 * time.Second) // what it ran goes on without it
+	if now := two(); !slices.Equal(now, third) {
+		t.Errorf("%v were primary, and %v are without their agent", third, now)
+	}
+	b.ready(c.StartAgent(t.Context(), third[0]))
 	b.whole()
 	if now := two(); !slices.Equal(now, third) {
 		t.Errorf("%v were primary, and %v are after an agent was killed", third, now)
