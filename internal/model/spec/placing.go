@@ -113,6 +113,7 @@ func (c *checker) placing(s Service) {
 		c.near(index("place.near", i), s, n)
 	}
 	spread := s.Place.Spread[:c.count("place.spread", "labels", len(s.Place.Spread), MaxLabels)]
+	once(c, "place.spread", spread)
 	for i, label := range spread {
 		c.labelKey(index("place.spread", i), label)
 	}

@@ -253,7 +253,7 @@ func TestValidateFindsWhatIsWrong(t *testing.T) {
 		}, []found{{"parts[0].address", Clash}}},
 		{"more primaries than there can be leases", func(s *Service) {
 			s.Parts, s.Copies = s.Parts[1:], &Copies{Primaries: 9}
-		}, []found{{"copies.primaries", BadRange}}},
+		}, []found{{"copies.primaries", OutOfRange}}},
 		{"an unknown word for the loss of the quorum", func(s *Service) { s.Failover.OnQuorumLoss = "go" }, []found{{"failover.on_quorum_loss", BadQuorumLoss}}},
 		{"a label with a line break", func(s *Service) { s.Labels = map[string]string{"a": "b\n"} }, []found{{"labels.a", BadLabel}}},
 	}
