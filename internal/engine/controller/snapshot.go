@@ -33,6 +33,7 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Instances: m.reports[name].value.instances(),
 
 			Maintenance: wish.Maintenance,
+			Health:      max(-spec.MaxScore, min(0, m.reports[name].value.Health.Score)),
 		})
 	}
 	holders := m.holders(s)

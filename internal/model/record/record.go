@@ -321,6 +321,15 @@ type Report struct {
 	// Interfaces are the names of the host's network interfaces, sorted, without
 	// loopback and spec.Passing; empty: not known.
 	Interfaces []string `json:"interfaces,omitempty"`
+	// Health is how well the node is, by its own word.
+	Health Health `json:"health,omitzero"`
+}
+
+// Health is a score for everything on a node, see [fact.Node], and the reason in a
+// few words. The zero value is well.
+type Health struct {
+	Score int    `json:"score,omitempty"`
+	Why   string `json:"why,omitempty"`
 }
 
 // EventHead says which events are kept. Every writer of events guards its
