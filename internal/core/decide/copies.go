@@ -24,6 +24,7 @@ func (p *planner) compileCopies(u *unit) {
 	if count == 0 {
 		count = len(u.candidates) * perNode
 	}
+	count = max(0, count-p.held[u.name()].fewer)
 	base := p.item(u)
 	where := p.copiesNow(s)
 	if len(p.kinds) > 0 && len(where) > 0 && !u.stays() {

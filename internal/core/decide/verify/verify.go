@@ -1,4 +1,9 @@
-package decide
+// Package verify looks at a finished plan with fresh eyes: through the specs, and
+// not through the notes of the planner that made it.
+//
+// Its main rule is that a plan that breaks a rule is not carried out, whatever the
+// planner thought. It places nothing and repairs nothing: it says what is wrong.
+package verify
 
 import (
 	"fmt"
@@ -11,10 +16,9 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// check looks at a finished plan with fresh eyes, through the specs and not
-// through the planner's own notes. It returns the first rule that the plan
-// breaks, empty if it breaks none.
-func check(s fact.Snapshot, plan action.Plan) string {
+// Plan returns the first rule that a plan for the snapshot breaks, in a sentence
+// without a full stop; empty if it breaks none.
+func Plan(s fact.Snapshot, plan action.Plan) string {
 	nodes := make(map[spec.NodeName]fact.Node, len(s.Nodes))
 	for _, n := range s.Nodes {
 		nodes[n.Name] = n
@@ -69,7 +73,7 @@ func checkRoles(p action.Placement, primaries int) string {
 
 func checkOrder(s fact.Service, order []spec.NodeName, nodes map[spec.NodeName]fact.Node) string {
 	name, place := s.Spec.Name, s.Spec.Place
-	if len(order) > 0 && !active(s) {
+	if len(order) > 0 && (s.Deleting || s.Spec.Stopped) {
 		return fmt.Sprintf("%s is not to run and has a place", name)
 	}
 	for i, at := range order {
