@@ -235,7 +235,7 @@ func (f *finder) together() {
 		f.say(fmt.Sprintf("apart %s %s", f.services[a].Name, f.services[b].Name), 0, "%s, and %s", strings.Join(f.way(j, i), ", "), text)
 	})
 	for i := range f.services {
-		if members := f.members(i); len(members) > 0 && !(len(members) == 1 && f.isPrimary(i)) && len(f.allowed(members...)) == 0 && len(f.nodes) > 0 {
+		if members := f.members(i); len(members) > 0 && (len(members) > 1 || !f.isPrimary(i)) && len(f.allowed(members...)) == 0 && len(f.nodes) > 0 {
 			f.homeless(members)
 		}
 	}

@@ -20,12 +20,14 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
+// The scores of words: with Yellow services would rather be elsewhere, with Red they
+// must be.
 const (
-	// Yellow and Red are the scores of these words: services would rather be
-	// elsewhere, and they must not be here.
 	Yellow = -1000
 	Red    = -spec.MaxScore
+)
 
+const (
 	every   = time.Second // how often the file is read at most
 	maxFile = 4 << 10     // bytes
 	maxWhy  = 200         // bytes
