@@ -163,13 +163,18 @@ type State struct {
 	// Skewed are the slots of nodes whose clocks a majority of the voters finds to
 	// run at another rate. Their votes do not count.
 	Skewed uint32 `json:"skewed,omitempty"`
+	Powers
+	// Warnings are sentences for the operator, such as a missing capability.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Powers are what a guard can do beyond holding leases.
+type Powers struct {
 	// Rules is true of a guard that fills in Hold.Ruled.
 	Rules bool `json:"rules,omitempty"`
 	// Watchdog: one is armed, which ends the host if the guard cannot keep what it
 	// promised.
 	Watchdog bool `json:"watchdog,omitempty"`
-	// Warnings are sentences for the operator, such as a missing capability.
-	Warnings []string `json:"warnings,omitempty"`
 }
 
 // StateEvery is the longest time between two states.

@@ -35,6 +35,7 @@ const (
 	BadRole       Code = "bad-role"
 	Circle        Code = "circle"  // services that wait for each other
 	TooBig        Code = "too-big" // no node can have it
+	NotYet        Code = "not-yet" // right, but this version cannot do it
 	SelfReference Code = "self-reference"
 	Duplicate     Code = "duplicate"
 	AddressTaken  Code = "address-taken"   // it belongs to another service
