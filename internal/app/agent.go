@@ -26,6 +26,7 @@ import (
 	partexec "github.com/keelson/keelson/internal/driver/part/exec"
 	"github.com/keelson/keelson/internal/engine/agent"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/agent/health"
 	"github.com/keelson/keelson/internal/engine/cell"
 	"github.com/keelson/keelson/internal/engine/mirror"
 	"github.com/keelson/keelson/internal/engine/pki"
@@ -245,7 +246,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n.App, n.log}, Events: emitter{n.recorder},
 		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
 		Clock: n.clock, Log: n.log,
-		JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),
+		Health: health.New(n.folders.health(), n.clock).Look, JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),
 		Warnings: n.warnings, Interfaces: interfaces.New(n.clock.Boot).Names,
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)

@@ -32,6 +32,7 @@ func (f folders) lastKnown() string { return filepath.Join(f.data, "last-known.j
 func (f folders) starts() string    { return filepath.Join(f.data, "guard-incarnation") }
 func (f folders) parts() string     { return filepath.Join(f.run, "parts") }
 func (f folders) journal() string   { return filepath.Join(f.run, "journal") }
+func (f folders) health() string    { return filepath.Join(f.run, "health") }
 func (f folders) guard() string     { return filepath.Join(f.run, "guard.sock") }
 func (f folders) api() string       { return filepath.Join(f.run, "api.sock") }
 

@@ -81,6 +81,7 @@ type finder struct {
 	links    [][]link    // by service: what must be on the same node
 	group    []int       // by service: the first of those that must be on one node
 	found    []Contradiction
+	primary  map[spec.ServiceName]int // of services with one primary: that, among services
 }
 
 // link binds a service to another.
@@ -106,11 +107,15 @@ func find(services []spec.Service, nodes []fact.Node) []Contradiction {
 		}
 	}
 	slices.SortFunc(f.nodes, func(a, b fact.Node) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	f.addPrimaries()
 	f.bind()
 	f.together()
 	f.rooms()
 	f.crowds()
 	f.primaries()
+	f.roles()
+	f.everywhere()
+	f.same()
 	return f.found
 }
 
@@ -142,9 +147,11 @@ func (f *finder) bind() {
 				both(i, j, fmt.Sprintf("%s is together with %s (place.together)", s.Name, with))
 			}
 		}
-		for _, near := range s.Place.Near {
-			if j, ok := f.once(near.Service); ok && i != j && near.Score >= spec.MaxScore && near.Same == "" && near.Role == "" {
-				both(i, j, fmt.Sprintf("%s is to be near %s (place.near %d)", s.Name, near.Service, near.Score))
+	}
+	for _, s := range f.services {
+		for _, r := range f.rules(s) {
+			if r.Score > 0 && r.Same == "" {
+				both(r.from, r.to, r.text)
 			}
 		}
 	}
@@ -208,9 +215,11 @@ func (f *finder) apart(use func(i, j int, text string)) {
 				use(i, j, fmt.Sprintf("%s is apart from %s (place.apart)", s.Name, from))
 			}
 		}
-		for _, near := range s.Place.Near {
-			if j, ok := f.once(near.Service); ok && i != j && near.Score <= -spec.MaxScore && near.Same == "" && near.Role == "" {
-				use(i, j, fmt.Sprintf("%s is to be away from %s (place.near %d)", s.Name, near.Service, near.Score))
+	}
+	for _, s := range f.services {
+		for _, r := range f.rules(s) {
+			if r.Score < 0 && r.Same == "" {
+				use(r.from, r.to, r.text)
 			}
 		}
 	}
@@ -226,7 +235,7 @@ func (f *finder) together() {
 		f.say(fmt.Sprintf("apart %s %s", f.services[a].Name, f.services[b].Name), 0, "%s, and %s", strings.Join(f.way(j, i), ", "), text)
 	})
 	for i := range f.services {
-		if members := f.members(i); len(members) > 0 && len(f.allowed(members...)) == 0 && len(f.nodes) > 0 {
+		if members := f.members(i); len(members) > 0 && (len(members) > 1 || !f.isPrimary(i)) && len(f.allowed(members...)) == 0 && len(f.nodes) > 0 {
 			f.homeless(members)
 		}
 	}
@@ -344,7 +353,9 @@ func (f *finder) rooms() {
 				if k := f.services[j].Copies; k != nil {
 					one *= max(1, k.Count)
 				}
-				total += one
+				if !f.isPrimary(j) {
+					total += one
+				}
 			}
 			f.tooBig(members, kind, need)
 		}

@@ -98,7 +98,7 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	p := &applyPlan{
 		now: c.Clock.Now(), by: by, trial: trial, pending: map[spec.ServiceName]record.Pending{},
 		records: map[spec.ServiceName]stored{}, owners: map[netip.Addr]spec.ServiceName{},
-		keepers: map[spec.ServiceName][]spec.NodeName{},
+		keepers: map[spec.ServiceName][]spec.NodeName{}, dogs: map[spec.NodeName]bool{},
 		counter: counter.Revision, next: 1,
 	}
 	if found {
@@ -178,6 +178,7 @@ type applyPlan struct {
 	hosts   []spec.Host                          // the nodes, as far as addresses go
 	keepers map[spec.ServiceName][]spec.NodeName // who may go on with a service without its lease
 	members []fact.Node                          // the nodes, as far as specs speak of them
+	dogs    map[spec.NodeName]bool               // nodes with a watchdog that is armed
 	pending map[spec.ServiceName]record.Pending
 	trial   *record.Pending // what the changes of this apply have in common; nil: they are for good
 	counter int64
@@ -200,6 +201,9 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 		}
 		p.records[r.Spec.Name] = r
 		p.next = max(p.next, r.ID+1)
+		for _, id := range r.Rights {
+			p.next = max(p.next, id+1)
+		}
 	}
 	if err := p.readTrials(ctx, s); err != nil {
 		return err
@@ -231,6 +235,7 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 		if err := json.Unmarshal(e.Value, &r); err != nil {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
+		p.dogs[r.Node] = r.Watchdog
 		for _, name := range r.Keeps {
 			p.keepers[name] = append(p.keepers[name], r.Node)
 		}
@@ -325,6 +330,9 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	if err := p.mayBeExclusive(s, old.Service, exists); err != nil {
 		return err
 	}
+	if err := p.mayFence(s); err != nil {
+		return err
+	}
 	if t, waits := p.pending[s.Name]; waits {
 		return refused("change-pending", fmt.Sprintf("nothing was changed; keep it with `keelson confirm %s` or take it back with `keelson revert %s`, then apply again", t.Change, t.Change),
 			"service %s has a change that waits to be confirmed until %s", s.Name, clockTime(t.Deadline))
@@ -338,6 +346,11 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	} else {
 		outcome = request.Created
 		changed.ID = p.next
+		p.next++
+	}
+	changed.Rights = slices.Clip(changed.Rights)
+	for len(changed.Rights) < s.Primaries()-1 {
+		changed.Rights = append(changed.Rights, p.next)
 		p.next++
 	}
 	changed.Spec = s
@@ -361,6 +374,23 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		}
 	}
 	return nil
+}
+
+// mayFence refuses to promise a fence where no watchdog can give it: on a node that
+// has none, what cannot be cut off stays.
+func (p *applyPlan) mayFence(s spec.Service) error {
+	var without []string
+	for _, n := range p.members {
+		if s.Failover.StopFailure == spec.StopFence && !n.Witness && s.Place.Allows(n.Name) && !p.dogs[n.Name] {
+			without = append(without, string(n.Name))
+		}
+	}
+	if len(without) == 0 {
+		return nil
+	}
+	return refused("no-fence",
+		"nothing was changed; name a watchdog in the file of these nodes (`watchdog: /dev/watchdog`), keep the service off them with place.never, or write stop_failure: block",
+		"service %s: failover.stop_failure: fence needs a watchdog on every node that may run it, and none is armed on %s", s.Name, strings.Join(without, ", "))
 }
 
 // mayBeExclusive refuses to make a service exclusive that some node may go on

@@ -94,6 +94,11 @@ func TestApplyRefuses(t *testing.T) {
 			},
 			file: []string{doc("shop", "")}, want: "deleting",
 		},
+		{
+			name: "a fence where a node has no watchdog", want: "no-fence",
+			given: func(t *testing.T, w *world) { dogs(t, w, "a") },
+			file:  []string{doc("shop", "") + "failover: {stop_failure: fence}\n"},
+		},
 		{name: "more services than one transaction takes", file: many(120), want: "too-many-changes"},
 	}
 	for _, tt := range tests {
@@ -109,6 +114,29 @@ func TestApplyRefuses(t *testing.T) {
 			equal(t, "nothing is written", after, before)
 		})
 	}
+}
+
+// dogs has nodes report a watchdog.
+func dogs(t *testing.T, w *world, nodes ...spec.NodeName) {
+	t.Helper()
+	for _, n := range nodes {
+		w.put(t, record.KeyReports+string(n), record.Report{Node: n, Watchdog: true})
+	}
+}
+
+func TestAFenceIsPromisedWhereEveryNodeHasAWatchdog(t *testing.T) {
+	w := newWorld(t)
+	dogs(t, w, "a")
+	w.mustApply(t, doc("shop", "")+"place: {on: [a]}\nfailover: {stop_failure: fence}\n")
+}
+
+func TestEveryPrimaryHasALeaseOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.mustApply(t, doc("db", "")+"copies: {primaries: 2}\n", doc("shop", ""))
+	w.mustApply(t, doc("db", "")+"copies: {primaries: 1}\n")
+	w.mustApply(t, doc("db", "")+"copies: {primaries: 2}\n", doc("till", ""))
+	db, shop, till := w.service(t, "db"), w.service(t, "shop"), w.service(t, "till")
+	equal(t, "the leases stay, and none is used twice", append(append([]uint32{db.ID}, db.Rights...), shop.ID, till.ID), []uint32{1, 2, 3, 4})
 }
 
 func TestApplyRefusesAFileInWhichNothingIs(t *testing.T) {

@@ -199,7 +199,7 @@ func (c *Clerk) takeBack(ctx context.Context) (*reversal, error) {
 	b := &reversal{
 		applyPlan: &applyPlan{
 			now: c.Clock.Now(), by: "keelson", pending: map[spec.ServiceName]record.Pending{},
-			records: map[spec.ServiceName]stored{}, counter: counter.Revision, next: 1,
+			records: map[spec.ServiceName]stored{}, dogs: map[spec.NodeName]bool{}, counter: counter.Revision, next: 1,
 		},
 		revisions: map[spec.ServiceName]int64{},
 	}

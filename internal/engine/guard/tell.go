@@ -267,7 +267,7 @@ func same(a, b *guardwire.State) bool {
 		return x.Service == y.Service && x.Epoch == y.Epoch && x.Kept == y.Kept && slices.Equal(x.Ruled, y.Ruled)
 	}
 	return a.Protocol == b.Protocol && a.Guard == b.Guard && a.Build == b.Build && a.Fresh == b.Fresh &&
-		a.Rules == b.Rules && a.LeaseVersion == b.LeaseVersion && a.Ballot == b.Ballot && a.Quorate == b.Quorate &&
+		a.Powers == b.Powers && a.LeaseVersion == b.LeaseVersion && a.Ballot == b.Ballot && a.Quorate == b.Quorate &&
 		a.Alive == b.Alive && a.Suspect == b.Suspect && a.Lost == b.Lost && a.Skewed == b.Skewed &&
 		slices.EqualFunc(a.Holds, b.Holds, sameHold) && maps.Equal(a.Holders, b.Holders) && slices.Equal(a.Warnings, b.Warnings)
 }
@@ -283,7 +283,7 @@ func clone(s *guardwire.State) guardwire.State {
 func (g *Guard) state(now time.Duration) *guardwire.State {
 	s := &g.room.state
 	*s = guardwire.State{
-		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build, Rules: true,
+		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build, Powers: guardwire.Powers{Rules: true, Watchdog: g.opts.Watchdog != nil},
 		Fresh: g.node == nil, Holds: s.Holds[:0], Holders: s.Holders, Warnings: append(s.Warnings[:0], g.opts.Warnings()...),
 	}
 	clear(s.Holders)

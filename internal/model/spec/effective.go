@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +15,14 @@ func (s Service) IsExclusive() bool {
 
 // HasRoles reports whether copies of s are primary and replicas.
 func (s Service) HasRoles() bool { return s.Copies != nil && s.Copies.Primaries > 0 }
+
+// Primaries returns how many copies of s are primary, 0 if it has no roles.
+func (s Service) Primaries() int {
+	if s.Copies == nil {
+		return 0
+	}
+	return s.Copies.Primaries
+}
 
 // HasLease reports whether s runs, or its primary is primary, under a lease.
 func (s Service) HasLease() bool { return s.Copies == nil || s.HasRoles() }
@@ -81,6 +90,11 @@ func (f Failover) EffectiveAgentLoss() time.Duration {
 // a majority. It is false for whatever is exclusive.
 func (s Service) KeptOnQuorumLoss() bool {
 	return !s.IsExclusive() && s.Failover.OnQuorumLoss == QuorumLossKeep
+}
+
+// Allows reports whether On and Never let the service run on a node.
+func (p Place) Allows(n NodeName) bool {
+	return (len(p.On) == 0 || slices.Contains(p.On, n)) && !slices.Contains(p.Never, n)
 }
 
 // EffectiveStickiness returns the score of staying.

@@ -33,9 +33,9 @@ const (
 	BadProof      Code = "bad-proof"
 	BadQuorumLoss Code = "bad-quorum-loss"
 	BadRole       Code = "bad-role"
-	NotYet        Code = "not-yet" // right, but this version's agents cannot do it
 	Circle        Code = "circle"  // services that wait for each other
 	TooBig        Code = "too-big" // no node can have it
+	NotYet        Code = "not-yet" // right, but this version cannot do it
 	SelfReference Code = "self-reference"
 	Duplicate     Code = "duplicate"
 	AddressTaken  Code = "address-taken"   // it belongs to another service
