@@ -68,6 +68,9 @@ func (b *bench) diskOf(node string) {
 	case <-time.After(overdue):
 	}
 	time.Sleep(2 * shortLoss)
+	if s, err := b.cell.Status(b.t.Context(), via); err != nil || !saysDisk(s, node) {
+		b.t.Errorf("the new agent of %s does not say why it has no store: %s (%v)", node, s, err)
+	}
 	b.stays(was)
 	b.report(fault)
 	if now := b.programKilled(); now.Host != node || now.Epoch != was.Epoch {

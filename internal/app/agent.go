@@ -167,10 +167,12 @@ func (n *node) restartServer(ctx context.Context) error {
 		n.log.Warn("this node's vote was taken over by another, its old store was put aside")
 		return n.server.Discard(n.clock.Now())
 	case len(n.local.Endpoints) > 1 && !errors.Is(err, etcdstore.ErrInUse) && !outlived(err):
-		n.withoutStore("store not started, the node goes on as a client of the other voters", err)
+		err = n.storeGone(err)
+		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, err, "hint", hint(err))
 		return nil
 	case errors.Is(err, etcdstore.ErrDiskFull) && n.knowsLast():
-		n.withoutStore("store not started, the node goes on with what it knew last", err)
+		err = n.storeGone(err)
+		n.log.Error("store not started, the node goes on with what it knew last", logkey.Err, err, "hint", hint(err))
 		return nil
 	}
 	return err
@@ -300,13 +302,13 @@ func (n *node) warnings() []string {
 	return out
 }
 
-// withoutStore logs why the store of this node does not run, and keeps it for the
-// status.
-func (n *node) withoutStore(message string, why error) {
+// storeGone keeps for the status why the store of this node does not run, and
+// returns it in words.
+func (n *node) storeGone(why error) error {
 	why = storeError(n.folders.etcd(), why)
 	text := why.Error()
 	n.storeless.Store(&text)
-	n.log.Error(message, logkey.Err, why, "hint", hint(why))
+	return why
 }
 
 // faces open the ports and serve the API on them.
@@ -390,7 +392,8 @@ func (n *node) sweep(ctx context.Context) error {
 func (n *node) endServer(ctx context.Context, why error) {
 	removed := errors.Is(why, etcdstore.ErrRemoved)
 	if !removed {
-		n.withoutStore("store server stopped", why)
+		why = n.storeGone(why)
+		n.log.Error("store server stopped", logkey.Err, why, "hint", hint(why))
 	}
 	if err := n.server.Stop(ctx); err != nil {
 		n.log.Warn("store server not stopped in order", logkey.Err, err)
@@ -457,7 +460,8 @@ func (n *node) watchServer(ctx context.Context) error {
 				return err
 			}
 			if err != nil && ctx.Err() == nil {
-				n.withoutStore("store server not started again", err)
+				err = n.storeGone(err)
+				n.log.Error("store server not started again", logkey.Err, err, "hint", hint(err))
 			}
 		}
 	}

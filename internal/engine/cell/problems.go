@@ -169,7 +169,7 @@ func (a *assembly) problems(c status.Cell) []string {
 	out = append(out, a.silent(c)...)
 	out = append(out, a.majority(c)...)
 	out = append(out, remarks(c)...)
-	return out
+	return append(out, a.unlisted(c)...)
 }
 
 // troubled lists the services with a problem, those that run nowhere first.
@@ -251,6 +251,22 @@ func votes(n int) string {
 	return fmt.Sprintf("%d nodes vote", n)
 }
 
+// unlisted are the warnings of the node that is asked while it does not even know
+// of itself: it has started and did not reach the store since.
+func (a *assembly) unlisted(c status.Cell) []string {
+	var out []string
+	if c.Stale && !slices.ContainsFunc(c.Nodes, func(n status.Node) bool { return n.Name == a.Live.Node }) {
+		for _, w := range a.Live.Warnings {
+			out = append(out, warning(a.Live.Node, w))
+		}
+	}
+	return out
+}
+
+func warning(of spec.NodeName, text string) string {
+	return fmt.Sprintf("node %s: %s", of, strings.TrimSuffix(text, "."))
+}
+
 // remarks are what is good to know and not urgent.
 func remarks(c status.Cell) []string {
 	var out []string
@@ -262,7 +278,7 @@ func remarks(c status.Cell) []string {
 	}
 	for _, n := range c.Nodes {
 		for _, w := range n.Warnings {
-			out = append(out, fmt.Sprintf("node %s: %s", n.Name, strings.TrimSuffix(w, ".")))
+			out = append(out, warning(n.Name, w))
 		}
 	}
 	for _, n := range c.Nodes {

@@ -362,6 +362,17 @@ func TestProblems(t *testing.T) {
 			},
 		},
 		{
+			name: "a node that knows of no cell yet says why its store is away",
+			change: func(v *cell.View) {
+				v.Stale, v.Records = true, cell.Records{}
+				v.Live.Warnings = []string{"the disk is full."}
+			},
+			want: []string{
+				"the store does not answer: this is the last known state, and nothing can be changed",
+				"node a: the disk is full",
+			},
+		},
+		{
 			name:   "what is live adds nothing to reports that arrive",
 			change: func(v *cell.View) { v.Live.Warnings = []string{"the disk is full."} },
 		},
