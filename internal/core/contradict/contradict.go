@@ -51,6 +51,15 @@ func New(before, after []spec.Service, nodes []fact.Node) []Contradiction {
 	return f.found
 }
 
+// Lines returns the sentences of contradictions, each a line.
+func Lines(found []Contradiction) string {
+	lines := make([]string, 0, len(found))
+	for _, c := range found {
+		lines = append(lines, c.Text)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // finder is one search.
 type finder struct {
 	services []spec.Service // that are to run, sorted by name, then their primaries

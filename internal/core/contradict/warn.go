@@ -7,6 +7,18 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
+// Warnings returns what of the services of an apply does not count or waits in vain,
+// as sentences that name the service: see [Unknown] and [Waits].
+func Warnings(applied, all []spec.Service, nodes []fact.Node) []string {
+	var out []string
+	for _, s := range applied {
+		for _, text := range append(Unknown(s, nodes), Waits(s, all)...) {
+			out = append(out, fmt.Sprintf("service %s: %s", s.Name, text))
+		}
+	}
+	return out
+}
+
 // Unknown returns what a service says of nodes that the cell does not have, as
 // sentences: it counts once they join.
 func Unknown(s spec.Service, nodes []fact.Node) []string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/specfile"
+	"github.com/keelson/keelson/internal/model/status"
 	"github.com/keelson/keelson/internal/store"
 )
 
@@ -82,7 +84,7 @@ func (c *Clerk) noteApplied(result request.ApplyResult, by string) {
 		}
 		text := fmt.Sprintf("%s was %s (generation %d)", a.Name, a.Outcome, a.Generation)
 		if result.Change != "" {
-			text += fmt.Sprintf("; this is taken back at %s unless change %s is confirmed", clockTime(result.Deadline), result.Change)
+			text += fmt.Sprintf("; this is taken back at %s unless change %s is confirmed", status.ClockTime(result.Deadline), result.Change)
 		}
 		c.Events.Add(event.Event{Kind: event.ServiceApplied, Service: a.Name, Actor: by, Text: text})
 	}
@@ -96,7 +98,7 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 		return nil, err
 	}
 	p := &applyPlan{
-		now: c.Clock.Now(), by: by, trial: trial, pending: map[spec.ServiceName]record.Pending{},
+		now: c.Clock.Now(), by: by, trial: trial, pending: map[spec.ServiceName]waiting{},
 		records: map[spec.ServiceName]stored{}, owners: map[netip.Addr]spec.ServiceName{},
 		keepers: map[spec.ServiceName][]spec.NodeName{}, dogs: map[spec.NodeName]bool{},
 		counter: counter.Revision, next: 1,
@@ -117,9 +119,6 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	if err != nil {
 		return nil, invalid(err)
 	}
-	if err := p.checkTrials(file); err != nil {
-		return nil, err
-	}
 	for _, w := range append(warnings, unfit...) {
 		w.Warning = false // the list says so
 		p.result.Warnings = append(p.result.Warnings, w.String())
@@ -128,12 +127,12 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	if err := p.make(file.Services); err != nil {
 		return nil, err
 	}
-	for _, s := range file.Services {
-		for _, text := range contradict.Unknown(s, p.members) {
-			p.result.Warnings = append(p.result.Warnings, fmt.Sprintf("service %s: %s", s.Name, text))
-		}
+	after := p.running()
+	p.result.Warnings = append(p.result.Warnings, contradict.Warnings(file.Services, after, p.members)...)
+	if err := p.consistent(before, after); err != nil {
+		return nil, err
 	}
-	return p, p.consistent(before)
+	return p, p.checkTrials(before, after)
 }
 
 // running returns the specs of the services that are not being deleted.
@@ -149,17 +148,13 @@ func (p *applyPlan) running() []spec.Service {
 
 // consistent refuses what makes the services contradict each other, or the nodes
 // of the cell. What contradicted before is not held against this change.
-func (p *applyPlan) consistent(before []spec.Service) error {
-	found := contradict.New(before, p.running(), p.members)
+func (p *applyPlan) consistent(before, after []spec.Service) error {
+	found := contradict.New(before, after, p.members)
 	if len(found) == 0 {
 		return nil
 	}
-	lines := make([]string, 0, len(found))
-	for _, c := range found[:min(len(found), spec.MaxProblems)] {
-		lines = append(lines, c.Text)
-	}
 	return &request.Error{
-		Kind: request.Invalid, Code: "contradiction", Text: "the services contradict each other: " + strings.Join(lines, "\n"),
+		Kind: request.Invalid, Code: "contradiction", Text: "the services contradict each other: " + contradict.Lines(found),
 		Hint: "nothing was changed; take back one of these and apply again",
 	}
 }
@@ -179,7 +174,7 @@ type applyPlan struct {
 	keepers map[spec.ServiceName][]spec.NodeName // who may go on with a service without its lease
 	members []fact.Node                          // the nodes, as far as specs speak of them
 	dogs    map[spec.NodeName]bool               // nodes with a watchdog that is armed
-	pending map[spec.ServiceName]record.Pending
+	pending map[spec.ServiceName]waiting
 	trial   *record.Pending // what the changes of this apply have in common; nil: they are for good
 	counter int64
 	next    uint32
@@ -259,7 +254,7 @@ func (p *applyPlan) make(wanted []spec.Service) error {
 	if len(p.ops) == 0 {
 		return nil
 	}
-	for _, ip := range sortedAddrs(freed) {
+	for _, ip := range slices.SortedFunc(maps.Keys(freed), netip.Addr.Compare) {
 		if _, taken := p.owners[ip]; !taken {
 			p.ops = append(p.ops, store.Op{Key: addressKey(ip), Delete: true})
 		}
@@ -335,7 +330,7 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	}
 	if t, waits := p.pending[s.Name]; waits {
 		return refused("change-pending", fmt.Sprintf("nothing was changed; keep it with `keelson confirm %s` or take it back with `keelson revert %s`, then apply again", t.Change, t.Change),
-			"service %s has a change that waits to be confirmed until %s", s.Name, clockTime(t.Deadline))
+			"service %s has a change that waits to be confirmed until %s", s.Name, status.ClockTime(t.Deadline))
 	}
 
 	changed := old.Service
@@ -358,7 +353,9 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	changed.Applied = p.now
 	changed.By = p.by
 	p.put(key, changed)
-	p.try(old, exists, changed)
+	if err := p.try(old, exists, changed); err != nil {
+		return err
+	}
 	p.records[s.Name] = stored{Service: changed}
 	p.result.Applied = append(p.result.Applied, request.Applied{Name: s.Name, Outcome: outcome, Generation: changed.Generation})
 
@@ -436,13 +433,4 @@ func same(a, b spec.Service) bool {
 	}
 	after, err := json.Marshal(b)
 	return err == nil && bytes.Equal(before, after)
-}
-
-func sortedAddrs(set map[netip.Addr]bool) []netip.Addr {
-	list := make([]netip.Addr, 0, len(set))
-	for ip := range set {
-		list = append(list, ip)
-	}
-	slices.SortFunc(list, func(a, b netip.Addr) int { return strings.Compare(a.String(), b.String()) })
-	return list
 }

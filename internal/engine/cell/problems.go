@@ -162,7 +162,7 @@ func (a *assembly) problems(c status.Cell) []string {
 		say("%s: look for a common cause", storm.Why)
 	}
 	out = append(out, troubled(c.Services)...)
-	out = append(out, onTrial(c.Services)...)
+	out = append(out, status.OnTrial(c.Services)...)
 	if c.Controller == "" && !c.Stale {
 		say("no controller is elected: nothing is planned until one is")
 	}
