@@ -142,10 +142,10 @@ func (one Simulated) Text() string {
 	for _, name := range slices.Sorted(maps.Keys(one.After)) {
 		before, after := seats(one.Before[name]), seats(one.After[name])
 		if before == after {
-			fmt.Fprintf(&b, "  %s: %s\n", name, after)
+			fmt.Fprintf(&b, "  %s: %s\n", Plain(name), after)
 			continue
 		}
-		fmt.Fprintf(&b, "  %s: %s (was: %s)\n", name, after, before)
+		fmt.Fprintf(&b, "  %s: %s (was: %s)\n", Plain(name), after, before)
 	}
 	for _, step := range one.Steps {
 		fmt.Fprintf(&b, "  - %s\n", step)
@@ -159,7 +159,7 @@ func seats(list []Seat) string {
 	}
 	var out []string
 	for _, s := range list {
-		text := s.Node
+		text := Plain(s.Node)
 		if s.Role != "Started" {
 			text += " " + strings.ToLower(s.Role)
 		}
