@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/driver/interfaces"
@@ -100,7 +101,7 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 	n.log.Info("agent started", logkey.Node, l.Node, "cell", l.Cell, logkey.Version, a.version)
 	defer n.closeStore(ctx)
 	if err := n.openStore(ctx); err != nil {
-		return storeError(f.etcd(), err)
+		return sentence.Store(f.etcd(), err)
 	}
 	n.build(o.Logging)
 	n.tellHealed()
@@ -113,7 +114,7 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 		n.closeStore(ctx) // before its files go
 		return n.forget()
 	}
-	return storeError(f.etcd(), err)
+	return sentence.Store(f.etcd(), err)
 }
 
 // configOf returns what the agent's file says: the one that the agent was
@@ -142,7 +143,7 @@ func (n *node) openStore(ctx context.Context) error {
 	if err := n.usable(n.local.Node, files); errors.Is(err, pki.ErrNoIdentity) || errors.Is(err, pki.ErrDamaged) {
 		return err
 	} else if err != nil {
-		n.log.Error("certificate of no use, the node goes on with what it knew last", logkey.Err, err, "hint", hint(err))
+		n.log.Error("certificate of no use, the node goes on with what it knew last", logkey.Err, err, "hint", sentence.Hint(err))
 	}
 	var err error
 	n.store, err = n.storeClient(n.folders, n.local, n.config, n.log)
@@ -168,11 +169,11 @@ func (n *node) restartServer(ctx context.Context) error {
 		return n.server.Discard(n.clock.Now())
 	case len(n.local.Endpoints) > 1 && !errors.Is(err, etcdstore.ErrInUse) && !outlived(err):
 		err = n.storeGone(err)
-		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, err, "hint", hint(err))
+		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, err, "hint", sentence.Hint(err))
 		return nil
 	case errors.Is(err, etcdstore.ErrDiskFull) && n.knowsLast():
 		err = n.storeGone(err)
-		n.log.Error("store not started, the node goes on with what it knew last", logkey.Err, err, "hint", hint(err))
+		n.log.Error("store not started, the node goes on with what it knew last", logkey.Err, err, "hint", sentence.Hint(err))
 		return nil
 	}
 	return err
@@ -305,7 +306,7 @@ func (n *node) warnings() []string {
 // storeGone keeps for the status why the store of this node does not run, and
 // returns it in words.
 func (n *node) storeGone(why error) error {
-	why = storeError(n.folders.etcd(), why)
+	why = sentence.Store(n.folders.etcd(), why)
 	text := why.Error()
 	n.storeless.Store(&text)
 	return why
@@ -393,7 +394,7 @@ func (n *node) endServer(ctx context.Context, why error) {
 	removed := errors.Is(why, etcdstore.ErrRemoved)
 	if !removed {
 		why = n.storeGone(why)
-		n.log.Error("store server stopped", logkey.Err, why, "hint", hint(why))
+		n.log.Error("store server stopped", logkey.Err, why, "hint", sentence.Hint(why))
 	}
 	if err := n.server.Stop(ctx); err != nil {
 		n.log.Warn("store server not stopped in order", logkey.Err, err)
@@ -461,7 +462,7 @@ func (n *node) watchServer(ctx context.Context) error {
 			}
 			if err != nil && ctx.Err() == nil {
 				err = n.storeGone(err)
-				n.log.Error("store server not started again", logkey.Err, err, "hint", hint(err))
+				n.log.Error("store server not started again", logkey.Err, err, "hint", sentence.Hint(err))
 			}
 		}
 	}
