@@ -77,7 +77,7 @@ func (w *world) probe(h *host, local Boot) {
 		o := w.hosts[ask.First()]
 		n := &w.net
 		if !o.up || o.asleep > 0 || n.cut[h.slot][o.slot]+n.cut[o.slot][h.slot]+n.burst[h.slot]+n.burst[o.slot] > 0 ||
-			n.loss > 0 && (w.chance(n.loss) || w.chance(n.loss)) {
+			n.loss > 0 && w.chance(n.loss*(2-n.loss)) { // the question or the answer
 			continue
 		}
 		node := h.node

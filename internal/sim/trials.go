@@ -48,7 +48,7 @@ func (d dice) trials(p *plan) {
 	}
 	p.voters = 1<<(p.nodes-1+p.nodes%2) - 1 // an odd number of them
 	stall := d.between(30*ms, 450*ms)
-	p.longest = d.between(minTTL+ms, 1500*ms)
+	p.longest = d.between(minTTL+ms, []time.Duration{minTTL + 2*ms, 1500 * ms}[d.IntN(2)])
 	d.services(p)
 	if p.patient {
 		p.longest = autoTTL(p.nodes, stall)
@@ -61,7 +61,7 @@ func (d dice) trials(p *plan) {
 		s := &scene{dice: d, p: p, index: int8(i), service: d.IntN(len(p.services)), begin: trialRest + time.Duration(i)*trialSlot, stall: stall}
 		a := attempts[d.IntN(len(attempts))]
 		if a.loss > 0 && d.IntN(5) > 1 {
-			s.add(loss, 0, trialSlot-time.Second, 0, 0).share = a.loss * d.Float64()
+			s.add(loss, 0, trialSlot-time.Second, 0, 0).share = a.loss * max(d.Float64(), float64(d.IntN(2)))
 		}
 		s.begin += d.between(time.Second, 1200*ms)
 		a.play(s)

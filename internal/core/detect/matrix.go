@@ -15,7 +15,7 @@ import "github.com/keelson/keelson/internal/core/quorum"
 // heartbeats are lost. A node that is not in the set itself judges nobody.
 func (d *Detector) cutOff(now Boot) quorum.Set {
 	var rows [32]quorum.Set
-	d.matrix(now, &rows)
+	d.matrix(&rows)
 	whole := d.largest(&rows)
 	if planted(noCut) {
 		whole = d.members
@@ -43,7 +43,7 @@ func (d *Detector) cutOff(now Boot) quorum.Set {
 // matrix fills rows with whom each node hears, by its last word, which counts for
 // as long as the node may be silent. Of a node that is silent it is assumed that it
 // hears everybody: whether it is heard is seen in the rows of the others.
-func (d *Detector) matrix(now Boot, rows *[32]quorum.Set) {
+func (d *Detector) matrix(rows *[32]quorum.Set) {
 	rows[d.self] = d.hears()
 	for rest := d.others(); rest != 0; rest &= rest - 1 {
 		slot := rest.First()

@@ -5,10 +5,10 @@ package plane
 type mutation uint8
 
 const (
-	noMutation          mutation = iota
-	claimsAwaitVerdict           // a successor claims when its predecessor is declared lost, not before
-	lateSuccessor                // a successor looks once a second whether it is its turn
-	noHurry                      // renewals are asked for with heartbeats only
-	renewsAnyway                 // who is cut off from a majority goes on asking
-	everySuccessor               // all successors claim, whoever is before them
+	noMutation         mutation = iota
+	claimsAwaitVerdict          // a successor claims when its predecessor is declared lost, not before
+	lateSuccessor               // a successor looks once a second whether it is its turn
+	noHurry                     // renewals are asked for with heartbeats only
+	renewsAnyway                // who is cut off from a majority goes on asking
+	everySuccessor              // all successors claim, whoever is before them
 )
