@@ -7,14 +7,13 @@ import (
 	"github.com/keelson/keelson/internal/core/crm"
 	"github.com/keelson/keelson/internal/core/crm/vet"
 	"github.com/keelson/keelson/internal/front/cli/pacemaker"
-	"github.com/keelson/keelson/internal/model/cib"
 )
 
 // readPacemaker joins the command line to what understands Pacemaker's documents.
 func readPacemaker() *pacemaker.Reader {
 	return &pacemaker.Reader{
 		Import: func(r io.Reader, now time.Time) (pacemaker.Imported, error) {
-			root, changed, err := readCIB(r)
+			root, changed, err := vet.Read(r)
 			if err != nil {
 				return pacemaker.Imported{}, err
 			}
@@ -22,7 +21,7 @@ func readPacemaker() *pacemaker.Reader {
 			return pacemaker.Imported{Services: services, Notes: append(changed, notes...)}, nil
 		},
 		Simulate: func(r io.Reader, now time.Time) (pacemaker.Simulated, error) {
-			root, changed, err := readCIB(r)
+			root, changed, err := vet.Read(r)
 			if err != nil {
 				return pacemaker.Simulated{}, err
 			}
@@ -33,16 +32,6 @@ func readPacemaker() *pacemaker.Reader {
 			}, nil
 		},
 	}
-}
-
-// readCIB reads a document, and notes what of it is changed or passed over.
-func readCIB(r io.Reader) (*cib.Element, []string, error) {
-	root, err := cib.Read(r)
-	if err != nil {
-		return nil, nil, err
-	}
-	notes, err := vet.Check(root)
-	return root, notes, err
 }
 
 func simulatedSeats(from map[string][]crm.Seat) map[string][]pacemaker.Seat {

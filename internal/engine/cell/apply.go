@@ -1,7 +1,6 @@
 package cell
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -111,7 +110,7 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	if err := p.read(ctx, c.Store); err != nil {
 		return nil, err
 	}
-	warnings, err := file.CheckAgainst(p.specs())
+	warnings, err := file.CheckAgainst(p.specs(true))
 	if err != nil {
 		return nil, invalid(err)
 	}
@@ -123,11 +122,11 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 		w.Warning = false // the list says so
 		p.result.Warnings = append(p.result.Warnings, w.String())
 	}
-	before := p.running()
+	before := p.specs(false)
 	if err := p.make(file.Services); err != nil {
 		return nil, err
 	}
-	after := p.running()
+	after := p.specs(false)
 	p.result.Warnings = append(p.result.Warnings, contradict.Warnings(file.Services, after, p.members)...)
 	if err := p.consistent(before, after); err != nil {
 		return nil, err
@@ -135,11 +134,11 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	return p, p.checkTrials(before, after)
 }
 
-// running returns the specs of the services that are not being deleted.
-func (p *applyPlan) running() []spec.Service {
+// specs returns the specs of all services, or of those that are not being deleted.
+func (p *applyPlan) specs(deleting bool) []spec.Service {
 	var all []spec.Service
 	for _, name := range sortedKeys(p.records) {
-		if r := p.records[name]; !r.Deleting {
+		if r := p.records[name]; deleting || !r.Deleting {
 			all = append(all, r.Spec)
 		}
 	}
@@ -286,14 +285,6 @@ func (p *applyPlan) limits() error {
 	return nil
 }
 
-func (p *applyPlan) specs() []spec.Service {
-	var all []spec.Service
-	for _, name := range sortedKeys(p.records) {
-		all = append(all, p.records[name].Spec)
-	}
-	return all
-}
-
 // settleAddresses finds out who owns which address once wanted is in force.
 func (p *applyPlan) settleAddresses(wanted []spec.Service) {
 	final := map[spec.ServiceName]spec.Service{}
@@ -317,7 +308,7 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		return refused("deleting", "wait until it is gone, then apply again",
 			"service %s is being deleted", s.Name)
 	}
-	if exists && same(old.Spec, s) {
+	if exists && old.Spec.Same(s) {
 		p.result.Applied = append(p.result.Applied, request.Applied{Name: s.Name, Outcome: request.Unchanged, Generation: old.Generation})
 		return nil
 	}
@@ -425,12 +416,3 @@ func (p *applyPlan) put(key string, v any) {
 }
 
 func addressKey(ip netip.Addr) string { return record.KeyAddressUses + ip.String() }
-
-func same(a, b spec.Service) bool {
-	before, err := json.Marshal(a)
-	if err != nil {
-		return false
-	}
-	after, err := json.Marshal(b)
-	return err == nil && bytes.Equal(before, after)
-}

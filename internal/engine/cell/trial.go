@@ -215,7 +215,7 @@ func (b *reversal) ended(tried ending) bool {
 		now, exists := b.records[name]
 		back := !exists || now.Deleting
 		if t.Before != nil {
-			back = exists && now.Generation > t.Generation && now.By == b.by && same(now.Spec, *t.Before)
+			back = exists && now.Generation > t.Generation && now.By == b.by && now.Spec.Same(*t.Before)
 		}
 		if !slices.Contains(tried.left, name) && back != tried.back {
 			return false

@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -247,4 +249,14 @@ func either(d Duration, other time.Duration) time.Duration {
 		return other
 	}
 	return time.Duration(d)
+}
+
+// Same reports whether s and other say the same, to the letter of their JSON form.
+func (s Service) Same(other Service) bool {
+	a, err := json.Marshal(s)
+	if err != nil {
+		return false
+	}
+	b, err := json.Marshal(other)
+	return err == nil && bytes.Equal(a, b)
 }

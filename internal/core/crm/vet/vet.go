@@ -11,6 +11,7 @@ package vet
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,16 @@ const (
 	maxText  = 60 // of a value or an id that is quoted
 	maxSteps = 8  // of a circle
 )
+
+// Read is [cib.Read] followed by [Check].
+func Read(r io.Reader) (*cib.Element, []string, error) {
+	root, err := cib.Read(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	notes, err := Check(root)
+	return root, notes, err
+}
 
 // Check returns notes on what of a document is changed or passed over when it is read,
 // each once, at most 500. It wraps [ErrTooMuch].
