@@ -133,5 +133,5 @@ histories:
 
 # The tag exists for this alone: no build of the product has it.
 mutants:
-	$(GO) vet -tags keelson_mutant ./internal/core/lease ./internal/sim
+	$(GO) vet -tags keelson_mutant ./internal/core/bound ./internal/core/detect ./internal/core/lease ./internal/core/plane ./internal/sim
 	$(GO) test -tags keelson_mutant -count=1 -timeout 1h -v -run Mutant ./internal/sim

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/app/guardlink"
+	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/atomicfile"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
@@ -218,7 +219,7 @@ func (a *App) newIncarnation(f folders) (uint64, error) {
 		number = last + 1
 	}
 	if err := atomicfile.Write(f.starts(), []byte(strconv.FormatUint(number, 10)+"\n"), 0o600); err != nil {
-		return 0, diskError(f.data, err)
+		return 0, sentence.Disk(f.data, err)
 	}
 	return number, nil
 }

@@ -42,7 +42,7 @@ func Check(s fact.Snapshot, plan action.Plan) []Fault {
 		}
 		a.checkNodes(svc, p)
 		if svc.Spec.HasRoles() {
-			a.checkRoles(p)
+			a.checkRoles(p, svc.Spec.Primaries())
 		}
 		a.checkApart(svc)
 		a.checkTogether(svc)
@@ -237,16 +237,27 @@ func (a *audit) checkNode(svc fact.Service, at spec.NodeName) {
 	}
 }
 
-// checkRoles looks whether only copies become primary, and who is meant to be is.
-func (a *audit) checkRoles(p *action.Placement) {
-	for i, n := range p.Order {
-		at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == n })
-		switch {
-		case at < 0:
-			a.blame(p.Service, "%s is to become primary of %s without a copy", n, p.Service)
-		case i == 0 && p.Copies[at].Role != spec.RolePrimary:
-			a.blame(p.Service, "%s is first in line for %s and is to be a %s", n, p.Service, p.Copies[at].Role)
+// checkRoles looks whether only copies become primary, who is meant to be is, and each
+// of the leases is another's.
+func (a *audit) checkRoles(p *action.Placement, primaries int) {
+	first := make(map[spec.NodeName]bool)
+	for _, order := range append([][]spec.NodeName{p.Order}, p.Orders...) {
+		for i, n := range order {
+			at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == n })
+			switch {
+			case at < 0:
+				a.blame(p.Service, "%s is to become primary of %s without a copy", n, p.Service)
+			case i == 0 && p.Copies[at].Role != spec.RolePrimary:
+				a.blame(p.Service, "%s is first in line for %s and is to be a %s", n, p.Service, p.Copies[at].Role)
+			case i == 0 && first[n]:
+				a.blame(p.Service, "%s is to be primary of %s twice", n, p.Service)
+			case i == 0:
+				first[n] = true
+			}
 		}
+	}
+	if len(p.Orders)+1 > max(1, primaries) {
+		a.blame(p.Service, "%s is to have %d primaries and is given %d leases", p.Service, primaries, len(p.Orders)+1)
 	}
 }
 
@@ -256,7 +267,7 @@ func (a *audit) checkApart(svc fact.Service) {
 	name := svc.Spec.Name
 	for _, other := range svc.Spec.Place.Apart {
 		for _, at := range a.seats[name] {
-			if other != name && slices.ContainsFunc(a.seats[other], func(o seat) bool { return o.node == at.node }) && !(a.settled(svc, at.node) && a.settled(a.services[other], at.node)) {
+			if other != name && slices.ContainsFunc(a.seats[other], func(o seat) bool { return o.node == at.node }) && (!a.settled(svc, at.node) || !a.settled(a.services[other], at.node)) {
 				a.between(name, other, "%s and %s are to be apart and share %s", name, other, at.node)
 			}
 		}

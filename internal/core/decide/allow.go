@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
-
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -47,6 +47,9 @@ func (p *planner) consider(u *unit) {
 		c := &u.candidates[len(u.candidates)-1]
 		c.Rate(u.members, n, p.snapshot.Now)
 		c.Kept, c.Doubt = kept, p.Doubt(u.members, n)
+		if kept && u.copies != nil {
+			c.Score = wished
+		}
 		for k := range u.members {
 			if u.copies == nil && u.at[k] == n.Name {
 				c.Sitting++
@@ -147,7 +150,7 @@ func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
 	if !p.troubled[s.Spec.Name] {
 		return ""
 	}
-	i := instance(n, s.Spec.Name)
+	i := ground.Instance(n, s.Spec.Name)
 	switch {
 	case i == nil:
 		return ""

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/keelson/keelson/internal/core/decide/restrain"
-
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
-
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -261,6 +260,9 @@ func (p *planner) leave(u *unit) {
 	}
 	if u.copies != nil {
 		u.places, u.succession, u.order = p.seatsOf(s), u.order, nil
+		for _, r := range s.Rights {
+			u.rights = append(u.rights, slices.DeleteFunc(slices.Clone(r.Order), func(n spec.NodeName) bool { return !known(n) }))
+		}
 	}
 	listed := func(n spec.NodeName) bool { return slices.Contains(u.order, n) || u.copies != nil && u.holds(n) }
 	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return listed(r.Node) })

@@ -24,6 +24,7 @@ func (p *planner) compileCopies(u *unit) {
 	if count == 0 {
 		count = len(u.candidates) * perNode
 	}
+	count = max(0, count-p.Held[u.name()].Fewer)
 	base := p.item(u)
 	where, now := p.copiesNow(&s), []seat(nil)
 	if p.sitting != nil {
@@ -151,10 +152,13 @@ func playing(r spec.Role) place.Role {
 // Of what is left as it is it lists those that failed and on lost nodes too.
 func (p *planner) copiesThere(s *fact.Service) []seat {
 	var out []seat
-	primary := p.Sits(s)
+	primaries := p.primariesNow(s)
 	left := p.unitOf[s.Spec.Name].left
 	if left && len(s.Order) > 0 {
-		primary = s.Order[0]
+		primaries = []spec.NodeName{s.Order[0]}
+		for _, r := range s.Rights {
+			primaries = append(primaries, r.Order[:min(1, len(r.Order))]...)
+		}
 	}
 	for i, n := range p.Nodes {
 		if n.Liveness == fact.Lost && !left {
@@ -178,7 +182,7 @@ func (p *planner) copiesThere(s *fact.Service) []seat {
 			role := place.Started
 			if s.Spec.HasRoles() {
 				role = place.Replica
-				if n.Name == primary {
+				if slices.Contains(primaries, n.Name) {
 					role = place.Primary
 				}
 			}

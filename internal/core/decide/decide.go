@@ -18,19 +18,13 @@
 package decide
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/core/decide/ground"
-
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/decide/restrain"
-
-	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -48,8 +42,8 @@ import (
 // a rule nevertheless is left as it is, Held says why, and all else goes on; where
 // that does not help the plan is a Hold.
 func Decide(s fact.Snapshot) action.Plan {
-	s = sorted(s)
-	plan := action.Plan{ID: id(s)}
+	s = ground.Sorted(s)
+	plan := action.Plan{ID: ground.ID(s)}
 	if !s.Quorate {
 		plan.Hold = "no majority of the voters is in touch: the other side may be deciding the opposite"
 		return plan
@@ -164,7 +158,7 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage)
 // applied again gets a lease of its own, which the old one would not keep from
 // being won.
 func (p *planner) gone(s fact.Service) bool {
-	if !s.Deleting || s.Holder != "" {
+	if !s.Deleting || s.Holder != "" || slices.ContainsFunc(s.Rights, func(r fact.Right) bool { return r.Holder != "" }) {
 		return false
 	}
 	for k := range p.Nodes {
@@ -179,54 +173,4 @@ func (p *planner) gone(s fact.Service) bool {
 		}
 	}
 	return true
-}
-
-// instance returns the service's instance on the node, nil if there is none.
-// The node is one of the planner's, whose instances are sorted.
-func instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
-	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
-	if !ok {
-		return nil
-	}
-	return &n.Instances[i]
-}
-
-// sorted returns the snapshot with nodes, their instances and services sorted by
-// name, so that their order does not matter.
-func sorted(s fact.Snapshot) fact.Snapshot {
-	s.Nodes, s.Services = slices.Clone(s.Nodes), slices.Clone(s.Services)
-	slices.SortStableFunc(s.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortStableFunc(s.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
-	for i := range s.Nodes {
-		if of := s.Nodes[i].Instances; !slices.IsSortedFunc(of, byService) {
-			s.Nodes[i].Instances = slices.SortedStableFunc(slices.Values(of), byService)
-		}
-	}
-	return s
-}
-
-// byService orders instances: those of copies that differ by their numbers, and what
-// is listed twice by all that is known of it.
-func byService(a, b fact.Instance) int {
-	if n := cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Copy, b.Copy)); n != 0 {
-		return n
-	}
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	if errX != nil || errY != nil {
-		return 0
-	}
-	return bytes.Compare(x, y)
-}
-
-// id names the snapshot by its content.
-func id(s fact.Snapshot) string {
-	text, err := json.Marshal(s)
-	if err != nil {
-		// A value without JSON form never passes spec's Validate. The plan
-		// still needs a name.
-		text = []byte(err.Error())
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
 }

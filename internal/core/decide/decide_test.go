@@ -29,7 +29,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 // Lines: "node NAME [alive|suspect|lost] [drain] [leaving] [witness] [mute] [maintenance] [k=v ...]",
 // "service NAME [priority=N] [on=a,b] [never=a,b] [prefer=node:a:N]
 // [prefer=k=v:N] [apart=x,y] [together=x,y] [stickiness=N] [stopped] [deleting]
-// [to=a] [from=a] [order=a,b] [holder=a] [generation=N] [copies=N] [primaries=1]
+// [to=a] [from=a] [order=a,b] [holder=a] [rights=HOLDER:a,b] [generation=N] [copies=N] [primaries=N]
 // [primary=node:a:N] [near=PRIMARY:N] [at=a,b] [spread=rack] [maintenance]",
 // "instance SERVICE NODE PHASE [generation=N] [until=DURATION] [since=DURATION]
 // [why=WORD]", "no quorum", "now DURATION" after noon, and
@@ -184,6 +184,9 @@ func readService(t *testing.T, s *fact.Snapshot, words []string) {
 			svc.Order = list[spec.NodeName](value)
 		case "holder":
 			svc.Holder = spec.NodeName(value)
+		case "rights": // of a second primary
+			holder, order, _ := strings.Cut(value, ":")
+			svc.Rights = []fact.Right{{Holder: spec.NodeName(holder), Order: list[spec.NodeName](order)}}
 		case "generation":
 			svc.Generation = uint64(number(t, value))
 		case "planned":
@@ -289,6 +292,9 @@ func show(plan action.Plan, brief bool) string {
 	}
 	for _, p := range plan.Placements {
 		order := names(p.Order)
+		for _, o := range p.Orders {
+			order += " and " + names(o)
+		}
 		if order == "" && len(p.Copies) == 0 {
 			order = "nowhere"
 		}
@@ -351,7 +357,14 @@ func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
 				continue
 			}
 			s.Services[i].Order = p.Order
-			s.Services[i].Holder, s.Services[i].Copies = "", nil
+			s.Services[i].Holder, s.Services[i].Copies, s.Services[i].Rights = "", nil, nil
+			for _, o := range p.Orders {
+				r := fact.Right{Order: o}
+				if len(o) > 0 {
+					r.Holder = o[0]
+				}
+				s.Services[i].Rights = append(s.Services[i].Rights, r)
+			}
 			for _, c := range p.Copies {
 				s.Services[i].Copies = append(s.Services[i].Copies, c.Node)
 			}

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
-
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"

@@ -1,13 +1,13 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
-	"github.com/keelson/keelson/internal/core/decide/restrain"
-
+	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
-
+	"github.com/keelson/keelson/internal/core/decide/restrain"
 	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -19,7 +19,7 @@ func (p *planner) waiting(u *unit) string {
 	if u.left && (u.fault != "" || len(u.order)+len(u.places) == 0) {
 		return fmt.Sprintf("%s is left as it is, %s", u.name(), p.leftFor(u))
 	}
-	if h, held := p.Held[u.name()]; held && (h.Keep == "" || u.holds(h.Keep)) {
+	if h, held := p.Held[u.name()]; held && (u.copies != nil || h.Keep == "" || u.holds(h.Keep)) {
 		return h.Why
 	}
 	for _, s := range u.members {
@@ -69,6 +69,8 @@ func (p *planner) holdsBack(u *unit, n *fact.Node) (kept bool, why string) {
 	switch {
 	case !held:
 		return false, ""
+	case u.copies != nil:
+		return slices.Contains(h.Nodes, n.Name), ""
 	case h.Keep == n.Name:
 		return true, ""
 	case h.Keep != "":
@@ -85,14 +87,18 @@ func (p *planner) holdsBack(u *unit, n *fact.Node) (kept bool, why string) {
 func (p *planner) departures() []restrain.Departure {
 	var out []restrain.Departure
 	for _, u := range p.units {
-		if u.left || u.copies != nil || p.asked(u) {
+		if u.left || p.asked(u) {
+			continue
+		}
+		if u.copies != nil {
+			out = append(out, p.copiesLeave(u)...)
 			continue
 		}
 		if d, leaves := p.departure(u); leaves {
 			out = append(out, d)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b restrain.Departure) int { return yes(a.Down, b.Down) })
+	slices.SortStableFunc(out, func(a, b restrain.Departure) int { return cmp.Or(rank.Yes(a.Lost, b.Lost), rank.Yes(a.Down, b.Down)) })
 	return out
 }
 
@@ -153,7 +159,7 @@ func (p *planner) runsAt(s fact.Service, at spec.NodeName) bool {
 	if !known {
 		return false
 	}
-	i := instance(n, s.Spec.Name)
+	i := ground.Instance(n, s.Spec.Name)
 	return i != nil && recovery.Counts(s, at, *i) && !i.FailedUntil.After(p.snapshot.Now) && (running(*i) || i.Phase == fact.Backoff)
 }
 
@@ -174,15 +180,4 @@ func (p *planner) remember() (fact.History, []action.Note) {
 		h, held := p.Held[u.name()]
 		return h, held
 	})
-}
-
-// yes compares two statements: the true one comes first.
-func yes(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return -1
-	}
-	return 1
 }

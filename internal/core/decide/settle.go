@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/decide/restrain"
-
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/action"

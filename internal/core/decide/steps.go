@@ -37,82 +37,8 @@ func (p *planner) graph() (step.Result, []*unit) {
 			}
 		}
 	}
-	p.takeTurns(&q)
+	q.Orders = append(q.Orders, step.Turns(q)...)
 	return step.Plan(q), owner
-}
-
-// leaver is an item that is to leave a node.
-type leaver struct {
-	unit *unit
-	item int
-}
-
-// takeTurns has what comes to a node wait for those to leave it that it must be apart
-// from, and for those whose room it needs.
-func (p *planner) takeTurns(q *step.Problem) {
-	leaving := make([][]leaver, len(p.Nodes))
-	coming := make([][]leaver, len(p.Nodes))
-	note := func(u *unit, item int) {
-		state, to := &q.Place.Items[item].State, q.Placed[item].Node
-		for _, n := range state.At {
-			if n != to && !state.Unmanaged && p.Alive(p.Nodes[n].Name) {
-				leaving[n] = append(leaving[n], leaver{u, item})
-			}
-		}
-		if to != place.Nowhere && !slices.Contains(state.At, to) && !state.Unmanaged {
-			coming[to] = append(coming[to], leaver{u, item})
-		}
-	}
-	for _, u := range p.units {
-		if u.copies == nil {
-			note(u, u.item)
-		}
-		for _, c := range q.Place.Items[u.item].Children {
-			note(u, c)
-		}
-	}
-	for n := range p.Nodes {
-		if len(leaving[n]) == 0 || len(coming[n]) == 0 {
-			continue
-		}
-		short := p.shortOn(n, leaving[n])
-		for _, to := range coming[n] {
-			for _, from := range leaving[n] {
-				if from.unit != to.unit && (from.unit.hates(to.unit) || p.awaits(short, to.unit, from.unit)) {
-					q.Orders = append(q.Orders, step.Order{First: []int{from.item}, Then: to.item, FirstDo: step.Stop, ThenDo: step.Start, Optional: true})
-				}
-			}
-		}
-	}
-}
-
-// shortOn tells of each kind of unit whether a node has too little of it while those
-// who leave it are still there.
-func (p *planner) shortOn(n int, leaving []leaver) []bool {
-	out := make([]bool, len(p.kinds))
-	for k := range p.kinds {
-		free := p.freeOn(p.Nodes[n].Name)[k]
-		for _, l := range leaving {
-			free -= l.unit.demand[k]
-		}
-		out[k] = free < 0
-	}
-	return out
-}
-
-// awaits reports whether one unit needs what another gives up and what is short.
-func (p *planner) awaits(short []bool, to, from *unit) bool {
-	for k, is := range short {
-		if is && to.demand[k] > 0 && from.demand[k] > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// hates reports whether the unit must be apart from another.
-func (u *unit) hates(other *unit) bool {
-	return slices.ContainsFunc(u.enemies, func(e enemy) bool { return e.unit == other })
 }
 
 // halt adds to halted the units that cannot start, because what they are after

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
-
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -142,7 +141,7 @@ func (p *planner) standing(u *unit) (score, order []int) {
 	for i := range p.Nodes {
 		score[i] = u.base[i]
 		if u.base[i] > -place.Inf {
-			c := rank.Candidate{Suspect: p.Nodes[i].Liveness != fact.Alive || u.doubtful[i]}
+			c := rank.Candidate{Suspect: p.Nodes[i].Liveness != fact.Alive || u.ranks.doubtful[i]}
 			order[i] = c.Class()
 		}
 	}
@@ -286,13 +285,13 @@ func (p *planner) freeOn(name spec.NodeName) []int {
 // wish marks what an operator asked for before the engine chooses; obey says
 // afterwards what came of it.
 func (p *planner) wish(u *unit) {
-	u.base, u.doubtful = p.ints(len(p.Nodes)), p.bools(len(p.Nodes))
+	u.base, u.ranks.doubtful = p.ints(len(p.Nodes)), p.bools(len(p.Nodes))
 	for i := range u.base {
 		u.base[i] = -place.Inf
 	}
 	for i := range u.candidates {
 		c := &u.candidates[i]
-		u.doubtful[c.Index] = c.Doubt != ""
+		u.ranks.doubtful[c.Index] = c.Doubt != ""
 		u.base[c.Index] = max(-place.Inf+1, min(place.Inf, c.Score-c.Sticky))
 	}
 	granted := false

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
-
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -23,18 +22,21 @@ type unit struct {
 	refusals   []action.Refusal
 	order      []spec.NodeName
 	why        []string
-	moves      map[spec.ServiceName]bool   // wishes to move that are fulfilled or void
-	item       int                         // in the engine's problem
-	demand     []int                       // by kind of unit
-	at         []spec.NodeName             // where each member is
-	doubtful   []bool                      // by node: it is to come last
-	base       []int                       // by node: the score but for staying; -Inf where a rule forbids it
-	copies     *spec.Copies                // nil: it runs once
-	left       bool                        // it is left as it is, for maintenance or a fault
-	fault      string                      // the rule that the plan would have broken for it; empty: none
-	ranks      struct{ away, there []int } // by node: its rank if it is not there, and if it is
-	places     []action.Copy               // of its copies
-	succession []spec.NodeName             // who is primary, then who becomes it
+	moves      map[spec.ServiceName]bool // wishes to move that are fulfilled or void
+	item       int                       // in the engine's problem
+	demand     []int                     // by kind of unit
+	at         []spec.NodeName           // where each member is
+	base       []int                     // by node: the score but for staying; -Inf where a rule forbids it
+	copies     *spec.Copies              // nil: it runs once
+	left       bool                      // it is left as it is, for maintenance or a fault
+	fault      string                    // the rule that the plan would have broken for it; empty: none
+	ranks      struct {
+		away, there []int  // by node: its rank if it is not there, and if it is
+		doubtful    []bool // by node: it is to come last
+	}
+	places     []action.Copy     // of its copies
+	succession []spec.NodeName   // who is primary, then who becomes it
+	rights     [][]spec.NodeName // the same for each further primary
 }
 
 // holds reports whether the unit, or a copy of it, is to be on the node.
@@ -182,9 +184,9 @@ func (p *planner) placement(s fact.Service) action.Placement {
 	out.Why = append(out.Why, u.why...)
 	slices.SortStableFunc(out.Refusals, func(a, b action.Refusal) int { return cmp.Compare(a.Node, b.Node) })
 	if u.copies != nil {
-		out.Order = slices.Clone(u.succession)
+		out.Order, out.Orders = slices.Clone(u.succession), slices.Clone(u.rights)
 	}
-	out.Changed = !slices.Equal(out.Order, s.Order)
+	out.Changed = !slices.Equal(out.Order, s.Order) || !slices.EqualFunc(out.Orders, s.Rights, func(o []spec.NodeName, r fact.Right) bool { return slices.Equal(o, r.Order) })
 	out.Waits = p.waiting(u)
 	return out
 }

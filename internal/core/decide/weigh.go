@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
-
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -21,7 +21,7 @@ func Seats(s fact.Snapshot, service spec.ServiceName) []why.Seat {
 	if !s.Quorate {
 		return nil
 	}
-	p, _ := settled(sorted(s), nil)
+	p, _ := settled(ground.Sorted(s), nil)
 	u := p.unitOf[service]
 	if u == nil {
 		return nil
@@ -45,7 +45,7 @@ func Weigh(s fact.Snapshot, service spec.ServiceName) []why.Verdict {
 	if !s.Quorate {
 		return nil
 	}
-	p, _ := settled(sorted(s), nil)
+	p, _ := settled(ground.Sorted(s), nil)
 	u := p.unitOf[service]
 	if u != nil && u.copies != nil && !u.left {
 		return p.weighCopies(u)
@@ -115,16 +115,17 @@ func (p *planner) weighCopies(u *unit) []why.Verdict {
 // sharing is the first label of place.spread, and whether another node at the same
 // place has a copy.
 func (p *planner) sharing(u *unit, n int) (label string, shared bool) {
-	for _, label := range u.members[0].Spec.Place.Spread {
-		classes := p.Classes(label)
-		for m, other := range p.Nodes {
-			if m != n && classes[m] >= 0 && classes[m] == classes[n] && u.holds(other.Name) {
-				return label, true
-			}
-		}
-		return label, false
+	spread := u.members[0].Spec.Place.Spread
+	if len(spread) == 0 {
+		return "", false
 	}
-	return "", false
+	classes := p.Classes(spread[0])
+	for m, other := range p.Nodes {
+		if m != n && classes[m] >= 0 && classes[m] == classes[n] && u.holds(other.Name) {
+			return spread[0], true
+		}
+	}
+	return spread[0], false
 }
 
 // compared says what put one candidate before another.
@@ -219,17 +220,7 @@ func (p *planner) scores(u *unit, c *rank.Candidate) []why.Score {
 // nearTo reports whether the other service of a rule has been placed where the
 // rule holds for the node.
 func (p *planner) nearTo(near spec.Near, node int) bool {
-	other := p.unitOf[near.Service]
-	if other == nil || near.Score >= place.Inf || near.Score <= -place.Inf {
-		return false
-	}
-	classes := p.Classes(near.Same)
-	for i, n := range p.Nodes {
-		if other.holds(n.Name) && (i == node || classes != nil && classes[i] >= 0 && classes[i] == classes[node]) {
-			return true
-		}
-	}
-	return false
+	return near.Score < place.Inf && near.Score > -place.Inf && p.isNear(p.unitOf[near.Service], spec.Near{Same: near.Same}, node)
 }
 
 // drawn names the rules of other services that count for the unit.

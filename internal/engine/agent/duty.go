@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
@@ -79,8 +80,8 @@ func (p plan) duty() guardwire.Duty {
 	}
 	slices.SortFunc(d.Peers, func(a, b guardwire.Peer) int { return cmp.Compare(a.Slot, b.Slot) })
 	for name, s := range p.statuses {
-		if seek, ok := p.seek(name, s); ok {
-			d.Seeks = append(d.Seeks, seek)
+		if seek, claim, ok := p.seek(name, s); ok {
+			d.Seeks = append(d.Seeks, p.primaries(name, s, seek, claim)...)
 		}
 	}
 	// Two instances of one service are here only while its copies get or lose
@@ -103,25 +104,36 @@ func first(a, b bool) int {
 	return 1
 }
 
+// holds reports whether any lease of the service is held.
+func (p plan) holds(service spec.ServiceName) bool {
+	for lease := range spec.MaxPrimaries {
+		if p.held[instance.LeaseName(service, lease)] {
+			return true
+		}
+	}
+	return false
+}
+
 // seek says what the guard is to do about one service, if anything. A service
 // that must not be claimed but runs, or whose lease is still held, is listed
 // without an order: the guard holds on to what it holds, until the release,
 // and claims nothing.
-func (p plan) seek(name instance.Name, s status) (guardwire.Seek, bool) {
+func (p plan) seek(name instance.Name, s status) (seek guardwire.Seek, claim, ok bool) {
 	service := name.Service()
 	w := p.view.wish(name, 0)
-	claim := w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped && !w.Maintenance &&
-		w.Rank >= 0 && !w.Leaving && !s.banned && w.Service.ID == s.run.ID
+	claim = w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped && !w.Maintenance &&
+		w.Rank >= 0 && !w.Leaving && !s.banned && w.Service.ID == s.run.ID && !s.fence
 	if w.Copy {
-		claim = claim && w.Right.Rank >= 0
+		claim = claim && slices.ContainsFunc(w.rights[:], func(r supervise.Right) bool { return r.Rank >= 0 })
 	}
-	if s.run.ID == 0 || !s.run.Spec.HasLease() || !claim && !s.mayRun && !p.held[service] {
-		return guardwire.Seek{}, false
+	if s.run.ID == 0 || !s.run.Spec.HasLease() || !claim && !s.mayRun && !p.holds(service) {
+		return seek, claim, false
 	}
 	f := s.run.Spec.Failover
-	seek := guardwire.Seek{
+	seek = guardwire.Seek{
 		Service: service, ID: s.run.ID, Exclusive: s.run.Spec.IsExclusive(),
-		TTL: p.view.Placements[service].LeaseTTL(s.run.Spec), AgentLoss: f.EffectiveAgentLoss(),
+		Fence: s.fence,
+		TTL:   p.view.Placements[service].LeaseTTL(s.run.Spec), AgentLoss: f.EffectiveAgentLoss(),
 		Addresses: s.addresses, Cgroups: s.cgroups,
 	}
 	// A voter that starts is silent for the longest TTL of the configuration
@@ -130,14 +142,43 @@ func (p plan) seek(name instance.Name, s status) (guardwire.Seek, bool) {
 		seek.TTL = min(seek.TTL, longest)
 	}
 	if claim {
-		seek.Order = p.view.order(service)
+		seek.Order = p.view.order(service, 0)
 	}
 	if s.run.Spec.HasRoles() {
-		seek.Replica, seek.Demoted = !s.mayBePrimary, s.shed
-		return seek, true
+		seek.Replica = !s.mayBePrimary
+		return seek, claim, true
 	}
 	seek.Keep = s.run.Spec.KeptOnQuorumLoss() && (w.Service == nil || w.Service.Spec.KeptOnQuorumLoss())
-	return seek, true
+	return seek, claim, true
+}
+
+// primaries are the seeks for the leases of a service: the one given, unless several
+// may be primary. Of those a node claims no further one once it uses one. What can
+// be cut off is listed with the one that is used, and with all while none is.
+func (p plan) primaries(name instance.Name, s status, seek guardwire.Seek, claim bool) []guardwire.Seek {
+	service := name.Service()
+	w := p.view.wish(name, 0)
+	var out []guardwire.Seek
+	for lease := range spec.MaxPrimaries {
+		one := seek
+		one.Service, one.ID, one.Demoted = instance.LeaseName(service, lease), s.run.LeaseID(lease), s.sheds[lease]
+		uses := s.uses && s.lease == lease
+		if one.ID == 0 || lease > 0 && lease >= s.run.Spec.Primaries() && !uses && !p.held[one.Service] {
+			continue
+		}
+		switch {
+		case !s.run.Spec.HasRoles():
+			one.Demoted = seek.Demoted
+		case s.uses && !uses:
+			one.Order, one.Addresses, one.Cgroups, one.Replica = nil, nil, nil, true
+		case !claim || w.rights[lease].Rank < 0:
+			one.Order = nil
+		default:
+			one.Order = p.view.order(service, lease)
+		}
+		out = append(out, one)
+	}
+	return out
 }
 
 // sameDuty reports whether a guard would act alike on a and b.

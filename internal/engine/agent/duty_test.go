@@ -95,7 +95,7 @@ func TestSeek(t *testing.T) {
 			v := dutyView(t)
 			s := status{run: *v.Services["shop"]}
 			tt.change(v, &s)
-			got, ok := plan{view: v, held: map[spec.ServiceName]bool{"shop": tt.held}}.seek("shop", s)
+			got, _, ok := plan{view: v, held: map[spec.ServiceName]bool{"shop": tt.held}}.seek("shop", s)
 			if ok != tt.listed {
 				t.Fatalf("listed is %v, want %v", ok, tt.listed)
 			}
@@ -127,7 +127,7 @@ func TestSeekKeepsOnlyWhatIsNotExclusive(t *testing.T) {
 			s := status{run: *v.Services["shop"]}
 			s.run.Spec.Exclusive, s.run.Spec.Failover = tt.runs.Exclusive, tt.runs.Failover
 			v.Services["shop"].Spec.Exclusive, v.Services["shop"].Spec.Failover = tt.wanted.Exclusive, tt.wanted.Failover
-			got, ok := plan{view: v}.seek("shop", s)
+			got, _, ok := plan{view: v}.seek("shop", s)
 			if !ok || got.Keep != tt.want {
 				t.Errorf("keep is %v, listed %v", got.Keep, ok)
 			}
@@ -139,7 +139,7 @@ func TestNoLeaseIsLongerThanVotersStaySilent(t *testing.T) {
 	v := dutyView(t)
 	s := status{run: *v.Services["shop"]}
 	s.run.Spec.Failover.TTL = spec.TTL(time.Minute)
-	got, _ := plan{view: v}.seek("shop", s)
+	got, _, _ := plan{view: v}.seek("shop", s)
 	if got.TTL != 2*time.Second {
 		t.Errorf("got %v, want the longest TTL of the configuration, 2 s", got.TTL)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/agent/journal"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -55,7 +56,7 @@ type runner struct {
 
 	told    status // the last one sent
 	reach   reach
-	journal *journal
+	journal *journal.File
 	trouble string // a sentence for the report; empty: none
 
 	places *places // shared by all runners
@@ -84,7 +85,7 @@ func newRunner(o *Options, name instance.Name, statuses chan<- status, st superv
 	return &runner{
 		options: o, name: name, cell: w.cell, began: o.Clock.Boot(), statuses: statuses, st: st, wish: w,
 		wishes: newMailbox[wish](), results: make(chan supervise.Result, 1), notices: make(chan notice, noticeRoom),
-		journal: newJournal(o.JournalDir, name),
+		journal: journal.New(o.JournalDir, name),
 	}
 }
 
@@ -97,9 +98,15 @@ type status struct {
 	clear    bool   // nothing is left to do or to remember
 	trouble  string // for the report
 	release  uint64 // an epoch to give back now; 0: none
+	of       int    // which lease that is of
+	fence    bool   // it does not stop, and its spec says what then
 
 	mayBePrimary bool
-	shed         uint64 // see [supervise.RightMemory]
+	// The lease of the role: which one it is about, whether that is used, and the
+	// epochs of each that are given up, see [supervise.RightMemory].
+	lease int
+	uses  bool
+	sheds [spec.MaxPrimaries]uint64
 
 	addresses, cgroups []string // handles of all that may run or may start
 }
@@ -174,11 +181,11 @@ func (r *runner) settle(ctx context.Context) {
 			r.options.emit(event.Event{Kind: n.Kind, Service: r.name.Service(), Part: n.Part, Epoch: n.Epoch, Text: r.voice(n.Text)})
 		}
 		r.rewatch(ctx)
-		var release uint64
-		if d.Op.Kind == supervise.Release && !d.Op.Own {
-			release = d.Op.Epoch
+		op := d.Op
+		if op.Kind != supervise.Release || op.Own {
+			op = supervise.Operation{}
 		}
-		r.tell(ctx, in, release)
+		r.tell(ctx, in, op)
 		if d.Op.Kind != supervise.Release {
 			r.begin(ctx, d.Op, d.Limit)
 			return
@@ -203,17 +210,16 @@ func (r *runner) look() supervise.Input {
 	in := supervise.Input{Now: r.options.Clock.Now(), Boot: r.options.Clock.Boot(), Wish: r.wish.Wish, Done: r.done, Died: r.died}
 	in.Crowded = r.places != nil && !r.place.held()
 	g := r.options.Guard.Latest()
-	under := r.holdUnder(g, in.Boot)
 	s := r.st.Run.Spec
 	if w := r.wish.Service; w != nil && !r.st.MayRun() && r.st.Epoch == 0 {
 		s = w.Spec
 	}
 	if s.Copies == nil {
-		in.Hold = under
+		in.Hold = r.holdUnder(g, 0, in.Boot)
 		return in
 	}
 	if s.HasRoles() {
-		in.Right = under
+		r.lookRight(&in, g, max(1, s.Primaries(), r.st.Run.Spec.Primaries()))
 	}
 	in.Hold = supervise.Hold{
 		Known: true, Own: true, Guard: 1, Epoch: r.st.NextOwn(), Until: in.Boot + ownLease,
@@ -222,10 +228,46 @@ func (r *runner) look() supervise.Input {
 	return in
 }
 
-// holdUnder is what the guard shows of the service's lease, and that there is none
-// if it has said nothing for too long.
-func (r *runner) holdUnder(g guardclient.View, now time.Duration) supervise.Hold {
-	h := holdOf(g, r.name.Service())
+// lookRight chooses, of the leases under which a copy may be primary, the one that
+// is used or would be: one that is held and not given up, where this node is meant
+// first if there are several.
+func (r *runner) lookRight(in *supervise.Input, g guardclient.View, primaries int) {
+	use := r.st.Right.Lease
+	if r.st.Right.Epoch == 0 && !r.st.MayBePrimary() {
+		best := -1
+		for lease := range primaries {
+			h := holdOf(g, instance.LeaseName(r.name.Service(), lease))
+			if !h.Held {
+				continue
+			}
+			worth := 0
+			if h.Epoch > r.st.ShedOf(lease) {
+				worth += 2
+			}
+			if r.wish.rights[lease].Rank == 0 {
+				worth++
+			}
+			if worth > best {
+				best, use = worth, lease
+			}
+		}
+	}
+	in.Right = r.holdUnder(g, use, in.Boot)
+	in.Wish.Right = r.wish.rights[use]
+	for lease := range spec.MaxPrimaries {
+		if h := holdOf(g, instance.LeaseName(r.name.Service(), lease)); lease != use && h.Held {
+			in.Spare = h
+			in.Spare.Lease = lease
+			return
+		}
+	}
+}
+
+// holdUnder is what the guard shows of one of the service's leases, and that there
+// is none if it has said nothing for too long.
+func (r *runner) holdUnder(g guardclient.View, lease int, now time.Duration) supervise.Hold {
+	h := holdOf(g, instance.LeaseName(r.name.Service(), lease))
+	h.Lease = lease
 	h.Known = h.Known || now >= r.began+adoptWait
 	h.Awaited = r.lag.awaits(h, now, g)
 	return h
@@ -257,7 +299,7 @@ func (r *runner) wakeIn(d time.Duration) {
 // write brings the journal up to date. An agent that cannot write it goes on:
 // the guard enforces the lease, and the next agent probes what it knows of.
 func (r *runner) write() {
-	err := r.journal.write(r.cell, r.st)
+	err := r.journal.Write(r.cell, r.st)
 	switch {
 	case err == nil && r.trouble == "":
 	case err == nil:
@@ -269,18 +311,26 @@ func (r *runner) write() {
 }
 
 // tell hands the status on if it changed or asks for a release.
-func (r *runner) tell(ctx context.Context, in supervise.Input, release uint64) {
+func (r *runner) tell(ctx context.Context, in supervise.Input, release supervise.Operation) {
 	s := status{
 		instance: r.instance(in.Now), run: r.st.Run, mayRun: r.st.MayRun(), banned: r.st.Banned(in.Now),
-		clear: r.st.Clear(in.Now), trouble: r.trouble, release: release,
-		mayBePrimary: r.st.MayBePrimary(), shed: r.st.Right.Shed,
+		clear: r.st.Clear(in.Now), trouble: r.trouble, release: release.Epoch, of: release.Lease,
+		mayBePrimary: r.st.MayBePrimary(), lease: r.st.Right.Lease, uses: r.st.Right.Epoch != 0 || r.st.MayBePrimary(),
+	}
+	for lease := range s.sheds {
+		s.sheds[lease] = r.st.ShedOf(lease)
 	}
 	s.addresses, s.cgroups = r.handles()
+	s.fence = r.st.StopFailed() && r.st.Run.Spec.Failover.StopFailure == spec.StopFence
+	if s.trouble == "" && s.fence {
+		s.trouble = "Service " + string(r.name) + " has a part that does not stop. Its guard cuts it off and gives the lease back, " +
+			"or has the watchdog restart this server if it cannot."
+	}
 	if s.trouble == "" && r.st.Stuck() {
 		s.trouble = "Service " + string(r.name) + " has a part that does not stop. Stop it by hand, or switch the server off; " +
 			"until then its lease is kept and it starts nowhere else."
 	}
-	if release == 0 && s.equal(&r.told) {
+	if release.Epoch == 0 && s.equal(&r.told) {
 		return
 	}
 	r.told = s
@@ -292,7 +342,7 @@ func (r *runner) tell(ctx context.Context, in supervise.Input, release uint64) {
 
 // equal reports whether two statuses say the same.
 func (s *status) equal(o *status) bool {
-	return s.mayRun == o.mayRun && s.mayBePrimary == o.mayBePrimary && s.shed == o.shed && s.banned == o.banned && s.clear == o.clear && s.trouble == o.trouble &&
+	return s.mayRun == o.mayRun && s.mayBePrimary == o.mayBePrimary && s.lease == o.lease && s.uses == o.uses && s.sheds == o.sheds && s.banned == o.banned && s.fence == o.fence && s.clear == o.clear && s.trouble == o.trouble &&
 		s.run.ID == o.run.ID && s.run.Generation == o.run.Generation &&
 		slices.Equal(s.addresses, o.addresses) && slices.Equal(s.cgroups, o.cgroups) &&
 		sameInstance(&s.instance, &o.instance)
@@ -302,7 +352,7 @@ func sameInstance(a, b *fact.Instance) bool {
 	return a.Service == b.Service && a.Generation == b.Generation && a.Phase == b.Phase && a.Ready == b.Ready &&
 		a.Epoch == b.Epoch && a.Since.Equal(b.Since) && slices.Equal(a.Parts, b.Parts) &&
 		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took &&
-		a.Copy == b.Copy && a.Role == b.Role && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Under == b.Under && a.Maintenance == b.Maintenance &&
+		a.Copy == b.Copy && a.Role == b.Role && a.Right == b.Right && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Under == b.Under && a.Maintenance == b.Maintenance &&
 		a.Cleared.Equal(b.Cleared)
 }
 
@@ -317,7 +367,10 @@ func (r *runner) instance(now time.Time) fact.Instance {
 	case s.Copies == nil:
 		i.Epoch = r.st.Epoch
 	case s.HasRoles():
-		i.Epoch, i.Role = r.st.Right.Epoch, spec.RoleReplica
+		i.Epoch, i.Role, i.Right = r.st.Right.Epoch, spec.RoleReplica, r.st.Right.Lease
+		if i.Epoch == 0 {
+			i.Right = 0
+		}
 		if r.st.Primary() {
 			i.Role = spec.RolePrimary
 		}

@@ -248,6 +248,8 @@ func (v *view) clone() *view {
 type wish struct {
 	supervise.Wish
 	cell string // the cell's name
+	// rights are [supervise.Wish.Right] by lease, where several may be primary.
+	rights [spec.MaxPrimaries]supervise.Right
 }
 
 // wish returns what the cell wants of one instance here; alive are the slots of
@@ -265,12 +267,15 @@ func (v *view) wish(name instance.Name, alive uint32) wish {
 	p, placed := v.Placements[service]
 	copies := w.Service != nil && w.Service.Spec.Copies != nil
 	w.Copy, w.Right.Rank = copies || name.Number() > 0, -1
+	for i := range w.rights {
+		w.rights[i].Rank = -1
+	}
 	// A placement that was made before the service had copies, or while it had,
 	// says nothing of it.
 	if !placed || copies != (len(p.Copies) > 0) && w.Service != nil && p.Generation < w.Service.Generation {
 		return w
 	}
-	right := v.right(p, alive)
+	right := v.right(p, 0, alive)
 	w.Placed = p.Revision
 	if !w.Copy {
 		w.Rank, w.Known, w.Empty, w.FirstAlive = right.Rank, right.Known, right.Empty, right.FirstAlive
@@ -282,15 +287,19 @@ func (v *view) wish(name instance.Name, alive uint32) wish {
 	}
 	if copies && w.Service.Spec.HasRoles() {
 		w.Right = right
+		for i := range w.rights {
+			w.rights[i] = v.right(p, i, alive)
+		}
 	}
 	return w
 }
 
-// right reads a succession list.
-func (v *view) right(p placement, alive uint32) supervise.Right {
-	r := supervise.Right{Rank: slices.Index(p.Order, v.self), Known: p.Epoch, Empty: len(p.Order) == 0}
+// right reads the succession list of a lease.
+func (v *view) right(p placement, lease int, alive uint32) supervise.Right {
+	order := p.OrderOf(lease)
+	r := supervise.Right{Rank: slices.Index(order, v.self), Known: p.EpochOf(lease), Empty: len(order) == 0}
 	if !r.Empty && r.Rank != 0 {
-		first, known := v.Nodes[p.Order[0]]
+		first, known := v.Nodes[order[0]]
 		r.FirstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
 	}
 	return r
@@ -315,9 +324,9 @@ func (v *view) instances() map[instance.Name]bool {
 }
 
 // order returns a succession list as slots, without nodes that are no members.
-func (v *view) order(name spec.ServiceName) []uint8 {
+func (v *view) order(name spec.ServiceName, lease int) []uint8 {
 	var slots []uint8
-	for _, n := range v.Placements[name].Order {
+	for _, n := range v.Placements[name].OrderOf(lease) {
 		if node, ok := v.Nodes[n]; ok {
 			slots = append(slots, node.Slot)
 		}

@@ -104,19 +104,22 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 		},
 	}
 	fresh := record.Placement{
-		Service: p.Service, Generation: svc.value.Generation, Order: p.Order, Copies: number(old.value.Copies, p.Copies, svc.value.Spec),
+		Service: p.Service, Generation: svc.value.Generation, Order: p.Order, Orders: p.Orders, Copies: number(old.value.Copies, p.Copies, svc.value.Spec),
 		Reasons: reasons(p), PlanID: plan, At: now.UTC(),
 	}
 	m.measure(&fresh, old.value, p, svc.value.Spec)
 	nowhere := len(p.Order)+len(p.Copies) == 0
-	elsewhere := !slices.Equal(old.value.Order, p.Order) || !slices.Equal(old.value.Copies, fresh.Copies) || old.value.TTL != fresh.TTL
+	elsewhere := !slices.Equal(old.value.Order, p.Order) || !slices.EqualFunc(old.value.Orders, p.Orders, slices.Equal) || !slices.Equal(old.value.Copies, fresh.Copies) || old.value.TTL != fresh.TTL
 	stale := nowhere && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
 	c.decided = !placed || elsewhere || m.overtaken(p, now.Sub(old.value.At).Abs()) || old.value.Generation != svc.value.Generation
 	if !c.decided {
 		fresh.PlanID = old.value.PlanID // that of the decision, which is recorded
 	}
 	if c.decided || stale {
-		fresh.Epoch = m.epochOf(p.Service)
+		fresh.Epoch = m.epochOf(p.Service, 0)
+		for lease := range p.Orders {
+			fresh.Epochs = append(fresh.Epochs, m.epochOf(p.Service, lease+1))
+		}
 		c.ops = append(c.ops, put(record.KeyPlacements+string(p.Service), fresh))
 	}
 	if svc.value.Move != nil && (p.MoveDone || void(svc.value.Move)) {
@@ -200,14 +203,19 @@ func seats(copies []record.Copy) string {
 // that had waited at the voters can win against the one that was meant. The same
 // list, written again, tells it that it is meant.
 func (m *mirror) overtaken(p action.Placement, age time.Duration) bool {
-	if len(p.Order) < 2 || age < repeatAfter {
-		return false
+	for lease, order := range append([][]spec.NodeName{p.Order}, p.Orders...) {
+		if len(order) < 2 || age < repeatAfter {
+			continue
+		}
+		if slices.ContainsFunc(order[1:], func(n spec.NodeName) bool {
+			return slices.ContainsFunc(m.reports[n].value.Instances, func(i fact.Instance) bool {
+				return i.Service == p.Service && i.Phase == fact.Running && i.Role != spec.RoleReplica && i.Right == lease
+			})
+		}) {
+			return true
+		}
 	}
-	return slices.ContainsFunc(p.Order[1:], func(n spec.NodeName) bool {
-		return slices.ContainsFunc(m.reports[n].value.Instances, func(i fact.Instance) bool {
-			return i.Service == p.Service && i.Phase == fact.Running && i.Role != spec.RoleReplica
-		})
-	})
+	return false
 }
 
 // forget returns the change that removes all that the cell knows of a service.
@@ -223,8 +231,10 @@ func (m *mirror) forget(name spec.ServiceName, plan string) change {
 			c.remove(record.KeyAddressUses+address, owner.revision)
 		}
 	}
-	id := record.KeyServiceIDs + strconv.FormatUint(uint64(svc.value.ID), 10)
-	c.ops = append(c.ops, store.Op{Key: id, Delete: true})
+	for _, number := range append([]uint32{svc.value.ID}, svc.value.Rights...) {
+		id := record.KeyServiceIDs + strconv.FormatUint(uint64(number), 10)
+		c.ops = append(c.ops, store.Op{Key: id, Delete: true})
+	}
 	c.events = append(c.events, event.Event{
 		Kind: event.ServiceDeleted, Service: name, Plan: plan, Text: fmt.Sprintf("%s is gone: nothing of it runs any more", name),
 	})

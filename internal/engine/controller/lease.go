@@ -62,11 +62,11 @@ func (m *mirror) longestTTL() time.Duration {
 }
 
 // epochOf is the highest epoch under which any node reports to run the service.
-func (m *mirror) epochOf(service spec.ServiceName) uint64 {
+func (m *mirror) epochOf(service spec.ServiceName, lease int) uint64 {
 	var newest uint64
 	for _, r := range m.reports {
 		for _, i := range r.value.Instances {
-			if i.Service == service {
+			if i.Service == service && i.Right == lease {
 				newest = max(newest, i.Epoch)
 			}
 		}

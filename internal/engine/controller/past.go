@@ -154,9 +154,9 @@ func (m *mirror) remember(plan action.Plan) change {
 // or are not.
 func (m *mirror) hold(why, plan string, now time.Time) change {
 	var c change
-	switch old := m.past.held; {
-	case why == old.value.Why:
-	case why == "":
+	switch old := m.past.held; why {
+	case old.value.Why:
+	case "":
 		c.remove(record.KeyHeld, old.revision)
 		c.events = []event.Event{{Kind: event.PlanResumed, Plan: plan, Text: "plans are made and carried out again"}}
 	default:

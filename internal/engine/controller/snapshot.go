@@ -33,6 +33,7 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 			Instances: m.reports[name].value.instances(),
 
 			Maintenance: wish.Maintenance,
+			Health:      max(-spec.MaxScore, min(0, m.reports[name].value.Health.Score)),
 		})
 	}
 	holders := m.holders(s)
@@ -54,14 +55,49 @@ func (m *mirror) snapshot(s Sight, now time.Time) fact.Snapshot {
 		case !r.Spec.HasLease():
 			svc.Holder = "" // everybody and nobody
 		case svc.Holder == "":
-			svc.Holder = running(out.Nodes, r.Spec, svc.Order)
+			svc.Holder = running(out.Nodes, r.Spec, svc.Order, 0)
 		}
+		svc.Rights = m.rights(s, r, out.Nodes)
 		if r.Move != nil {
 			svc.MoveTo, svc.MoveFrom = r.Move.To, r.Move.From
 		}
 		out.Services = append(out.Services, svc)
 	}
 	return out
+}
+
+// rights are the leases of a service's second and further primaries.
+func (m *mirror) rights(s Sight, r record.Service, nodes []fact.Node) []fact.Right {
+	var out []fact.Right
+	leases := r.Spec.Primaries()
+	if r.Deleting {
+		leases = len(r.Rights) + 1 // all that it ever had must be free
+	}
+	for lease := 1; lease < leases; lease++ {
+		one := fact.Right{Order: m.placements[r.Spec.Name].value.OrderOf(lease)}
+		if id := r.LeaseID(lease); id != 0 {
+			one.Holder = m.holderOf(s, id)
+		}
+		if one.Holder == "" {
+			one.Holder = running(nodes, r.Spec, one.Order, lease)
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// holderOf is who holds a lease, as far as the guard knows.
+func (m *mirror) holderOf(s Sight, id uint32) spec.NodeName {
+	slot, held := s.State.Holders[id]
+	if !held {
+		return ""
+	}
+	for name, n := range m.nodes {
+		if n.value.Slot == slot {
+			return name
+		}
+	}
+	return ""
 }
 
 // mute reports whether a node that used to report has stopped doing so. One that
@@ -104,15 +140,15 @@ func (m *mirror) holders(s Sight) map[spec.ServiceName]spec.NodeName {
 // running returns the node that reports the service as running, if the lease
 // plane does not know its holder: a guard that has just started has not heard
 // of all leases. Of several the first in the succession list counts, then the
-// first by name. Of a service with roles only the primary counts.
-func running(nodes []fact.Node, service spec.Service, order []spec.NodeName) spec.NodeName {
+// first by name. Of a service with roles only the primary under that lease counts.
+func running(nodes []fact.Node, service spec.Service, order []spec.NodeName, lease int) spec.NodeName {
 	var found []spec.NodeName
 	for _, n := range nodes {
 		if n.Liveness == fact.Lost || n.Mute {
 			continue
 		}
 		for _, i := range n.Instances {
-			if i.Service == service.Name && (!service.HasRoles() || i.Role == spec.RolePrimary) && (i.Phase == fact.Starting || i.Phase == fact.Running) {
+			if i.Service == service.Name && (!service.HasRoles() || i.Role == spec.RolePrimary && i.Right == lease) && (i.Phase == fact.Starting || i.Phase == fact.Running) {
 				found = append(found, n.Name)
 			}
 		}

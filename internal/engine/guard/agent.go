@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -145,7 +146,10 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 	}
 	g.lastBeat = now
 	if g.parting.why == nil {
-		clear(g.parting.forsaken)
+		// The agent is back; what it asked to have cut off still is.
+		maps.DeleteFunc(g.parting.forsaken, func(name spec.ServiceName, _ time.Duration) bool {
+			return !slices.ContainsFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.Service == name && s.Fence })
+		})
 	}
 	switch m := w.msg; {
 	case m.Duty != nil:

@@ -91,7 +91,9 @@ func (g *Guard) trouble(key, text string) {
 func (g *Guard) forsake(now time.Duration) {
 	alone, parts := now-g.lastBeat, g.parting.why != nil
 	g.node.SetIdle(now, parts || alone > g.shortestLoss())
-	if !parts && alone < 2*guardwire.BeatEvery {
+	fences := slices.ContainsFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.Fence })
+	away := alone >= 2*guardwire.BeatEvery
+	if !parts && !away && !fences {
 		return
 	}
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])
@@ -99,13 +101,13 @@ func (g *Guard) forsake(now time.Duration) {
 	for i := range g.room.holds {
 		h := &g.room.holds[i]
 		at := slices.IndexFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
-		if at < 0 || !parts && alone <= g.duty.Seeks[at].AgentLoss {
+		if at < 0 || !parts && !g.duty.Seeks[at].Fence && (!away || alone <= g.duty.Seeks[at].AgentLoss) {
 			continue
 		}
 		name := g.duty.Seeks[at].Service
 		if _, known := g.parting.forsaken[name]; !known {
 			g.parting.forsaken[name] = runsUntil(h, &g.duty.Seeks[at], now)
-			g.opts.Log.Error("service is given up and cut off", logkey.Service, name, "agent_away", alone, "guard_ends", parts)
+			g.opts.Log.Error("service is given up and cut off", logkey.Service, name, "agent_away", alone, "guard_ends", parts, "would_not_stop", g.duty.Seeks[at].Fence)
 			continue
 		}
 		// The cut comes first, then the release; what cannot be cut off keeps its
@@ -119,7 +121,7 @@ func (g *Guard) forsake(now time.Duration) {
 		return
 	}
 	g.node.SetDuty(now, g.wish())
-	if g.agent != nil && !parts {
+	if g.agent != nil && !parts && away {
 		g.agent.drop() // one that wakes up connects anew, and says its duty again
 	}
 }
@@ -128,6 +130,9 @@ func (g *Guard) forsake(now time.Duration) {
 func (g *Guard) giveBack(now time.Duration, h *lease.Hold, at int) {
 	name := g.duty.Seeks[at].Service
 	text := fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", (now - g.lastBeat).Round(time.Millisecond))
+	if g.duty.Seeks[at].Fence {
+		text = "a part would not stop; the guard cut the service off, made sure that nothing of it is left, and gave its lease back"
+	}
 	if g.parting.why != nil {
 		text = "the guard was asked to end; it stopped the service and gave its lease back"
 	}

@@ -6,7 +6,11 @@
 package ground
 
 import (
+	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"slices"
 
 	"github.com/keelson/keelson/internal/model/fact"
@@ -88,4 +92,54 @@ func (g Ground) Home(s *fact.Service) spec.NodeName {
 		return s.Order[0]
 	}
 	return ""
+}
+
+// Instance returns the service's instance on the node, nil if there is none.
+// The node's instances are sorted.
+func Instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
+	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
+	if !ok {
+		return nil
+	}
+	return &n.Instances[i]
+}
+
+// Sorted returns the snapshot with nodes, their instances and services sorted by
+// name, so that their order does not matter.
+func Sorted(s fact.Snapshot) fact.Snapshot {
+	s.Nodes, s.Services = slices.Clone(s.Nodes), slices.Clone(s.Services)
+	slices.SortStableFunc(s.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(s.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	for i := range s.Nodes {
+		if of := s.Nodes[i].Instances; !slices.IsSortedFunc(of, byService) {
+			s.Nodes[i].Instances = slices.SortedStableFunc(slices.Values(of), byService)
+		}
+	}
+	return s
+}
+
+// byService orders instances: those of copies that differ by their numbers, and what
+// is listed twice by all that is known of it.
+func byService(a, b fact.Instance) int {
+	if n := cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Copy, b.Copy)); n != 0 {
+		return n
+	}
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	if errX != nil || errY != nil {
+		return 0
+	}
+	return bytes.Compare(x, y)
+}
+
+// ID names the snapshot by its content.
+func ID(s fact.Snapshot) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		// A value without JSON form never passes spec's Validate. The plan
+		// still needs a name.
+		text = []byte(err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }

@@ -119,22 +119,22 @@ type Criterion struct {
 var Criteria = [...]Criterion{
 	{
 		why.ByHeld,
-		func(a, b *Candidate) int { return yes(a.Kept, b.Kept) },
+		func(a, b *Candidate) int { return Yes(a.Kept, b.Kept) },
 		func(better, _ *Candidate) string { return fmt.Sprintf("its move away from %s waits", better.Node) },
 	},
 	{
 		why.ByAsked,
-		func(a, b *Candidate) int { return yes(a.Wanted, b.Wanted) },
+		func(a, b *Candidate) int { return Yes(a.Wanted, b.Wanted) },
 		func(better, _ *Candidate) string { return fmt.Sprintf("an operator asked for %s", better.Node) },
 	},
 	{
 		why.BySuspicion,
-		func(a, b *Candidate) int { return yes(a.Refuge(), b.Refuge()) },
+		func(a, b *Candidate) int { return Yes(a.Refuge(), b.Refuge()) },
 		func(_, worse *Candidate) string { return worse.Unsafe() },
 	},
 	{
 		why.ByUnwanted,
-		func(a, b *Candidate) int { return yes(b.Unwanted, a.Unwanted) },
+		func(a, b *Candidate) int { return Yes(b.Unwanted, a.Unwanted) },
 		func(_, worse *Candidate) string { return fmt.Sprintf("an operator asked to leave %s", worse.Node) },
 	},
 	{
@@ -179,7 +179,7 @@ var Criteria = [...]Criterion{
 	},
 	{
 		why.ByNamed,
-		func(a, b *Candidate) int { return yes(a.Named, b.Named) },
+		func(a, b *Candidate) int { return Yes(a.Named, b.Named) },
 		func(better, _ *Candidate) string {
 			return fmt.Sprintf("all else is equal, and place.prefer names %s", better.Node)
 		},
@@ -237,8 +237,8 @@ func (c *Candidate) Unsafe() string {
 	return c.Doubt
 }
 
-// yes compares two statements: the true one is better.
-func yes(a, b bool) int {
+// Yes compares two statements: the true one is better.
+func Yes(a, b bool) int {
 	switch {
 	case a == b:
 		return 0

@@ -52,6 +52,10 @@ type Hold struct {
 	Why   string
 	Until time.Time // zero: until what it waits for has changed
 	Storm bool
+	// Of a unit that has copies only those are kept that are on these nodes, and so
+	// many that run nowhere are not started.
+	Nodes []spec.NodeName
+	Fewer int
 }
 
 // New returns what bounds a decision on a snapshot, given what is remembered.
@@ -125,7 +129,14 @@ type Departure struct {
 	From    spec.NodeName
 	Ill     bool // the node is ill, or the unit failed there
 	Down    bool // the unit does not run
+	// Several: the unit has copies, and Copies is how many of them leave the node.
+	Several bool
+	Copies  int
+	Lost    bool // the node is lost: nothing is asked, and it counts
 }
+
+// weight is how many moves it counts as.
+func (d Departure) weight() int { return max(len(d.Members), d.Copies) }
 
 // LastTried returns the node on which the service gave up last.
 func LastTried(h fact.ServiceHistory) (spec.NodeName, bool) {
@@ -150,12 +161,21 @@ func (r *Restraint) Restrain(s fact.Snapshot, leaving []Departure) bool {
 	found := false
 	for _, d := range leaving {
 		h, wait := tally.Wait(d)
-		if _, already := r.Held[d.Unit]; !wait || already {
+		old, already := r.Held[d.Unit]
+		if d.Several {
+			already = already && slices.Contains(old.Nodes, d.From)
+		}
+		if !wait || already || d.Lost {
 			tally.Add(d)
 			r.Planned = append(r.Planned, d)
 			continue
 		}
-		if !d.Down {
+		switch {
+		case d.Several && d.Down:
+			h.Nodes, h.Fewer = append(slices.Clip(old.Nodes), d.From), old.Fewer+d.Copies
+		case d.Several:
+			h.Nodes, h.Fewer = append(slices.Clip(old.Nodes), d.From), old.Fewer
+		case !d.Down:
 			h.Keep = d.From
 		}
 		r.Held[d.Unit] = h
@@ -195,7 +215,7 @@ func (t *tally) Add(d Departure) {
 	if d.Ill {
 		t.Acted[d.From] = t.Now
 	}
-	for range d.Members {
+	for range d.weight() {
 		t.Cell = append(t.Cell, t.Now)
 	}
 }
@@ -220,13 +240,13 @@ func (t *tally) Wait(d Departure) (Hold, bool) {
 			count(t.AtOnce, "node"), count(t.Workers, "node"))
 	}
 	for _, s := range d.Members {
-		moves := within(t.Past[s.Spec.Name].Moves, t.Now, window)
+		moves := apartInTime(within(t.Past[s.Spec.Name].Moves, t.Now, window))
 		if n := t.Limits.ServiceMoves; len(moves) >= n {
 			return say(moves[len(moves)-n].At.Add(window), "%s was moved %s within %v", s.Spec.Name, count(len(moves), "time"), t.Limits.Window)
 		}
 	}
-	if n := t.Limits.CellMoves; len(t.Cell)+len(d.Members) > n && len(t.Cell) > 0 {
-		at := t.Cell[max(0, min(len(t.Cell)-1, len(t.Cell)+len(d.Members)-n-1))]
+	if n := t.Limits.CellMoves; len(t.Cell)+d.weight() > n && len(t.Cell) > 0 {
+		at := t.Cell[max(0, min(len(t.Cell)-1, len(t.Cell)+d.weight()-n-1))]
 		return say(at.Add(window), "the cell moved %s within %v; %s waits its turn", count(len(t.Cell), "service"), t.Limits.Window, name)
 	}
 	return Hold{}, false
@@ -234,6 +254,12 @@ func (t *tally) Wait(d Departure) (Hold, bool) {
 
 func within(moves []fact.Move, now time.Time, window time.Duration) []fact.Move {
 	return slices.DeleteFunc(slices.Clone(moves), func(m fact.Move) bool { return now.Sub(m.At) >= window })
+}
+
+// apartInTime leaves out moves at the same moment: copies that move at once are one
+// move of their service, and as many of the cell.
+func apartInTime(moves []fact.Move) []fact.Move {
+	return slices.CompactFunc(moves, func(a, b fact.Move) bool { return a.At.Equal(b.At) })
 }
 
 func count(n int, what string) string {
@@ -293,10 +319,14 @@ func (r *Restraint) look(snap fact.Snapshot, leaving []Departure) {
 func (r *Restraint) Remember(snap fact.Snapshot, held func(fact.Service) (h Hold, ok bool)) (fact.History, []action.Note) {
 	now := snap.Now.UTC().Round(0)
 	var notes []action.Note
-	moved := map[spec.ServiceName]fact.Move{}
+	moved := map[spec.ServiceName][]fact.Move{}
+	several := map[spec.ServiceName]bool{}
 	for _, d := range r.Planned {
 		for _, s := range d.Members {
-			moved[s.Spec.Name] = fact.Move{At: now, From: d.From, Ill: d.Ill}
+			several[s.Spec.Name] = d.Several
+			for range max(1, d.Copies) {
+				moved[s.Spec.Name] = append(moved[s.Spec.Name], fact.Move{At: now, From: d.From, Ill: d.Ill})
+			}
 		}
 	}
 	out := r.History
@@ -305,7 +335,7 @@ func (r *Restraint) Remember(snap fact.Snapshot, held func(fact.Service) (h Hold
 		h, known := r.Past[s.Spec.Name]
 		m, moves := moved[s.Spec.Name]
 		wait, waits := Hold{}, false
-		if !moves { // what has to give way moves all the same
+		if !moves || several[s.Spec.Name] { // what has to give way moves all the same
 			wait, waits = held(s)
 		}
 		if !known && !moves && !waits {
@@ -317,7 +347,7 @@ func (r *Restraint) Remember(snap fact.Snapshot, held func(fact.Service) (h Hold
 		}
 		h.Waits, h.WaitsUntil = wait.Why, wait.Until
 		if moves {
-			h.Moves = append(slices.Clip(h.Moves), m)
+			h.Moves = append(slices.Clip(h.Moves), m...)
 		}
 		if len(h.Moves)+len(h.Tried) > 0 || h.Waits != "" {
 			out.Services = append(out.Services, h)
