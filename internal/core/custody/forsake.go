@@ -1,0 +1,68 @@
+package custody
+
+import (
+	"slices"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/lease"
+	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Absence is why a guard may have to give up what it holds.
+type Absence struct {
+	Alone time.Duration // since the agent was heard
+	Ends  bool          // the guard is to end
+}
+
+// Worth reports whether anything could have to be given up.
+func (a Absence) Worth() bool { return a.Ends || a.Alone >= 2*guardwire.BeatEvery }
+
+// Given is a lease that is given back.
+type Given struct {
+	Service spec.ServiceName
+	ID      lease.ID
+	Epoch   uint64
+}
+
+// Forsake gives up what is held and must not be any more: what the agent has not
+// looked after for too long, and all of it if the guard is to end. It returns what
+// is given up from now on, and what is to be given back, and notes both in
+// Forsaken and in the duty.
+//
+// A lease is given back only when nothing runs under it any more, and nothing can
+// start. An agent that stood still may go on at any moment, and looks at the
+// lease as the guard last told it right before it starts something. So what is
+// forsaken is told no more; and the cut that proves it off begins when all that
+// was told of its lease has passed. gone is whether a service is proven off.
+func (b Books) Forsake(now time.Duration, why Absence, holds []lease.Hold, gone func(spec.ServiceName) bool) (up []spec.ServiceName, back []Given) {
+	if !why.Worth() {
+		return nil, nil
+	}
+	for i := range holds {
+		h := &holds[i]
+		at := slices.IndexFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
+		if at < 0 || !why.Ends && why.Alone <= b.Duty.Seeks[at].AgentLoss {
+			continue
+		}
+		name := b.Duty.Seeks[at].Service
+		if _, known := b.Forsaken[name]; !known {
+			b.Forsaken[name] = RunsUntil(h, &b.Duty.Seeks[at], now)
+			up = append(up, name)
+			if !planted(releaseAtOnce) {
+				continue
+			}
+		}
+		// The cut comes first, then the release; what cannot be cut off keeps its
+		// lease.
+		if !gone(name) && !planted(releaseAtOnce) {
+			continue
+		}
+		back = append(back, Given{Service: name, ID: h.ID, Epoch: h.Number})
+		// It is cut off again and again, and not claimed, until the agent says more.
+		b.Duty.Seeks = slices.Clone(b.Duty.Seeks)
+		b.Duty.Seeks[at].Order = nil
+		delete(b.Forsaken, name)
+	}
+	return up, back
+}
