@@ -48,6 +48,7 @@ var siblings = map[string][]string{
 	"core/plane":          {"core/lease", "core/detect", "core/quorum"},
 	"core/bound":          {"core/lease", "core/plane"},
 	"core/custody":        {"core/bound", "core/lease", "core/plane", "core/quorum"},
+	"core/mandate":        {"core/supervise"},
 	"core/step":           {"core/place"},
 	"core/crm":            {"core/place", "core/step"},
 	"core/decide":         {"core/place", "core/recovery", "core/step"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
@@ -74,7 +75,7 @@ type guardMemory struct {
 	up    bool
 	seen  uint64 // incarnation
 	asked uint64 // for which the ceiling is being raised
-	floor raised
+	floor mandate.Raised
 }
 
 // organs are the goroutines beside the loop, and what they say to it.
@@ -82,7 +83,7 @@ type organs struct {
 	tasks    sync.WaitGroup
 	news     chan change
 	statuses chan status
-	floors   chan raised
+	floors   chan mandate.Raised
 	answers  chan map[string]netip.Addr
 
 	raiser   *raiser
@@ -100,7 +101,7 @@ func New(o Options) (*Agent, error) {
 	a := &Agent{options: o, view: newView(o.Node), services: make(map[instance.Name]*trust)}
 	a.places = newPlaces(o.atOnce())
 	a.news, a.statuses = make(chan change), make(chan status)
-	a.floors, a.answers = make(chan raised), make(chan map[string]netip.Addr)
+	a.floors, a.answers = make(chan mandate.Raised), make(chan map[string]netip.Addr)
 	a.raiser = &raiser{options: &a.options, asked: newMailbox[uint64](), done: a.floors}
 	a.resolver = &resolver{options: &a.options, names: newMailbox[[]string](), answers: a.answers}
 	a.saver = &saver{options: &a.options, views: newMailbox[*view]()}
@@ -281,7 +282,7 @@ func (a *Agent) meet(ctx context.Context, g guardclient.View) {
 	for name := range a.entries {
 		a.entrust(ctx, g, name)
 	}
-	wanted := a.view.instances()
+	wanted := a.view.Instances()
 	for name := range wanted {
 		a.entrust(ctx, g, name)
 	}
@@ -376,7 +377,7 @@ func alive(g guardclient.View) uint32 {
 	if !g.Up {
 		return 0
 	}
-	return g.State.Alive &^ g.State.Suspect &^ g.State.Lost
+	return mandate.Certain(&g.State)
 }
 
 // signature is what is known of a lease but for its end, of which it only says
@@ -397,7 +398,7 @@ func (a *Agent) sendDuty(g guardclient.View) {
 		return
 	}
 	p := plan{view: a.view, found: a.found, statuses: make(map[instance.Name]status), held: make(map[spec.ServiceName]bool)}
-	if a.guard.floor.guard == g.State.Guard {
+	if a.guard.floor.Guard == g.State.Guard {
 		p.floor = a.guard.floor
 	} else if g.State.Fresh {
 		return // without a floor it could promise what it promised before

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
@@ -52,7 +53,7 @@ func TestDutySaysTheWholeWish(t *testing.T) {
 	p := plan{
 		view: v, found: map[string]netip.Addr{"b.example": netip.MustParseAddr("::ffff:10.0.0.2")},
 		statuses: map[instance.Name]status{"shop": {run: *v.Services["shop"], cgroups: []string{"/cg"}}},
-		floor:    raised{guard: 7, floor: 40, ceiling: 60},
+		floor:    mandate.Raised{Guard: 7, Floor: 40, Ceiling: 60},
 	}
 	want := guardwire.Duty{
 		Protocol: guardwire.Version, Cell: "id1", Node: "a", Slot: 4,
@@ -80,8 +81,8 @@ func TestSeek(t *testing.T) {
 		order  []uint8
 	}{
 		{"is listed where it may run", func(*view, *status) {}, false, listed, claims},
-		{"is not listed where it may not run", func(v *view, _ *status) { v.Placements["shop"] = placement{} }, false, false, nil},
-		{"is listed without a claim while it still runs", func(v *view, s *status) { v.Placements["shop"] = placement{}; s.mayRun = true }, false, listed, nil},
+		{"is not listed where it may not run", func(v *view, _ *status) { v.Placements["shop"] = mandate.Placement{} }, false, false, nil},
+		{"is listed without a claim while it still runs", func(v *view, s *status) { v.Placements["shop"] = mandate.Placement{}; s.mayRun = true }, false, listed, nil},
 		{"is listed without a claim while its lease is held", func(_ *view, s *status) { s.banned = true }, true, listed, nil},
 		{"is not listed while it is banned", func(_ *view, s *status) { s.banned = true }, false, false, nil},
 		{"is not listed after it was removed", func(v *view, _ *status) { delete(v.Services, "shop") }, false, false, nil},
@@ -243,12 +244,12 @@ func TestPartsHaveFoldersOfTheirOwn(t *testing.T) {
 func TestDutyHasTheHigherFloor(t *testing.T) {
 	v := dutyView(t)
 	v.Lease.Floor = 45 // of a change of voters after this guard began
-	if got := (plan{view: v, floor: raised{floor: 40, ceiling: 60}}).duty().Lease.Floor; got != 45 {
+	if got := (plan{view: v, floor: mandate.Raised{Floor: 40, Ceiling: 60}}).duty().Lease.Floor; got != 45 {
 		t.Errorf("floor %d, want that of the configuration", got)
 	}
 	// What was read with the guard's own floor is newer than the view.
 	newer := record.Lease{Version: 3, Voters: 7, Prior: 3, Floor: 70, Ceiling: 1070}
-	got := (plan{view: v, floor: raised{floor: 50, ceiling: 1070, lease: newer}}).duty().Lease
+	got := (plan{view: v, floor: mandate.Raised{Floor: 50, Ceiling: 1070, Lease: newer}}).duty().Lease
 	if got.Version != 3 || got.Floor != 70 || got.Ceiling != 1070 {
 		t.Errorf("lease %+v, want the newer one", got)
 	}

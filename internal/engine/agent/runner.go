@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
-	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -29,9 +29,6 @@ const adoptWait = 2 * time.Second
 // noticeRoom bounds the notices of one service's parts that wait. Who has one
 // more waits until there is room.
 const noticeRoom = 16
-
-// reportedFailures is how many failures a report names, see [fact.Instance].
-const reportedFailures = 20
 
 // runner owns one instance of a service on this node: its goroutine alone asks [supervise.Step]
 // and has carried out what that says.
@@ -50,7 +47,7 @@ type runner struct {
 	wish wish
 	done *supervise.Result
 	died []supervise.Death
-	lag
+	pacing
 	hands
 
 	told    status // the last one sent
@@ -60,6 +57,12 @@ type runner struct {
 
 	places *places // shared by all runners
 	place  *place  // that this one has or waits for; nil: none
+}
+
+// pacing is when a runner looks again.
+type pacing struct {
+	lag  supervise.Lag
+	wake time.Duration // as the last step says; 0: none
 }
 
 // hands are the goroutines of a runner.
@@ -116,8 +119,8 @@ func (r *runner) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if r.lag.due > 0 {
-			timer.Reset(max(r.lag.due-r.options.Clock.Boot(), 0))
+		if r.lag.Due > 0 {
+			timer.Reset(max(r.lag.Due-r.options.Clock.Boot(), 0))
 		} else {
 			timer.Stop()
 		}
@@ -145,7 +148,7 @@ func (r *runner) run(ctx context.Context) {
 
 // settle asks [supervise.Step] until there is nothing more to do at once.
 func (r *runner) settle(ctx context.Context) {
-	r.lag.note(r.options.Clock.Boot(), r.options.Guard.Latest())
+	r.lag.Note(r.options.Clock.Boot(), time.Duration(r.options.Guard.Latest().State.Now))
 	for {
 		in := r.look()
 		next, d := supervise.Step(r.st, in)
@@ -160,11 +163,11 @@ func (r *runner) settle(ctx context.Context) {
 			r.wakeIn(r.began + adoptWait - in.Boot)
 		}
 		if in.Hold.Awaited || in.Right.Awaited {
-			r.wakeIn(r.lag.since + hearingTime - in.Boot)
+			r.wakeIn(r.lag.Since + supervise.HearingTime - in.Boot)
 		}
-		r.lag.due = 0
+		r.lag.Due = 0
 		if r.wake > 0 {
-			r.lag.due = in.Boot + r.wake
+			r.lag.Due = in.Boot + r.wake
 		}
 		if d.Cancel && r.cancel != nil {
 			r.cancel()
@@ -194,31 +197,12 @@ func (r *runner) voice(text string) string {
 	return text
 }
 
-// ownLease is how long a copy may run without a lease until this node gives
-// itself another: it looks at it again by then.
-const ownLease = time.Hour
-
 // look gathers what [supervise.Step] looks at.
 func (r *runner) look() supervise.Input {
 	in := supervise.Input{Now: r.options.Clock.Now(), Boot: r.options.Clock.Boot(), Wish: r.wish.Wish, Done: r.done, Died: r.died}
 	in.Crowded = r.places != nil && !r.place.held()
 	g := r.options.Guard.Latest()
-	under := r.holdUnder(g, in.Boot)
-	s := r.st.Run.Spec
-	if w := r.wish.Service; w != nil && !r.st.MayRun() && r.st.Epoch == 0 {
-		s = w.Spec
-	}
-	if s.Copies == nil {
-		in.Hold = under
-		return in
-	}
-	if s.HasRoles() {
-		in.Right = under
-	}
-	in.Hold = supervise.Hold{
-		Known: true, Own: true, Guard: 1, Epoch: r.st.NextOwn(), Until: in.Boot + ownLease,
-		Held: r.st.Epoch != 0 || r.wish.Service != nil && r.wish.Rank >= 0,
-	}
+	in.Hold, in.Right = r.st.Rights(&in.Wish, in.Boot, r.holdUnder(g, in.Boot))
 	return in
 }
 
@@ -227,25 +211,13 @@ func (r *runner) look() supervise.Input {
 func (r *runner) holdUnder(g guardclient.View, now time.Duration) supervise.Hold {
 	h := holdOf(g, r.name.Service())
 	h.Known = h.Known || now >= r.began+adoptWait
-	h.Awaited = r.lag.awaits(h, now, g)
+	h.Awaited = g.Up && r.lag.Awaits(h, now, time.Duration(g.State.Now))
 	return h
 }
 
 // holdOf returns what the guard shows of a service's lease.
 func holdOf(g guardclient.View, name spec.ServiceName) supervise.Hold {
-	h := supervise.Hold{Known: g.Heard || g.Gone}
-	if !g.Heard {
-		return h
-	}
-	h.Guard = g.State.Guard
-	i, held := slices.BinarySearchFunc(g.State.Holds, name, func(h guardwire.Hold, name spec.ServiceName) int {
-		return strings.Compare(string(h.Service), string(name))
-	})
-	if held {
-		of := &g.State.Holds[i]
-		h.Held, h.Epoch, h.Until, h.Kept = true, of.Epoch, time.Duration(of.Until), of.Kept
-	}
-	return h
+	return mandate.HoldOf(&g.State, g.Heard, g.Gone, name)
 }
 
 func (r *runner) wakeIn(d time.Duration) {
@@ -308,26 +280,7 @@ func sameInstance(a, b *fact.Instance) bool {
 
 // instance describes the service for the report.
 func (r *runner) instance(now time.Time) fact.Instance {
-	i := fact.Instance{
-		Service: r.name.Service(), Copy: r.name.Number(), Generation: r.st.Run.Generation, Phase: r.st.Phase, Since: r.st.Since,
-		Failures: slices.Clone(r.st.Failures), FailedUntil: r.st.FailedUntil, Restarts: r.st.RecentFailures(now),
-		Took: r.st.Took, Leaving: r.st.Leaving(), Yielding: r.st.Yielding(), Waits: r.st.Waits(), Under: r.st.Under, Maintenance: r.wish.Maintenance,
-	}
-	switch s := r.st.Run.Spec; {
-	case s.Copies == nil:
-		i.Epoch = r.st.Epoch
-	case s.HasRoles():
-		i.Epoch, i.Role = r.st.Right.Epoch, spec.RoleReplica
-		if r.st.Primary() {
-			i.Role = spec.RolePrimary
-		}
-	}
-	if r.st.Cleared != 0 {
-		i.Cleared = time.Unix(0, r.st.Cleared).UTC()
-	}
-	if n := len(i.Failures); n > reportedFailures {
-		i.Failures = i.Failures[n-reportedFailures:]
-	}
+	i := r.st.Instance(r.name, now, r.wish.Maintenance)
 	i.Ready = r.ready()
 	for n, p := range r.st.Run.Spec.Parts {
 		if n >= len(r.st.Parts) {

@@ -1,0 +1,244 @@
+// Package mandate says what the cell wants of one node: of each instance there,
+// and of the node's guard.
+//
+// Its main rule: a guard is asked to claim nothing that the node may not run, and
+// to hold on to whatever may still run there or whose lease it still has. What is
+// wanted of an instance is handed to package supervise, which decides what is
+// done.
+//
+// The package is pure: records and reports as the node knows them come in. It
+// reads and writes nothing; an agent does, and so does the simulator.
+package mandate
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/supervise"
+	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/instance"
+	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// View is what the cell wants, as far as one node knows it. The maps' values are
+// replaced, never changed.
+type View struct {
+	Lease      record.Lease                         `json:"lease"`
+	Wish       record.NodeWish                      `json:"wish"` // of this node
+	Nodes      map[spec.NodeName]record.Node        `json:"nodes"`
+	Services   map[spec.ServiceName]*record.Service `json:"services"`
+	Placements map[spec.ServiceName]Placement       `json:"placements"`
+	CellWish   record.CellWish                      `json:"cell_wish"`
+
+	Self spec.NodeName `json:"-"`
+}
+
+// Placement is a placement with the store's revision of it.
+type Placement struct {
+	record.Placement
+	Revision int64 `json:"revision"`
+}
+
+// NewView returns the view of a node that knows nothing.
+func NewView(self spec.NodeName) View {
+	return View{
+		Self:       self,
+		Nodes:      make(map[spec.NodeName]record.Node),
+		Services:   make(map[spec.ServiceName]*record.Service),
+		Placements: make(map[spec.ServiceName]Placement),
+	}
+}
+
+// Wanted returns what the cell wants of one instance here; alive are the slots of
+// the nodes that are certainly alive. Gone and Gates are left to the caller.
+func (v *View) Wanted(name instance.Name, alive uint32) supervise.Wish {
+	service := name.Service()
+	w := supervise.Wish{Service: v.Services[service], Rank: -1, Leaving: v.Wish.Leaving}
+	if w.Service != nil {
+		if at := w.Service.Cleared[v.Self]; !at.IsZero() {
+			w.Cleared = at.UnixNano()
+		}
+	}
+	w.Maintenance = v.Wish.Maintenance || v.CellWish.Maintenance || w.Service != nil && w.Service.Spec.Maintenance
+	p, placed := v.Placements[service]
+	copies := w.Service != nil && w.Service.Spec.Copies != nil
+	w.Copy, w.Right.Rank = copies || name.Number() > 0, -1
+	// A placement that was made before the service had copies, or while it had,
+	// says nothing of it.
+	if !placed || copies != (len(p.Copies) > 0) && w.Service != nil && p.Generation < w.Service.Generation {
+		return w
+	}
+	right := v.right(p, alive)
+	w.Placed = p.Revision
+	if !w.Copy {
+		w.Rank, w.Known, w.Empty, w.FirstAlive = right.Rank, right.Known, right.Empty, right.FirstAlive
+		return w
+	}
+	w.Empty = !slices.ContainsFunc(p.Copies, func(c record.Copy) bool { return c.Node == v.Self && c.Number == name.Number() })
+	if !w.Empty && copies {
+		w.Rank = 0
+	}
+	if copies && w.Service.Spec.HasRoles() {
+		w.Right = right
+	}
+	return w
+}
+
+// right reads a succession list.
+func (v *View) right(p Placement, alive uint32) supervise.Right {
+	r := supervise.Right{Rank: slices.Index(p.Order, v.Self), Known: p.Epoch, Empty: len(p.Order) == 0}
+	if !r.Empty && r.Rank != 0 {
+		first, known := v.Nodes[p.Order[0]]
+		r.FirstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
+	}
+	return r
+}
+
+// Instances are those that this node is to know of: what it is to run, and what
+// it may run by a name that is known in advance.
+func (v *View) Instances() map[instance.Name]bool {
+	out := make(map[instance.Name]bool, len(v.Services))
+	for name, s := range v.Services {
+		if s.Spec.Copies == nil || !s.Spec.Copies.Unique {
+			out[instance.Name(name)] = true
+			continue
+		}
+		for _, c := range v.Placements[name].Copies {
+			if c.Node == v.Self {
+				out[instance.NameOf(name, c.Number)] = true
+			}
+		}
+	}
+	return out
+}
+
+// Order returns a succession list as slots, without nodes that are no members.
+func (v *View) Order(name spec.ServiceName) []uint8 {
+	var slots []uint8
+	for _, n := range v.Placements[name].Order {
+		if node, ok := v.Nodes[n]; ok {
+			slots = append(slots, node.Slot)
+		}
+	}
+	return slots
+}
+
+// Doing is what an instance does here.
+type Doing struct {
+	Run    record.Service // as it runs, or as it would
+	MayRun bool
+	Banned bool
+	Held   bool // the guard shows the service's lease
+
+	MayBePrimary bool
+	Shed         uint64 // see [supervise.RightMemory]
+
+	Addresses, Cgroups []string // handles of all that may run or may start
+}
+
+// Seek says what the guard is to do about one instance, if anything. A service
+// that must not be claimed but runs, or whose lease is still held, is listed
+// without an order: the guard holds on to what it holds, until the release,
+// and claims nothing.
+func (v *View) Seek(name instance.Name, d *Doing) (guardwire.Seek, bool) {
+	service := name.Service()
+	w := v.Wanted(name, 0)
+	claim := w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped && !w.Maintenance &&
+		w.Rank >= 0 && !w.Leaving && !d.Banned && w.Service.ID == d.Run.ID
+	if w.Copy {
+		claim = claim && w.Right.Rank >= 0
+	}
+	if d.Run.ID == 0 || !d.Run.Spec.HasLease() || !claim && !d.MayRun && !d.Held {
+		return guardwire.Seek{}, false
+	}
+	f := d.Run.Spec.Failover
+	seek := guardwire.Seek{
+		Service: service, ID: d.Run.ID, Exclusive: d.Run.Spec.IsExclusive(),
+		TTL: v.Placements[service].LeaseTTL(d.Run.Spec), AgentLoss: f.EffectiveAgentLoss(),
+		Addresses: d.Addresses, Cgroups: d.Cgroups,
+	}
+	// A voter that starts is silent for the longest TTL of the configuration
+	// only, so no lease may be longer.
+	if longest := time.Duration(v.Lease.LongestTTL); longest > 0 {
+		seek.TTL = min(seek.TTL, longest)
+	}
+	if claim {
+		seek.Order = v.Order(service)
+	}
+	if d.Run.Spec.HasRoles() {
+		seek.Replica, seek.Demoted = !d.MayBePrimary, d.Shed
+		return seek, true
+	}
+	seek.Keep = d.Run.Spec.KeptOnQuorumLoss() && (w.Service == nil || w.Service.Spec.KeptOnQuorumLoss())
+	return seek, true
+}
+
+// Seeks sorts what the guard is to do, one for each service.
+func Seeks(all []guardwire.Seek) []guardwire.Seek {
+	// Two instances of one service are here only while its copies get or lose
+	// their numbers. The one that may be primary counts.
+	slices.SortFunc(all, func(a, b guardwire.Seek) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), first(!a.Replica, !b.Replica), cmp.Compare(len(b.Order), len(a.Order)))
+	})
+	return slices.CompactFunc(all, func(a, b guardwire.Seek) bool { return a.Service == b.Service })
+}
+
+// first is negative if a comes first because it alone is true.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// Raised is what a guard without memory may use: numbers above Floor, which
+// bounds all that the one before it can have used, up to Ceiling.
+type Raised struct {
+	Guard          uint64
+	Floor, Ceiling uint64
+	Lease          record.Lease // as it was in the store when the ceiling was raised
+}
+
+// Bounds is the lease plane's configuration for the guard; r is zero for one that
+// has its floor.
+func (v *View) Bounds(r Raised) guardwire.Lease {
+	// What was read together with the floor may be newer than the view, which may
+	// be the copy on disk. A guard without memory depends on it.
+	lease := v.Lease
+	if r.Lease.Version > lease.Version {
+		lease.Version, lease.Voters, lease.Prior = r.Lease.Version, r.Lease.Voters, r.Lease.Prior
+		lease.Floor, lease.Ceiling = r.Lease.Floor, max(lease.Ceiling, r.Lease.Ceiling)
+	}
+	lease.LongestTTL = max(lease.LongestTTL, r.Lease.LongestTTL)
+	return guardwire.Lease{
+		Version: lease.Version, Voters: lease.Voters, Prior: lease.Prior,
+		Floor: max(r.Floor, lease.Floor), Ceiling: max(lease.Ceiling, r.Ceiling),
+		LongestTTL: time.Duration(lease.LongestTTL),
+	}
+}
+
+// Certain returns the slots of the nodes that are alive beyond doubt.
+func Certain(s *guardwire.State) uint32 { return s.Alive &^ s.Suspect &^ s.Lost }
+
+// HoldOf returns what the guard's last state shows of a service's lease, if one
+// was heard. gone: no guard is there to ask.
+func HoldOf(s *guardwire.State, heard, gone bool, name spec.ServiceName) supervise.Hold {
+	h := supervise.Hold{Known: heard || gone}
+	if !heard {
+		return h
+	}
+	h.Guard = s.Guard
+	i, held := slices.BinarySearchFunc(s.Holds, name, func(h guardwire.Hold, name spec.ServiceName) int {
+		return cmp.Compare(h.Service, name)
+	})
+	if held {
+		of := &s.Holds[i]
+		h.Held, h.Epoch, h.Until, h.Kept = true, of.Epoch, time.Duration(of.Until), of.Kept
+	}
+	return h
+}
