@@ -47,7 +47,7 @@ var siblings = map[string][]string{
 	"core/detect":         {"core/quorum"},
 	"core/plane":          {"core/lease", "core/detect", "core/quorum"},
 	"core/bound":          {"core/lease", "core/plane"},
-	"core/custody":        {"core/bound", "core/lease", "core/plane", "core/quorum"},
+	"core/custody":        {"core/bound", "core/lease", "core/plane", "core/quorum", "core/supervise"},
 	"core/mandate":        {"core/supervise"},
 	"core/step":           {"core/place"},
 	"core/crm":            {"core/place", "core/step"},

@@ -19,6 +19,7 @@ import (
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/core/quorum"
+	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -179,6 +180,16 @@ func (b Books) Told(now time.Duration, h *lease.Hold, before []guardwire.Hold, c
 	}
 	out.Until = guardwire.Boot(RunsUntil(h, s, now))
 	return out, time.Duration(out.Until) > now
+}
+
+// TellWithin is how soon the agent must hear more than it does from these leases:
+// halfway to the moment when it would stop something that goes on being renewed.
+func TellWithin(holds []guardwire.Hold, now time.Duration) time.Duration {
+	wait := guardwire.StateEvery
+	for i := range holds {
+		wait = min(wait, (time.Duration(holds[i].Until)-now-supervise.StopAhead)/2)
+	}
+	return wait
 }
 
 // KeepHeld adds to a duty the services that the guard holds and the duty does

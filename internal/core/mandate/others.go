@@ -1,6 +1,7 @@
 package mandate
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -82,8 +83,8 @@ func (o *Others) Town(v *View, here Here) *supervise.Town {
 	}
 	seats := make(map[spec.ServiceName][]supervise.Seat)
 	known := here.Known
-	for name, n := range v.Nodes {
-		r := o.reports[name]
+	for _, name := range slices.Sorted(maps.Keys(v.Nodes)) {
+		n, r := v.Nodes[name], o.reports[name]
 		switch {
 		case name == v.Self || o.lost>>n.Slot&1 == 1:
 			continue

@@ -58,11 +58,6 @@ func (e entry) valid(name instance.Name) error {
 	return nil
 }
 
-// worth reports whether st must be remembered.
-func worth(st supervise.State) bool {
-	return st.MayRun() || st.Epoch != 0 || len(st.Failures) > 0
-}
-
 // journal keeps one service's file.
 type journal struct {
 	path string
@@ -75,7 +70,7 @@ func newJournal(dir string, name instance.Name) *journal {
 
 // write makes the file say what st says.
 func (j *journal) write(cell string, st supervise.State) error {
-	if !worth(st) {
+	if !st.Memorable() {
 		return j.remove()
 	}
 	data, err := json.Marshal(entry{Cell: cell, Memory: st.Memory})

@@ -11,7 +11,6 @@ import (
 	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/quorum"
-	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -156,7 +155,7 @@ func (g *Guard) tell(now time.Duration) {
 	}
 	s := g.state(now)
 	if now >= g.told.due || !same(s, &g.told.sent) {
-		g.told.sent, g.told.due = clone(s), nextTelling(s, now)
+		g.told.sent, g.told.due = clone(s), now + max(custody.TellWithin(s.Holds, now), minLook)
 		sent := g.told.sent
 		g.agent.say(guardwire.Message{State: &sent})
 	}
@@ -164,16 +163,6 @@ func (g *Guard) tell(now time.Duration) {
 		g.agent.say(guardwire.Message{Happened: &g.told.happened[i]})
 	}
 	g.told.happened = nil
-}
-
-// nextTelling is when the agent must hear more than it does from s: halfway to
-// the moment when it would stop something that goes on being renewed.
-func nextTelling(s *guardwire.State, now time.Duration) time.Duration {
-	wait := guardwire.StateEvery
-	for i := range s.Holds {
-		wait = min(wait, (time.Duration(s.Holds[i].Until)-now-supervise.StopAhead)/2)
-	}
-	return now + max(wait, minLook)
 }
 
 // same reports whether two states differ at most in what changes all the time:

@@ -1,0 +1,11 @@
+package whole
+
+// mutation is one way in which what stands around the rules could be wrong, like
+// those of packages custody and supervise.
+type mutation uint8
+
+const (
+	noMutation       mutation = iota
+	startAnyway               // a driver does not look at the lease right before it starts
+	journalForgotten          // an agent does not read what one before it has left running
+)
