@@ -447,7 +447,8 @@ func (m *machine) pickRelease() {
 	if !h.Known || !h.Held || m.MayRun() {
 		return
 	}
-	unwanted := m.Epoch != 0 || !m.mayTake() && (w.Service != nil || w.Gone)
+	// What a node gives itself and does not use needs no giving back.
+	unwanted := m.Epoch != 0 || !h.Own && !m.mayTake() && (w.Service != nil || w.Gone)
 	if !unwanted && h.Epoch != m.released {
 		return
 	}
