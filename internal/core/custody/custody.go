@@ -62,6 +62,9 @@ type Books struct {
 	Forsaken map[spec.ServiceName]time.Duration
 	// Primary is the highest epoch held, by service with roles.
 	Primary map[uint32]uint64
+	// Gone reports whether a service is proven off by a cut that began since it was
+	// last let run, and does not pass.
+	Gone func(spec.ServiceName) bool
 	// Twice: the duty has a name under two leases, see [Twice].
 	Twice bool
 }
@@ -128,7 +131,8 @@ func both(a, b []string) []string {
 
 // spared reports whether what is listed for a service may run without its lease:
 // the agent vouches that nothing of it is primary, after every epoch under which
-// it could have been.
+// it could have been. What was cut off since is primary no more, and cannot become
+// it without another lease: the agent need not have heard of the one that ended.
 func (b Books) spared(s *guardwire.Seek, epoch uint64) bool {
 	if !s.Replica && epoch == 0 {
 		return false
@@ -137,6 +141,9 @@ func (b Books) spared(s *guardwire.Seek, epoch uint64) bool {
 		b.Primary[s.ID] = epoch
 	}
 	_, forsaken := b.Forsaken[s.Service]
+	if epoch == 0 && !forsaken && b.Primary[s.ID] > s.Demoted && b.Gone(s.Service) {
+		delete(b.Primary, s.ID)
+	}
 	return s.Replica && !forsaken && b.Primary[s.ID] <= s.Demoted
 }
 
@@ -212,7 +219,7 @@ func (b Books) KeepHeld(holds []lease.Hold, d guardwire.Duty) guardwire.Duty {
 // DropKept returns the duty in force without what KeepHeld added of a name that
 // it has under another lease, if that is held no more and nothing is left of the
 // service, and whether there was any.
-func (b Books) DropKept(holds []lease.Hold, gone func(spec.ServiceName) bool) (guardwire.Duty, bool) {
+func (b Books) DropKept(holds []lease.Hold) (guardwire.Duty, bool) {
 	d := *b.Duty
 	if !b.Twice {
 		return d, false
@@ -222,7 +229,7 @@ func (b Books) DropKept(holds []lease.Hold, gone func(spec.ServiceName) bool) (g
 		again := known[s.Service]
 		known[s.Service] = true
 		held := slices.ContainsFunc(holds, func(h lease.Hold) bool { return h.ID == s.ID })
-		return again && !held && gone(s.Service)
+		return again && !held && b.Gone(s.Service)
 	})
 	return d, len(d.Seeks) < len(b.Duty.Seeks)
 }

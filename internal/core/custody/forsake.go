@@ -34,8 +34,8 @@ type Given struct {
 // start. An agent that stood still may go on at any moment, and looks at the
 // lease as the guard last told it right before it starts something. So what is
 // forsaken is told no more; and the cut that proves it off begins when all that
-// was told of its lease has passed. gone is whether a service is proven off.
-func (b Books) Forsake(now time.Duration, why Absence, holds []lease.Hold, gone func(spec.ServiceName) bool) (up []spec.ServiceName, back []Given) {
+// was told of its lease has passed.
+func (b Books) Forsake(now time.Duration, why Absence, holds []lease.Hold) (up []spec.ServiceName, back []Given) {
 	if !why.Worth() {
 		return nil, nil
 	}
@@ -55,7 +55,7 @@ func (b Books) Forsake(now time.Duration, why Absence, holds []lease.Hold, gone 
 		}
 		// The cut comes first, then the release; what cannot be cut off keeps its
 		// lease.
-		if !gone(name) && !planted(releaseAtOnce) {
+		if !b.Gone(name) && !planted(releaseAtOnce) {
 			continue
 		}
 		back = append(back, Given{Service: name, ID: h.ID, Epoch: h.Number})

@@ -13,6 +13,7 @@ package mandate
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/supervise"
@@ -61,7 +62,9 @@ func (v *View) Wanted(name instance.Name, alive uint32) supervise.Wish {
 			w.Cleared = at.UnixNano()
 		}
 	}
-	w.Maintenance = v.Wish.Maintenance || v.CellWish.Maintenance || w.Service != nil && w.Service.Spec.Maintenance
+	// One that is being deleted cannot be applied again to end its maintenance.
+	own := w.Service != nil && w.Service.Spec.Maintenance && !w.Service.Deleting
+	w.Maintenance = v.Wish.Maintenance || v.CellWish.Maintenance || own
 	p, placed := v.Placements[service]
 	copies := w.Service != nil && w.Service.Spec.Copies != nil
 	w.Copy, w.Right.Rank = copies || name.Number() > 0, -1
@@ -94,6 +97,27 @@ func (v *View) right(p Placement, alive uint32) supervise.Right {
 		r.FirstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
 	}
 	return r
+}
+
+// Crowd returns what an instance has to wait for that is not there yet, given those
+// that may run here: that no more copies of its service are left than may share a
+// node with it. It is empty for what has room.
+func (v *View) Crowd(name instance.Name, here []instance.Name) string {
+	s := v.Services[name.Service()]
+	if s == nil || s.Spec.Copies == nil || name.Number() == 0 {
+		return ""
+	}
+	var others []string
+	for _, o := range here {
+		if o != name && o.Service() == name.Service() {
+			others = append(others, string(o))
+		}
+	}
+	if len(others) < max(s.Spec.Copies.PerNode, 1) {
+		return ""
+	}
+	slices.Sort(others)
+	return strings.Join(others, " or ") + " to stop here"
 }
 
 // Instances are those that this node is to know of: what it is to run, and what

@@ -64,16 +64,26 @@ func (c *Cell) News(fresh *record.Placement) News {
 // list, which has not changed for age. That node took over after the list was
 // written, so to it the list is older than its takeover, and it stays: a claim
 // that had waited at the voters can win against the one that was meant. The same
-// list, written again, tells it that it is meant.
+// list, written again, tells it that it is meant. That holds as well for a node
+// that is not in the list at all and runs it by an epoch that the list's author
+// had not heard of.
 func (c *Cell) overtaken(p *record.Placement, age time.Duration) bool {
-	if len(p.Order) < 2 || age < RepeatAfter {
+	if len(p.Order) == 0 || age < RepeatAfter {
 		return false
 	}
-	return slices.ContainsFunc(p.Order[1:], func(n spec.NodeName) bool {
-		return slices.ContainsFunc(c.Reports[n].Instances, func(i fact.Instance) bool {
-			return i.Service == p.Service && i.Phase == fact.Running && i.Role != spec.RoleReplica
-		})
-	})
+	written := c.Services[p.Service].Placement.Epoch
+	for n, r := range c.Reports {
+		listed := slices.Contains(p.Order, n)
+		if n == p.Order[0] {
+			continue
+		}
+		if slices.ContainsFunc(r.Instances, func(i fact.Instance) bool {
+			return i.Service == p.Service && i.Phase == fact.Running && i.Role != spec.RoleReplica && (listed || i.Epoch > written)
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // EpochOf is the highest epoch under which any node reports to run the service.

@@ -334,10 +334,19 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.N
 // the time; runners look at that themselves, but for one that was renewed late.
 func (a *Agent) handOver(g guardclient.View) {
 	town := a.town()
+	var here []instance.Name
+	for name, t := range a.services {
+		if t.status.mayRun {
+			here = append(here, name)
+		}
+	}
 	for name, t := range a.services {
 		w, h := a.view.wish(name, alive(g)), a.signature(g, name.Service())
 		if town != nil {
 			w.Gates = town.Gates(name.Service(), a.options.Node, name.Number())
+		}
+		if wait := a.view.Crowd(name, here); wait != "" {
+			w.Gates.Wait, w.Gates.WaitMost = wait, 0
 		}
 		t.use(h, a.options.Clock.Boot())
 		if w != t.wish || h != t.hold {

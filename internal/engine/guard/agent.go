@@ -285,7 +285,7 @@ func (g *Guard) dropKept(now time.Duration) {
 		return
 	}
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])
-	if d, dropped := g.books().DropKept(g.room.holds, g.enforcer.gone); dropped {
+	if d, dropped := g.books().DropKept(g.room.holds); dropped {
 		g.know(d)
 		g.node.SetDuty(now, g.wish())
 	}

@@ -203,6 +203,7 @@ type room struct {
 	state    guardwire.State
 	hear     func(Datagram)
 	answered func(from uint8)
+	gone     func(spec.ServiceName) bool
 }
 
 // arrival is a datagram.
@@ -227,6 +228,7 @@ func New(opts Options) *Guard {
 		upgrade: upgrade{checked: make(chan error, 1)},
 	}
 	g.room.hear, g.room.answered, g.room.primary = g.hear, g.answered, map[uint32]uint64{}
+	g.room.gone = func(s spec.ServiceName) bool { return g.enforcer.gone(s) }
 	return g
 }
 

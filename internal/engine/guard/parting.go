@@ -88,7 +88,7 @@ func (g *Guard) forsake(now time.Duration) {
 		return
 	}
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])
-	up, back := g.books().Forsake(now, why, g.room.holds, g.enforcer.gone)
+	up, back := g.books().Forsake(now, why, g.room.holds)
 	for _, name := range up {
 		g.opts.Log.Error("service is given up and cut off", logkey.Service, name, "agent_away", why.Alone, "guard_ends", why.Ends)
 	}

@@ -18,7 +18,7 @@ import (
 
 // books are what the guard goes by.
 func (g *Guard) books() custody.Books {
-	return custody.Books{Duty: &g.duty, Forsaken: g.parting.forsaken, Primary: g.room.primary, Twice: g.room.twice}
+	return custody.Books{Duty: &g.duty, Forsaken: g.parting.forsaken, Primary: g.room.primary, Gone: g.room.gone, Twice: g.room.twice}
 }
 
 // enforcement says for every service of the duty until when it may run. The

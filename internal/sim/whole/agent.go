@@ -320,11 +320,20 @@ func (a *agent) wish(name instance.Name, alive uint32) supervise.Wish {
 func (w *world) handOver(n *node) {
 	a := &n.agent
 	town := w.town(n)
+	var here []instance.Name
+	for name, r := range a.runners {
+		if r.st.MayRun() {
+			here = append(here, name)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
 		r := a.runners[name]
 		wish, hold := a.wish(name, a.certain()), w.signature(n, name.Service())
 		if town != nil {
 			wish.Gates = town.Gates(name.Service(), n.name, name.Number())
+		}
+		if wait := a.view.Crowd(name, here); wait != "" {
+			wish.Gates.Wait, wish.Gates.WaitMost = wait, 0
 		}
 		if wish != r.wish || hold != r.hold {
 			r.wish, r.hold = wish, hold

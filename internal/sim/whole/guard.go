@@ -52,6 +52,7 @@ type enforcement struct {
 	atWork map[spec.ServiceName]bool
 	passes map[spec.ServiceName]*custody.Pass
 	holds  []lease.Hold
+	gone   func(spec.ServiceName) bool
 }
 
 const (
@@ -68,7 +69,7 @@ func (w *world) startGuard(n *node) {
 	g.forsaken, g.primary, g.joined = map[spec.ServiceName]time.Duration{}, map[uint32]uint64{}, never
 	g.enforcement = enforcement{
 		cuts: map[spec.ServiceName]*custody.Cut{}, proven: map[spec.ServiceName]bool{},
-		atWork: map[spec.ServiceName]bool{}, passes: map[spec.ServiceName]*custody.Pass{},
+		atWork: map[spec.ServiceName]bool{}, passes: map[spec.ServiceName]*custody.Pass{}, gone: w.gone(n),
 	}
 	w.trace("node %s: a guard starts", n.name)
 }
@@ -81,7 +82,7 @@ func (w *world) killGuard(n *node) {
 }
 
 func (g *guard) books() custody.Books {
-	return custody.Books{Duty: &g.duty, Forsaken: g.forsaken, Primary: g.primary, Twice: custody.Twice(&g.duty)}
+	return custody.Books{Duty: &g.duty, Forsaken: g.forsaken, Primary: g.primary, Gone: g.gone, Twice: custody.Twice(&g.duty)}
 }
 
 // deliver hands a packet to a guard.
@@ -200,7 +201,7 @@ func (w *world) gone(n *node) func(spec.ServiceName) bool {
 func (w *world) dropKept(n *node) {
 	g := &n.guard
 	g.holds = g.plane.Holds(w.boottime(n), g.holds[:0])
-	if d, dropped := g.books().DropKept(g.holds, w.gone(n)); dropped {
+	if d, dropped := g.books().DropKept(g.holds); dropped {
 		g.duty = d
 		g.plane.SetDuty(w.boottime(n), g.wish())
 	}
@@ -219,7 +220,7 @@ func (w *world) forsake(n *node) {
 		return
 	}
 	g.holds = g.plane.Holds(now, g.holds[:0])
-	up, back := g.books().Forsake(now, why, g.holds, w.gone(n))
+	up, back := g.books().Forsake(now, why, g.holds)
 	for _, name := range up {
 		w.trace("node %s: the guard gives up %s, its agent is away for %s", n.name, name, why.Alone)
 	}

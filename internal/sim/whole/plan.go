@@ -47,8 +47,8 @@ const (
 	settle = 50 * time.Second
 	// warm is when the first fault may begin.
 	warm      = 4 * time.Second
-	minFaults = 10
-	maxFaults = 18
+	minFaults = 12
+	maxFaults = 24
 	// mostOff is by how much the rates of two clocks differ at most.
 	mostOff = 0.008
 )

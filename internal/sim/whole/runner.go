@@ -16,6 +16,10 @@ import (
 // knowing what is held, as in package agent.
 const adoptWait = 2 * time.Second
 
+// maxTurns is how often in a row a runner may ask what to do without anything to
+// wait for.
+const maxTurns = 20
+
 // runner owns one instance, as in package agent: it asks package supervise and
 // has carried out what that says.
 type runner struct {
@@ -36,7 +40,11 @@ type runner struct {
 func (w *world) step(n *node, r *runner) {
 	now := w.boottime(n)
 	r.lag.Note(now, time.Duration(n.agent.seen.State.Now))
-	for {
+	for turns := 0; ; turns++ {
+		if turns > maxTurns {
+			w.violate("comes-to-rest", "%s on node %s is told to release without end", r.name, n.name)
+			return
+		}
 		in := w.look(n, r)
 		next, d := supervise.Step(r.st, in)
 		r.st, r.done, r.died = next, nil, nil

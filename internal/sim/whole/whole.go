@@ -30,6 +30,7 @@
 //	               nowhere else
 //	nothing-to-do  and the decision has nothing to change
 //	no-flapping    and nothing starts, stops or is decided anew
+//	comes-to-rest  nobody asks again and again what to do
 //	readable       a node can read what another of its version says
 package whole
 
