@@ -99,10 +99,24 @@ func (v *View) right(p Placement, alive uint32) supervise.Right {
 	return r
 }
 
-// Crowd returns what an instance has to wait for that is not there yet, given those
+// Gates returns what holds an instance back: the order, and that there is no room
+// yet. town is nil where nothing is ordered; here are the instances that may run
+// here.
+func (v *View) Gates(name instance.Name, town *supervise.Town, here []instance.Name) supervise.Gates {
+	var g supervise.Gates
+	if town != nil {
+		g = town.Gates(name.Service(), v.Self, name.Number())
+	}
+	if wait := v.crowd(name, here); wait != "" {
+		g.Wait, g.WaitMost = wait, 0
+	}
+	return g
+}
+
+// crowd returns what an instance has to wait for that is not there yet, given those
 // that may run here: that no more copies of its service are left than may share a
 // node with it. It is empty for what has room.
-func (v *View) Crowd(name instance.Name, here []instance.Name) string {
+func (v *View) crowd(name instance.Name, here []instance.Name) string {
 	s := v.Services[name.Service()]
 	if s == nil || s.Spec.Copies == nil || name.Number() == 0 {
 		return ""

@@ -322,7 +322,7 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.N
 		st = supervise.Unseen(*service)
 	}
 	w := a.view.wish(name, alive(g))
-	w.cell = cell
+	w.cell, w.Gates = cell, a.view.Gates(name, a.town(), a.here())
 	r := newRunner(&a.options, name, a.statuses, st, w)
 	r.places = a.places
 	ctx, stop := context.WithCancel(ctx)
@@ -333,21 +333,10 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.N
 // handOver tells runners what changed for them. The end of a lease changes all
 // the time; runners look at that themselves, but for one that was renewed late.
 func (a *Agent) handOver(g guardclient.View) {
-	town := a.town()
-	var here []instance.Name
-	for name, t := range a.services {
-		if t.status.mayRun {
-			here = append(here, name)
-		}
-	}
+	town, here := a.town(), a.here()
 	for name, t := range a.services {
 		w, h := a.view.wish(name, alive(g)), a.signature(g, name.Service())
-		if town != nil {
-			w.Gates = town.Gates(name.Service(), a.options.Node, name.Number())
-		}
-		if wait := a.view.Crowd(name, here); wait != "" {
-			w.Gates.Wait, w.Gates.WaitMost = wait, 0
-		}
+		w.Gates = a.view.Gates(name, town, here)
 		t.use(h, a.options.Clock.Boot())
 		if w != t.wish || h != t.hold {
 			t.wish, t.hold = w, h

@@ -4,6 +4,7 @@ import (
 	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 )
 
@@ -12,6 +13,17 @@ func (v *view) note(g guardclient.View) {
 	if g.Up {
 		v.others.Lose(g.State.Lost, &v.View, v.listed[record.KeyNodes])
 	}
+}
+
+// here are the instances that may run here, as far as their runners have said.
+func (a *Agent) here() []instance.Name {
+	var out []instance.Name
+	for name, t := range a.services {
+		if t.status.mayRun {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // town is what is known of all services, nil if no service is after another.

@@ -297,6 +297,9 @@ func (w *world) entrust(n *node, name instance.Name) {
 		st = supervise.Unseen(*service)
 	}
 	r := &runner{name: name, began: w.boottime(n), st: st, wish: a.wish(name, a.certain()), hold: w.signature(n, name.Service())}
+	if !planted(gatesLate) {
+		r.wish.Gates = a.view.Gates(name, w.town(n), a.here())
+	}
 	a.runners[name] = r
 	w.step(n, r)
 }
@@ -319,27 +322,27 @@ func (a *agent) wish(name instance.Name, alive uint32) supervise.Wish {
 // handOver tells runners what changed for them.
 func (w *world) handOver(n *node) {
 	a := &n.agent
-	town := w.town(n)
-	var here []instance.Name
-	for name, r := range a.runners {
-		if r.st.MayRun() {
-			here = append(here, name)
-		}
-	}
+	town, here := w.town(n), a.here()
 	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
 		r := a.runners[name]
 		wish, hold := a.wish(name, a.certain()), w.signature(n, name.Service())
-		if town != nil {
-			wish.Gates = town.Gates(name.Service(), n.name, name.Number())
-		}
-		if wait := a.view.Crowd(name, here); wait != "" {
-			wish.Gates.Wait, wish.Gates.WaitMost = wait, 0
-		}
+		wish.Gates = a.view.Gates(name, town, here)
 		if wish != r.wish || hold != r.hold {
 			r.wish, r.hold = wish, hold
 			w.step(n, r)
 		}
 	}
+}
+
+// here are the instances that may run here.
+func (a *agent) here() []instance.Name {
+	var out []instance.Name
+	for name, r := range a.runners {
+		if r.st.MayRun() {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func (w *world) town(n *node) *supervise.Town {

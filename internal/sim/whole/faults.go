@@ -308,12 +308,18 @@ func (w *world) relieve(name spec.ServiceName) {
 	})
 }
 
-// applyAgain applies a service that was deleted, as soon as it is forgotten.
+// applyAgain applies a service that was deleted, as soon as it is forgotten and
+// every node has heard so: one that has not could claim the lease that the service
+// had, which is another than the one that it gets.
 func (w *world) applyAgain(name spec.ServiceName) {
-	if r := w.store.services[name]; r != nil {
-		if r.Deleting {
-			w.after(200*time.Millisecond, func() { w.applyAgain(name) })
-		}
+	r := w.store.services[name]
+	if r != nil && !r.Deleting {
+		return
+	}
+	if r != nil || slices.ContainsFunc(w.nodes, func(n *node) bool {
+		return !n.up || n.agent.view.Services[name] != nil || n.disk != nil && n.disk.Services[name] != nil
+	}) {
+		w.after(200*time.Millisecond, func() { w.applyAgain(name) })
 		return
 	}
 	for i := range w.plan.services {

@@ -3,7 +3,7 @@
 package whole
 
 // mutationNames are what the mutations are called, by number.
-var mutationNames = []string{noMutation: "", startAnyway: "start-anyway", journalForgotten: "journal-forgotten"}
+var mutationNames = []string{noMutation: "", startAnyway: "start-anyway", journalForgotten: "journal-forgotten", gatesLate: "gates-late"}
 
 var active mutation
 

@@ -102,12 +102,16 @@ func (p *plan) hire(d dice) {
 		}
 		p.add(d, soft)
 	}
+	var after []spec.After
 	if d.chance(0.4) {
-		p.add(d, spec.Service{Name: "web", Parts: []spec.Part{program1("web")}, Copies: &spec.Copies{Count: d.IntN(3)}})
+		after = []spec.After{{Service: "shop"}}
+	}
+	if d.chance(0.4) {
+		p.add(d, spec.Service{Name: "web", After: after, Parts: []spec.Part{program1("web")}, Copies: &spec.Copies{Count: d.IntN(3)}})
 	}
 	if d.chance(0.3) {
 		p.add(d, spec.Service{
-			Name: "cache", Parts: []spec.Part{program1("cache")},
+			Name: "cache", After: after, Parts: []spec.Part{program1("cache")},
 			Copies: &spec.Copies{Count: 2 + d.IntN(2), Unique: true, PerNode: 1 + d.IntN(2)},
 		})
 	}
