@@ -4,6 +4,7 @@ package custody
 
 import "slices"
 
+// mutationNames are what the mutations are called, by number.
 var mutationNames = []string{
 	noMutation: "", releaseAtOnce: "release-at-once", leaseOutlived: "lease-outlived", proofAtOnce: "proof-at-once",
 }
@@ -13,9 +14,15 @@ var active mutation
 // planted reports whether a mutation is active.
 func planted(m mutation) bool { return m == active }
 
-// Mutations are the names of all mutations.
+// Mutations returns the names of all that [Plant] knows.
 func Mutations() []string { return slices.Clone(mutationNames[1:]) }
 
-// Plant makes one mutation active, by name; empty: none. It must not be called
-// while anything runs.
-func Plant(name string) { active = mutation(max(slices.Index(mutationNames, name), 0)) }
+// Plant makes the named mutation the active one; an empty name, none. It panics
+// if there is no such mutation. Call it while nothing is guarded.
+func Plant(name string) {
+	i := slices.Index(mutationNames, name)
+	if i < 0 {
+		panic("custody: there is no mutation " + name)
+	}
+	active = mutation(i)
+}

@@ -370,6 +370,11 @@ func (m *machine) pick(g goal) {
 		keep = m.prefix()
 	}
 	top := m.top()
+	if planted(releaseRunning) && !g.here && m.in.Hold.Held && m.in.Hold.Epoch != m.released {
+		m.released = m.in.Hold.Epoch
+		m.out.Op = Operation{Kind: Release, Epoch: m.in.Hold.Epoch, Own: m.in.Hold.Own}
+		return
+	}
 	switch {
 	case top >= keep:
 		m.pickStop(top)

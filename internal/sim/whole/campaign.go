@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // Campaign plays many histories, one seed after the other.
@@ -18,8 +20,8 @@ type Campaign struct {
 // Report is what a campaign has shown so far.
 type Report struct {
 	Runs    int
-	Time    time.Duration // cell time that was played
-	Faults  [kinds]int    // that happened, in the order of [Kinds]
+	Time    time.Duration     // cell time that was played
+	Faults  [script.Count]int // that happened, in the order of [Kinds]
 	Starts  int
 	Plans   int
 	Cuts    int
@@ -93,7 +95,7 @@ const maxShrinks = 400
 // its faults as still break the same invariant. It returns nil if the history
 // violates nothing. If ctx ends it returns the shortest found until then.
 func Shrink(ctx context.Context, seed uint64, opts Options) *Violation {
-	w, p := new(world), write(seed, opts)
+	w, p := new(world), script.Write(seed, opts)
 	worst := w.run(p).Violation
 	if worst == nil {
 		return nil
@@ -102,12 +104,12 @@ func Shrink(ctx context.Context, seed uint64, opts Options) *Violation {
 	for again := true; again; {
 		again = false
 		// The last faults first: what came before them may have needed them.
-		for i := len(p.faults) - 1; i >= 0; i-- {
+		for i := len(p.Faults) - 1; i >= 0; i-- {
 			if tries++; tries > maxShrinks || ctx.Err() != nil {
 				break
 			}
 			fewer := p
-			fewer.faults = slices.Delete(slices.Clone(p.faults), i, i+1)
+			fewer.Faults = slices.Delete(slices.Clone(p.Faults), i, i+1)
 			if v := w.run(fewer).Violation; v != nil && v.Invariant == worst.Invariant {
 				p, again = fewer, true
 			}

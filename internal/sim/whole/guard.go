@@ -11,6 +11,7 @@ import (
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // guard is a guard process: the loop of package guard around the real lease plane
@@ -105,7 +106,7 @@ const inboxLimit = 256
 
 func (w *world) read(n *node, p packet) {
 	if err := n.guard.plane.Receive(w.boottime(n), p.from, p.inc, p.data); err != nil {
-		w.violate("readable", "node %s could not read a packet of node %s: %v", n.name, nodeName(p.from), err)
+		w.violate("readable", "node %s could not read a packet of node %s: %v", n.name, script.NodeName(p.from), err)
 	}
 }
 

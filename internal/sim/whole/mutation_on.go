@@ -2,6 +2,8 @@
 
 package whole
 
+import "slices"
+
 // mutationNames are what the mutations are called, by number.
 var mutationNames = []string{noMutation: "", startAnyway: "start-anyway", journalForgotten: "journal-forgotten", gatesLate: "gates-late"}
 
@@ -9,3 +11,6 @@ var active mutation
 
 // planted reports whether a mutation is active.
 func planted(m mutation) bool { return m == active }
+
+// plant makes one mutation active, by name; empty: none.
+func plant(name string) { active = mutation(slices.Index(mutationNames, name)) }

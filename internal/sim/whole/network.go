@@ -6,6 +6,7 @@ import (
 
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/core/quorum"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // A packet takes at least nearest, and up to scatter more.
@@ -17,7 +18,7 @@ const (
 // network is what happens to packets. Faults of one kind add up, so that each
 // can end by itself.
 type network struct {
-	cut  [MaxNodes][MaxNodes]int // nothing passes in this direction
+	cut  [script.MaxNodes][script.MaxNodes]int // nothing passes in this direction
 	loss float64
 }
 
@@ -61,5 +62,5 @@ func (w *world) reaches(n *node) bool {
 			serve |= 1 << o.slot
 		}
 	}
-	return quorum.Config{Version: 1, Voters: w.plan.voters}.Reached(serve)
+	return quorum.Config{Version: 1, Voters: w.plan.Voters}.Reached(serve)
 }

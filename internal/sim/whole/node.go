@@ -8,6 +8,7 @@ import (
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // Boot is a moment on a host's CLOCK_BOOTTIME.
@@ -52,12 +53,10 @@ type node struct {
 var epochDay = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func newNode(w *world, slot uint8) *node {
-	n := &node{slot: slot, name: nodeName(slot)}
-	n.clock.rate, n.skew = w.plan.rates[slot], w.plan.skews[slot]
+	n := &node{slot: slot, name: script.NodeName(slot)}
+	n.clock.rate, n.skew = w.plan.Rates[slot], w.plan.Skews[slot]
 	return n
 }
-
-func nodeName(slot uint8) spec.NodeName { return spec.NodeName(string(rune('a' + slot))) }
 
 // boottime is what the node's CLOCK_BOOTTIME shows.
 func (w *world) boottime(n *node) Boot { return n.clock.local(w.now) }
@@ -68,7 +67,7 @@ func (w *world) wall(n *node) time.Time { return epochDay.Add(w.now + n.skew) }
 // boot starts a host: nothing but its disk is left of the life before.
 func (w *world) boot(n *node) {
 	n.up = true
-	n.clock = clock{base: time.Second + w.random(time.Hour), origin: w.now, rate: w.plan.rates[n.slot]}
+	n.clock = clock{base: time.Second + w.random(time.Hour), origin: w.now, rate: w.plan.Rates[n.slot]}
 	n.programs, n.passes, n.begun = nil, map[spec.ServiceName]Boot{}, map[key]*start{}
 	n.journal = map[instance.Name]supervise.Memory{}
 	n.guard.life++

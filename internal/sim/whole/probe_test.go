@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 func TestProbe(t *testing.T) {
@@ -11,7 +13,7 @@ func TestProbe(t *testing.T) {
 	for seed := from; seed < from+number("P2_N", 8); seed++ {
 		b := time.Now()
 		w := new(world)
-		r := w.run(write(uint64(seed), Options{}))
+		r := w.run(script.Write(uint64(seed), Options{}))
 		fmt.Println(seed, r.Nodes, time.Since(b).Round(time.Millisecond), r.Length.Round(time.Second), "starts", r.Starts, "plans", r.Plans, "cuts", r.Cuts, "events", w.order)
 		if v := r.Violation; v != nil {
 			fmt.Println("   ", v.Invariant, v.Text)
@@ -23,7 +25,7 @@ func TestHang(t *testing.T) {
 	w := new(world)
 	w.tracing = true
 	done := make(chan struct{})
-	go func() { w.run(write(uint64(number("P2_FROM", 1)), Options{})); close(done) }()
+	go func() { w.run(script.Write(uint64(number("P2_FROM", 1)), Options{})); close(done) }()
 	select {
 	case <-done:
 		for _, f := range w.result.Violation.Faults {

@@ -9,6 +9,7 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // key names one part of one instance on a node.
@@ -194,13 +195,13 @@ func (w *world) spawn(n *node, r *runner, f *flight, p *program) {
 	n.programs = append(n.programs, p)
 	w.result.Starts++
 	w.watch.started(w, n, p)
-	takes, ill := w.plan.nature(p.key.name.Service()).start, w.ill(n, p.key.name.Service())
+	takes, ill := w.plan.Nature(p.key.name.Service()).Start, w.ill(n, p.key.name.Service())
 	switch {
 	case p.part.Address != nil:
 		takes = time.Millisecond
-	case ill == startHangs:
+	case ill == script.StartHangs:
 		return // until the limit
-	case ill == startFails:
+	case ill == script.StartFails:
 		w.after(takes/2, func() { w.remove(n, p) })
 	}
 	w.after(takes, func() {
@@ -224,16 +225,16 @@ func (w *world) beginStop(n *node, r *runner, f *flight) {
 	k := key{r.name, r.st.PartName(f.op.Part)}
 	delete(n.begun, k)
 	p, ill := n.find(k), w.ill(n, r.name.Service())
-	takes := w.plan.nature(r.name.Service()).stop
+	takes := w.plan.Nature(r.name.Service()).Stop
 	switch {
 	case p == nil || p.part.Address != nil:
 		takes = time.Millisecond
-	case f.op.Force && ill == stopFails:
+	case f.op.Force && ill == script.StopFails:
 		w.finish(n, r, f, supervise.Result{Err: errBusy})
 		return
 	case f.op.Force:
 		takes = w.random(killTime)
-	case ill == stopHangs || ill == stopFails:
+	case ill == script.StopHangs || ill == script.StopFails:
 		return // until the limit
 	default:
 		p.asked = true
@@ -254,19 +255,19 @@ func (w *world) beginRole(n *node, r *runner, f *flight) {
 		return
 	}
 	p, ill := n.find(key{r.name, r.st.PartName(f.op.Part)}), w.ill(n, r.name.Service())
-	takes := w.plan.nature(r.name.Service()).role
+	takes := w.plan.Nature(r.name.Service()).Role
 	w.after(w.random(time.Millisecond), n.agent.only(func() {
 		if !n.has(p) || f.over {
 			w.finish(n, r, f, supervise.Result{Err: errEnded})
 			return
 		}
-		if ill != roleFails || w.chance(0.5) {
+		if ill != script.RoleFails || w.chance(0.5) {
 			p.primary = rises
 			w.watch.raised(w, n, p)
 		}
 		w.after(takes, n.agent.only(func() {
 			switch {
-			case ill == roleFails:
+			case ill == script.RoleFails:
 				w.finish(n, r, f, supervise.Result{Err: errRole})
 			case !n.has(p):
 				w.finish(n, r, f, supervise.Result{Err: errEnded})

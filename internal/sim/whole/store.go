@@ -52,16 +52,16 @@ const watchTime = 15 * time.Millisecond
 
 func (s *store) begin(w *world) {
 	*s = store{
-		lease: record.Lease{Version: 1, Voters: uint32(w.plan.voters), Ceiling: ceilingStep, LongestTTL: spec.Duration(spec.LongestAutoTTL)},
+		lease: record.Lease{Version: 1, Voters: uint32(w.plan.Voters), Ceiling: ceilingStep, LongestTTL: spec.Duration(spec.LongestAutoTTL)},
 		nodes: map[spec.NodeName]record.Node{}, wishes: map[spec.NodeName]record.NodeWish{},
 		services: map[spec.ServiceName]*record.Service{}, changed: map[spec.ServiceName]int64{},
 		placements: map[spec.ServiceName]mandate.Placement{}, reports: map[spec.NodeName]survey.Report{},
 	}
 	for _, n := range w.nodes {
-		s.nodes[n.name] = record.Node{Name: n.name, ID: string(n.name), Slot: n.slot, Labels: w.plan.labels[n.slot]}
+		s.nodes[n.name] = record.Node{Name: n.name, ID: string(n.name), Slot: n.slot, Labels: w.plan.Labels[n.slot]}
 	}
-	for i := range w.plan.services {
-		w.apply(w.plan.services[i].spec)
+	for i := range w.plan.Services {
+		w.apply(w.plan.Services[i].Spec)
 	}
 }
 

@@ -74,8 +74,8 @@ func (c *watch) check(w *world) {
 		return
 	}
 	c.dirty = false
-	for i := range w.plan.services {
-		s := &w.plan.services[i].spec
+	for i := range w.plan.Services {
+		s := &w.plan.Services[i].Spec
 		switch {
 		case s.HasRoles():
 			c.alone(w, "one-primary", s.Name, func(p *program) bool { return p.primary })
@@ -194,7 +194,7 @@ func (c *watch) placed(w *world, p *record.Placement) {
 }
 
 func (c *watch) stirs(w *world, format string, args ...any) {
-	if c.stirred = w.now; w.now > w.plan.length || w.tracing {
+	if c.stirred = w.now; w.now > w.plan.Length || w.tracing {
 		w.trace(format, args...)
 	}
 	c.stir = format
@@ -216,8 +216,8 @@ func (c *watch) look(w *world) {
 
 // note notes what runs.
 func (c *watch) note(w *world) {
-	for i := range w.plan.services {
-		s := &w.plan.services[i].spec
+	for i := range w.plan.Services {
+		s := &w.plan.Services[i].Spec
 		for _, n := range w.nodes {
 			whole, primary := w.runs(n, s.Name)
 			if whole {

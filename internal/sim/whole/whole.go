@@ -41,28 +41,26 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/core/quorum"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
-// MaxNodes is how many nodes a cell may have here.
-const MaxNodes = 5
-
 // Options choose the kind of history.
-type Options struct {
-	// Nodes is the size of the cell, 1 to MaxNodes. 0 lets the seed choose: 3 more
-	// often than not, else 2, 4 or 5.
-	Nodes int
-}
+type Options = script.Options
+
+// Kinds returns what the kinds of faults are called, in the order of
+// [Result.Faults].
+func Kinds() []string { return script.Kinds() }
 
 // Result is what a history showed.
 type Result struct {
 	Seed      uint64
 	Nodes     int
-	Length    time.Duration // cell time that was played
-	Violation *Violation    // nil: every invariant held
-	Faults    [kinds]int    // that happened, by kind
-	Starts    int           // of programs
-	Plans     int           // placements written
-	Cuts      int           // programs that a guard ended
+	Length    time.Duration     // cell time that was played
+	Violation *Violation        // nil: every invariant held
+	Faults    [script.Count]int // that happened, by kind
+	Starts    int               // of programs
+	Plans     int               // placements written
+	Cuts      int               // programs that a guard ended
 	Packets   int
 }
 
@@ -76,11 +74,11 @@ type Violation struct {
 }
 
 // Run plays the history of seed.
-func Run(seed uint64, opts Options) Result { return new(world).run(write(seed, opts)) }
+func Run(seed uint64, opts Options) Result { return new(world).run(script.Write(seed, opts)) }
 
 // world is the omniscient view of the cell. Its time is the true one.
 type world struct {
-	plan   plan
+	plan   script.Plan
 	dice   *rand.Rand
 	now    time.Duration
 	events events
@@ -155,28 +153,28 @@ func (w *world) between(low, high time.Duration) time.Duration { return low + w.
 func (w *world) chance(p float64) bool { return w.dice.Float64() < p }
 
 // run plays p to its end, or to the first violation.
-func (w *world) run(p plan) Result {
+func (w *world) run(p script.Plan) Result {
 	*w = world{
-		plan: p, dice: rand.New(rand.NewPCG(p.seed, 0x77686f6c65)), tracing: w.tracing,
-		result: Result{Seed: p.seed, Nodes: p.nodes},
+		plan: p, dice: rand.New(rand.NewPCG(p.Seed, 0x77686f6c65)), tracing: w.tracing,
+		result: Result{Seed: p.Seed, Nodes: p.Nodes},
 	}
 	w.office.holder = nobody
 	w.watch.begin(w)
-	for slot := range p.nodes {
+	for slot := range p.Nodes {
 		w.nodes = append(w.nodes, newNode(w, uint8(slot)))
 	}
 	w.store.begin(w)
 	for _, n := range w.nodes {
 		w.boot(n)
 	}
-	for i := range p.faults {
-		f := p.faults[i]
-		w.after(f.at, func() { w.strike(&f) })
+	for i := range p.Faults {
+		f := p.Faults[i]
+		w.after(f.At, func() { w.strike(&f) })
 	}
 	w.every(officeEvery, func() { w.campaign() })
 	w.every(lookEvery, func() { w.watch.look(w) })
-	w.after(p.length, func() { w.mend() })
-	end := p.length + settle
+	w.after(p.Length, func() { w.mend() })
+	end := p.Length + script.Settle
 	for w.result.Violation == nil {
 		if w.events[0].at > end {
 			w.now = end

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // TestInvariantsHoldInEveryHistory plays many seeds. KEELSON_SIM_SEEDS sets how
@@ -37,7 +39,7 @@ func TestInvariantsHoldInEveryHistory(t *testing.T) {
 	}
 	for k, n := range r.Faults {
 		if n == 0 {
-			t.Errorf("%s never happened", Kinds()[k])
+			t.Errorf("%s never happened", script.Kinds()[k])
 		}
 	}
 	if r.Starts < 10*seeds || r.Cuts < seeds {
@@ -55,10 +57,10 @@ func TestOneSeedIsOneHistory(t *testing.T) {
 
 func TestEverySpecOfAHistoryCouldBeApplied(t *testing.T) {
 	for seed := range uint64(200) {
-		for _, s := range write(seed, Options{}).services {
-			for _, problem := range s.spec.Validate() {
+		for _, s := range script.Write(seed, Options{}).Services {
+			for _, problem := range s.Spec.Validate() {
 				if !problem.Warning {
-					t.Errorf("seed %d: %s: %v", seed, s.spec.Name, problem)
+					t.Errorf("seed %d: %s: %v", seed, s.Spec.Name, problem)
 				}
 			}
 		}
