@@ -90,7 +90,7 @@ func (c *Cut) Done(now, began time.Duration, over bool) bool {
 	c.cutting = false
 	// Looked at again: a start that was under way may have come after it.
 	c.again = now + Recut
-	if began < c.Proof && !planted(proofAtOnce) {
+	if began < c.Proof {
 		c.again = min(c.again, max(now, c.Proof))
 		return false
 	}

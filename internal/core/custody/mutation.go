@@ -8,5 +8,4 @@ const (
 	noMutation    mutation = iota
 	releaseAtOnce          // what is given up is released before it is cut off
 	leaseOutlived          // what runs is not cut off at its lease's end
-	proofAtOnce            // a cut proves a service off while the agent may still start it
 )

@@ -6,7 +6,7 @@ import "slices"
 
 // mutationNames are what the mutations are called, by number.
 var mutationNames = []string{
-	noMutation: "", releaseAtOnce: "release-at-once", leaseOutlived: "lease-outlived", proofAtOnce: "proof-at-once",
+	noMutation: "", releaseAtOnce: "release-at-once", leaseOutlived: "lease-outlived",
 }
 
 var active mutation

@@ -9,6 +9,58 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
+func TestACopyWhoseBanEndsStartsAgain(t *testing.T) {
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	no := 0
+	service := &record.Service{ID: 1, Generation: 1, Spec: spec.Service{
+		Name: "web", Copies: &spec.Copies{Count: 2}, Failover: spec.Failover{Restarts: &no, Within: spec.Duration(time.Minute)},
+		Parts: []spec.Part{{Exec: &spec.Exec{Command: []string{"/bin/web"}}}},
+	}.Normalize()}
+	again := *service
+	again.Generation++
+	tests := []struct {
+		name string
+		then func(*Input)
+	}{
+		{"by itself", func(in *Input) { in.Now, in.Boot = in.Now.Add(time.Minute), in.Boot+time.Minute }},
+		{"by an operator's word", func(in *Input) { in.Wish.Cleared = noon.UnixNano() }},
+		{"with another spec", func(in *Input) { in.Wish.Service = &again }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			st, in := New(), Input{Now: noon, Boot: time.Hour, Wish: Wish{Service: service, Copy: true, Placed: 1, Right: Right{Rank: -1}}}
+			step := func() Decision {
+				in.Hold, in.Right = st.Rights(&in.Wish, in.Boot, Hold{Known: true})
+				next, d := Step(st, in)
+				st, in.Done, in.Died = next, nil, nil
+				return d
+			}
+			for _, done := range []Kind{Start, None, Stop, Release, None} {
+				switch d := step(); {
+				case d.Op.Kind != done:
+					t.Fatalf("it does %q, want %q", d.Op.Kind, done)
+				case done == Start || done == Stop:
+					in.Done = &Result{}
+				case done == None && st.Phase == fact.Running:
+					in.Died = []Death{{Ended: true, Why: "it ended"}}
+				}
+			}
+			tt.then(&in)
+			for range 3 {
+				d := step()
+				if d.Op.Kind == Start {
+					return
+				}
+				if d.Wake == 0 || d.Wake > time.Second {
+					t.Fatalf("it is %s and looks again after %s", st.Phase, d.Wake)
+				}
+				in.Now, in.Boot = in.Now.Add(d.Wake), in.Boot+d.Wake
+			}
+			t.Errorf("it is %s and does not start", st.Phase)
+		})
+	}
+}
+
 // A copy that may not run where it is to be has nothing to give back, however
 // often it is asked: whoever carries releases out asks again at once.
 func TestACopyThatMayNotRunGivesNothingBack(t *testing.T) {

@@ -50,6 +50,11 @@ func Step(st State, in Input) (State, Decision) {
 		m.why = ""
 	}
 	m.wakeAt(m.leaseEnd())
+	if h := m.in.Hold; !m.MayRun() && m.Epoch == 0 && h.Held && !h.Kept && h.Epoch != m.released && m.mayTake() {
+		// It became allowed after the lease was looked at: a ban ended, or the spec is
+		// another.
+		m.wakeAt(m.in.Boot + retryPause)
+	}
 	return m.State, m.out
 }
 

@@ -131,3 +131,39 @@ func TestTheReplicaOfAListIsNoHolder(t *testing.T) {
 		t.Errorf("the primary is taken to be on %q", got)
 	}
 }
+
+// A node that took over just before it was left out of the list must hear that it
+// is meant, or it would go on for ever where it may not run.
+func TestAListThatANodeOutsideDoesNotFollowIsWrittenAgain(t *testing.T) {
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	tests := []struct {
+		name  string
+		node  spec.NodeName
+		epoch uint64
+		age   time.Duration
+		want  bool
+	}{
+		{"it runs it under an epoch that was not known", "c", 5, time.Minute, true},
+		{"not at once", "c", 5, RepeatAfter / 2, false},
+		{"it runs it under one that was", "c", 4, time.Minute, false},
+		{"the first runs it", "a", 5, time.Minute, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			order := []spec.NodeName{"a", "b"}
+			c := Cell{
+				Services: map[spec.ServiceName]Service{"shop": {
+					Placed: true, Record: record.Service{Generation: 1, Spec: spec.Service{Name: "shop"}},
+					Placement: record.Placement{Service: "shop", Generation: 1, Order: order, At: noon, Epoch: 4},
+				}},
+				Reports: map[spec.NodeName]Report{tt.node: {Report: record.Report{
+					Node: tt.node, Instances: []fact.Instance{{Service: "shop", Phase: fact.Running, Epoch: tt.epoch}},
+				}}},
+			}
+			draft := c.Draft(action.Placement{Service: "shop", Order: order}, noon.Add(tt.age))
+			if got := c.News(&draft); got.Write != tt.want || tt.want && draft.Epoch != tt.epoch {
+				t.Errorf("news is %+v, and the epoch %d", got, draft.Epoch)
+			}
+		})
+	}
+}
