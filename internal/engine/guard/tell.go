@@ -155,7 +155,7 @@ func (g *Guard) tell(now time.Duration) {
 	}
 	s := g.state(now)
 	if now >= g.told.due || !same(s, &g.told.sent) {
-		g.told.sent, g.told.due = clone(s), now + max(custody.TellWithin(s.Holds, now), minLook)
+		g.told.sent, g.told.due = clone(s), now+max(custody.TellWithin(s.Holds, now), minLook)
 		sent := g.told.sent
 		g.agent.say(guardwire.Message{State: &sent})
 	}

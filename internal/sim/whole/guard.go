@@ -66,7 +66,7 @@ const (
 // startGuard begins a guard without memory. It says nothing before its first duty.
 func (w *world) startGuard(n *node) {
 	g := &n.guard
-	*g = guard{process: process{up: true, life: g.life + 1}, inc: uint64(w.now) + w.order + 1}
+	*g = guard{process: process{up: true, life: g.life + 1}, inc: uint64(w.now) + w.line.Added() + 1}
 	g.forsaken, g.primary, g.joined = map[spec.ServiceName]time.Duration{}, map[uint32]uint64{}, never
 	g.enforcement = enforcement{
 		cuts: map[spec.ServiceName]*custody.Cut{}, proven: map[spec.ServiceName]bool{},
@@ -143,7 +143,6 @@ func (w *world) tick(n *node) {
 // settle sends what the plane wants sent and, at times, looks at all else.
 func (w *world) settle(n *node) {
 	g, now := &n.guard, w.boottime(n)
-	next := never
 	if g.plane != nil {
 		for _, p := range g.plane.Packets() {
 			w.send(n, &p)
@@ -163,10 +162,9 @@ func (w *world) settle(n *node) {
 		}
 		w.inform(n)
 	}
-	next = max(g.due, g.looked+g.lookEvery())
+	next := max(g.due, g.looked+g.lookEvery())
 	if g.plane != nil {
-		next = min(next, g.plane.Next())
-		next = min(next, w.enforce(n))
+		next = min(next, g.plane.Next(), w.enforce(n))
 	}
 	w.rouse(n, n.clock.trueAt(next))
 }

@@ -207,7 +207,7 @@ func (w *world) spawn(n *node, r *runner, f *flight, p *program) {
 	w.after(takes, func() {
 		if n.has(p) {
 			p.ready = true
-			w.watch.served(w, n, p)
+			w.watch.note(w)
 		}
 		n.agent.only(func() {
 			if n.has(p) {

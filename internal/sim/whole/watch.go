@@ -176,9 +176,6 @@ func (c *watch) raised(w *world, n *node, p *program) {
 	}
 }
 
-// served notes that a program has started.
-func (c *watch) served(w *world, _ *node, _ *program) { c.note(w) }
-
 // ended looks at a program that ends. What it was part of ran until now.
 func (c *watch) ended(w *world, n *node, p *program) {
 	c.dirty = true

@@ -35,13 +35,12 @@
 package whole
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
-	"github.com/keelson/keelson/internal/core/quorum"
 	"github.com/keelson/keelson/internal/sim/whole/script"
+	"github.com/keelson/keelson/internal/sim/whole/timeline"
 )
 
 // Options choose the kind of history.
@@ -81,8 +80,7 @@ type world struct {
 	plan   script.Plan
 	dice   *rand.Rand
 	now    time.Duration
-	events events
-	order  uint64
+	line   timeline.Timeline
 	nodes  []*node
 	net    network
 	store  store
@@ -96,44 +94,8 @@ type world struct {
 	result  Result
 }
 
-// event is something that happens at a true time; order keeps those of one moment
-// in the order in which they were planned.
-type event struct {
-	at    time.Duration
-	order uint64
-	do    func()
-}
-
-type events []event
-
-func (q events) Len() int { return len(q) }
-
-func (q events) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
-}
-func (q events) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-
-// Push is for package heap.
-func (q *events) Push(x any) {
-	if e, ok := x.(event); ok {
-		*q = append(*q, e)
-	}
-}
-
-// Pop is for package heap.
-func (q *events) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = event{}
-	*q = (*q)[:last]
-	return e
-}
-
 // after plans something.
-func (w *world) after(d time.Duration, do func()) {
-	w.order++
-	heap.Push(&w.events, event{at: w.now + max(d, 0), order: w.order, do: do})
-}
+func (w *world) after(d time.Duration, do func()) { w.line.Add(w.now+max(d, 0), do) }
 
 // every does something again and again.
 func (w *world) every(d time.Duration, do func()) {
@@ -176,14 +138,14 @@ func (w *world) run(p script.Plan) Result {
 	w.after(p.Length, func() { w.mend() })
 	end := p.Length + script.Settle
 	for w.result.Violation == nil {
-		if w.events[0].at > end {
+		if w.line.First() > end {
 			w.now = end
 			w.watch.last(w)
 			break
 		}
-		e, _ := heap.Pop(&w.events).(event)
-		w.now = max(w.now, e.at)
-		e.do()
+		at, do := w.line.Take()
+		w.now = max(w.now, at)
+		do()
 		w.watch.check(w)
 	}
 	w.result.Length = w.now
@@ -212,5 +174,3 @@ func (w *world) trace(format string, args ...any) {
 	}
 	w.said = append(w.said, fmt.Sprintf("%11.4fs  ", w.now.Seconds())+fmt.Sprintf(format, args...))
 }
-
-func (w *world) members() quorum.Set { return 1<<len(w.nodes) - 1 }
