@@ -5,11 +5,10 @@ package supervise
 type mutation uint8
 
 const (
-	noMutation      mutation = iota
-	orderIgnored             // what a service is after is not waited for
-	releaseRunning           // a lease is given back before what ran under it has stopped
-	leaseUnwatched           // what runs goes on when its lease is over
-	promoteAnyway            // a copy is made primary without the right to it
-	everythingMeant          // a placement counts though its author had not heard of the takeover
-	startUnleased            // a service starts without its lease
+	noMutation     mutation = iota
+	orderIgnored            // what a service is after is not waited for
+	releaseRunning          // a lease is given back before what ran under it has stopped
+	leaseUnwatched          // what runs goes on when its lease is over
+	promoteAnyway           // a copy is made primary without the right to it
+	startUnleased           // a service starts without its lease
 )

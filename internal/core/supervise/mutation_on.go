@@ -7,7 +7,7 @@ import "slices"
 // mutationNames are what the mutations are called, by number.
 var mutationNames = []string{
 	noMutation: "", orderIgnored: "order-ignored", releaseRunning: "release-running", leaseUnwatched: "lease-unwatched",
-	promoteAnyway: "promote-anyway", everythingMeant: "everything-meant", startUnleased: "start-unleased",
+	promoteAnyway: "promote-anyway", startUnleased: "start-unleased",
 }
 
 var active mutation

@@ -290,7 +290,7 @@ func (m *machine) aim() (run bool, why string) {
 // here. One that was in force at the takeover was not, nor one that was written
 // since by a controller that had not heard of it.
 func (m *machine) meant(w Wish) bool {
-	return w.Placed > m.Placed && (w.Known == 0 || w.Known >= m.Epoch) || planted(everythingMeant)
+	return w.Placed > m.Placed && (w.Known == 0 || w.Known >= m.Epoch)
 }
 
 // sameRight reports whether two specs run by the same right: under a lease,

@@ -6,7 +6,6 @@ type mutation uint8
 
 const (
 	noMutation       mutation = iota
-	startAnyway               // a driver does not look at the lease right before it starts
 	journalForgotten          // an agent does not read what one before it has left running
 	gatesLate                 // what holds an instance back is told after it began
 )

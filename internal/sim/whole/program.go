@@ -156,7 +156,7 @@ func (w *world) probe(n *node, r *runner, part int) supervise.Result {
 // holds reports whether the agent was told that the lease is held.
 func (w *world) holds(n *node, r *runner, epoch uint64) bool {
 	h := w.holdOf(n, r.name.Service())
-	return h.Held && h.Epoch == epoch && h.Until-w.boottime(n) > supervise.StopAhead || planted(startAnyway)
+	return h.Held && h.Epoch == epoch && h.Until-w.boottime(n) > supervise.StopAhead
 }
 
 // beginStart looks at the lease last of all, when what cuts the program off is

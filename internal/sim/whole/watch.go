@@ -316,6 +316,10 @@ func (c *watch) whole(w *world, p *record.Placement) {
 	}
 	got, primary := map[spec.NodeName]int{}, spec.NodeName("")
 	for _, n := range w.nodes {
+		left := slices.IndexFunc(n.programs, func(one *program) bool { return one.name.Service() == p.Service })
+		if left >= 0 && want[n.name] == 0 {
+			w.violate("all-run", "%s is not to run on %s, and %s is left there", p.Service, n.name, n.programs[left].key)
+		}
 		for name := range n.agent.runners {
 			if name.Service() != p.Service {
 				continue
