@@ -201,6 +201,7 @@ func (b *bench) step(name string, f func(*bench)) {
 	passed := b.t.Run(name, func(t *testing.T) {
 		s := *b
 		s.t = t
+		defer s.tellEvents()
 		s.whole()
 		s.probe()
 		s.answered(boot())
@@ -273,6 +274,22 @@ func (b *bench) opinions() string {
 		out += fmt.Sprintf("--- %s says (%v):\n%s%s", node, err, r.Stdout, r.Stderr)
 	}
 	return out
+}
+
+// tellEvents prints what the cell recorded last, if the test has failed.
+func (b *bench) tellEvents() {
+	if b.t.Failed() {
+		time.Sleep(2 * time.Second) // for the last of them to be written
+	}
+	for _, node := range b.nodes {
+		if !b.t.Failed() {
+			return
+		}
+		if r, err := b.cell.Keelson(b.t.Context(), node, "events", "--limit", "60"); err == nil && r.Exit.Code == 0 {
+			b.t.Logf("--- events\n%s", r.Stdout)
+			return
+		}
+	}
 }
 
 // holder is the host that answers now.

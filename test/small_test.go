@@ -33,6 +33,7 @@ func TestSmallCells(t *testing.T) {
 		b.report(fault)
 		b.stays(now)
 	})
+	b.step("one node alone serves on while its disk is full", func(b *bench) { b.diskOf("h1") })
 	b.step("two nodes are told that they need a witness", func(b *bench) {
 		was := b.answered(boot())
 		if said := b.join("h2"); !strings.Contains(said, "witness") {

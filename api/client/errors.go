@@ -46,7 +46,10 @@ func (c *Client) understand(ctx context.Context, err error) error {
 // withoutDetail explains an error that does not come from the API's handlers:
 // from the connection, or from something else that answers on that port.
 func (c *Client) withoutDetail(ctx context.Context, err *connect.Error) error {
-	if err.Code() == connect.CodeUnavailable {
+	// A connection that ends while the request is being written has no code.
+	var broken *net.OpError
+	lost := err.Code() == connect.CodeUnavailable || errors.As(err, &broken)
+	if lost {
 		if alert := c.alert(ctx); alert != nil {
 			return &Error{
 				Kind: request.Denied, Code: "certificate-refused", Err: err,
@@ -70,7 +73,7 @@ func (c *Client) withoutDetail(ctx context.Context, err *connect.Error) error {
 			Kind: request.Expired, Code: "timeout", Err: err, Text: c.target + " did not answer in time",
 			Hint: "it may or may not have been carried out; see `keelson status`",
 		}
-	case err.Code() == connect.CodeUnavailable:
+	case lost:
 		return c.unreachable(err)
 	}
 	return &Error{Kind: kind(err.Code()), Code: strings.ReplaceAll(err.Code().String(), "_", "-"), Text: err.Message(), Err: err}

@@ -11,6 +11,7 @@ import (
 	"github.com/keelson/keelson/internal/app"
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/front/cli/build"
 	"github.com/keelson/keelson/internal/lab"
 )
 
@@ -25,22 +26,18 @@ func main() {
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	this := thisBuild()
 	return cli.Execute(ctx, cli.Environment{
 		Args:  os.Args[1:],
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv:  os.Getenv,
 		Clock:   clock.System{},
-		Version: buildVersion(),
-		Actions: app.New(buildVersion()).Actions(),
+		Build:   this,
+		Actions: app.New(this.Version).Actions(),
 	})
 }
 
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return "development"
+func thisBuild() build.Build {
+	info, _ := debug.ReadBuildInfo()
+	return build.Of(version, info)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/engine/cell"
 	"github.com/keelson/keelson/internal/engine/recorder"
 	"github.com/keelson/keelson/internal/model/event"
@@ -46,7 +47,7 @@ type members struct{ n *node }
 func (x members) CreateToken(ctx context.Context, ask request.Token) (request.TokenMade, error) {
 	made, err := x.n.registrar.CreateToken(ctx, ask)
 	if err != nil {
-		return made, unanswered("no token was made", err)
+		return made, sentence.Unanswered("no token was made", err)
 	}
 	made.Address = hostPort(x.n.local.Address, x.n.local.Ports.API)
 	x.n.recorder.Add(event.Event{Kind: event.TokenCreated, Actor: ask.By, Text: "a join token was made; it is valid until " + made.Expires.UTC().Format("2006-01-02 15:04:05 MST")})
@@ -56,11 +57,11 @@ func (x members) CreateToken(ctx context.Context, ask request.Token) (request.To
 func (x members) Join(ctx context.Context, ask request.Join) (request.Joined, error) {
 	joined, err := x.n.registrar.Join(ctx, ask)
 	if err != nil {
-		return joined, unanswered(fmt.Sprintf("%s was not let in", ask.Name), err)
+		return joined, sentence.Unanswered(fmt.Sprintf("%s was not let in", ask.Name), err)
 	}
 	records, _, err := cell.Load(ctx, x.n.store)
 	if err != nil {
-		return joined, unanswered(fmt.Sprintf("%s was not told all", ask.Name), err)
+		return joined, sentence.Unanswered(fmt.Sprintf("%s was not told all", ask.Name), err)
 	}
 	joined.Endpoints = voterEndpoints(records)
 	if x.n.config.Store != nil {
@@ -85,7 +86,7 @@ func (x members) Join(ctx context.Context, ask request.Join) (request.Joined, er
 
 func (x members) Renew(ctx context.Context, ask request.Renew) (request.Renewed, error) {
 	renewed, err := x.n.registrar.RenewCertificate(ctx, ask)
-	return renewed, unanswered(fmt.Sprintf("the certificate of %s was not renewed", ask.Node), err)
+	return renewed, sentence.Unanswered(fmt.Sprintf("the certificate of %s was not renewed", ask.Node), err)
 }
 
 func voterEndpoints(r cell.Records) []string {

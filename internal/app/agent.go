@@ -19,12 +19,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/driver/interfaces"
 	"github.com/keelson/keelson/internal/driver/part/address"
 	partexec "github.com/keelson/keelson/internal/driver/part/exec"
 	"github.com/keelson/keelson/internal/engine/agent"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/agent/health"
 	"github.com/keelson/keelson/internal/engine/cell"
 	"github.com/keelson/keelson/internal/engine/mirror"
 	"github.com/keelson/keelson/internal/engine/pki"
@@ -52,8 +55,9 @@ type node struct {
 	observer  *cell.Observer
 	programs  *partexec.Driver
 	addresses *address.Driver
-	departing atomic.Bool // the node leaves: its guard is not started again
-	healed    string      // why this node has signed its own certificate; empty if it has not
+	departing atomic.Bool            // the node leaves: its guard is not started again
+	healed    string                 // why this node has signed its own certificate; empty if it has not
+	storeless atomic.Pointer[string] // why its store last stopped or did not start; nil: it never did
 }
 
 // app is what every part of a running agent needs.
@@ -97,7 +101,7 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 	n.log.Info("agent started", logkey.Node, l.Node, "cell", l.Cell, logkey.Version, a.version)
 	defer n.closeStore(ctx)
 	if err := n.openStore(ctx); err != nil {
-		return storeError(f.etcd(), err)
+		return sentence.Store(f.etcd(), err)
 	}
 	n.build(o.Logging)
 	n.tellHealed()
@@ -110,7 +114,7 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 		n.closeStore(ctx) // before its files go
 		return n.forget()
 	}
-	return storeError(f.etcd(), err)
+	return sentence.Store(f.etcd(), err)
 }
 
 // configOf returns what the agent's file says: the one that the agent was
@@ -139,7 +143,7 @@ func (n *node) openStore(ctx context.Context) error {
 	if err := n.usable(n.local.Node, files); errors.Is(err, pki.ErrNoIdentity) || errors.Is(err, pki.ErrDamaged) {
 		return err
 	} else if err != nil {
-		n.log.Error("certificate of no use, the node goes on with what it knew last", logkey.Err, err, "hint", hint(err))
+		n.log.Error("certificate of no use, the node goes on with what it knew last", logkey.Err, err, "hint", sentence.Hint(err))
 	}
 	var err error
 	n.store, err = n.storeClient(n.folders, n.local, n.config, n.log)
@@ -148,7 +152,8 @@ func (n *node) openStore(ctx context.Context) error {
 
 // restartServer starts the store on the data it has. A node that is one voter of
 // several goes on without its own store if that is damaged: the cell can do
-// without it, and its services too.
+// without it, and its services too. So does the only voter while its disk is full,
+// with what it knew last: what runs needs an agent, and room may come back.
 func (n *node) restartServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -163,11 +168,21 @@ func (n *node) restartServer(ctx context.Context) error {
 		n.log.Warn("this node's vote was taken over by another, its old store was put aside")
 		return n.server.Discard(n.clock.Now())
 	case len(n.local.Endpoints) > 1 && !errors.Is(err, etcdstore.ErrInUse) && !outlived(err):
-		err = storeError(n.folders.etcd(), err)
-		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, err, "hint", hint(err))
+		err = n.storeGone(err)
+		n.log.Error("store not started, the node goes on as a client of the other voters", logkey.Err, err, "hint", sentence.Hint(err))
+		return nil
+	case errors.Is(err, etcdstore.ErrDiskFull) && n.knowsLast():
+		err = n.storeGone(err)
+		n.log.Error("store not started, the node goes on with what it knew last", logkey.Err, err, "hint", sentence.Hint(err))
 		return nil
 	}
 	return err
+}
+
+// knowsLast reports whether this node has kept what it knew last.
+func (n *node) knowsLast() bool {
+	_, err := os.Stat(n.folders.lastKnown())
+	return err == nil
 }
 
 // stopTimeout bounds the end of the store server.
@@ -221,7 +236,7 @@ func (n *node) guardian(logging cli.Logging) func(context.Context) error {
 
 // live is what this node sees right now.
 func (n *node) live() cell.Live {
-	l := cell.Live{Node: n.local.Node}
+	l := cell.Live{Node: n.local.Node, Warnings: n.warnings()}
 	if v := n.guard.Latest(); v.Up {
 		l.Guard = &v.State
 	}
@@ -234,8 +249,8 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n.App, n.log}, Events: emitter{n.recorder},
 		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
 		Clock: n.clock, Log: n.log,
-		JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),
-		Warnings: n.warnings,
+		Health: health.New(n.folders.health(), n.clock).Look, JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),
+		Warnings: n.warnings, Interfaces: interfaces.New(n.clock.Boot).Names,
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
@@ -282,10 +297,19 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 // warnings are what this host lacks, and what is wrong with its store.
 func (n *node) warnings() []string {
 	out := slices.Concat(n.programs.Warnings(), n.addresses.Warnings())
-	if n.server != nil && n.server.HasData() && !n.server.Running() {
-		out = append(out, "The store of this node does not run; the node uses those of the other voters. Its log says why.")
+	if why := n.storeless.Load(); why != nil && !n.server.Running() && n.server.HasData() {
+		out = append(out, fmt.Sprintf("The store of this node does not run: %s. It is tried again every %s.", *why, serverRetry))
 	}
 	return out
+}
+
+// storeGone keeps for the status why the store of this node does not run, and
+// returns it in words.
+func (n *node) storeGone(why error) error {
+	why = sentence.Store(n.folders.etcd(), why)
+	text := why.Error()
+	n.storeless.Store(&text)
+	return why
 }
 
 // faces open the ports and serve the API on them.
@@ -368,8 +392,9 @@ func (n *node) sweep(ctx context.Context) error {
 // endServer ends a server that stopped by itself, and says why it did.
 func (n *node) endServer(ctx context.Context, why error) {
 	removed := errors.Is(why, etcdstore.ErrRemoved)
-	if known := storeError(n.folders.etcd(), why); !removed {
-		n.log.Error("store server stopped", logkey.Err, known, "hint", hint(known))
+	if !removed {
+		why = n.storeGone(why)
+		n.log.Error("store server stopped", logkey.Err, why, "hint", sentence.Hint(why))
 	}
 	if err := n.server.Stop(ctx); err != nil {
 		n.log.Warn("store server not stopped in order", logkey.Err, err)
@@ -436,8 +461,8 @@ func (n *node) watchServer(ctx context.Context) error {
 				return err
 			}
 			if err != nil && ctx.Err() == nil {
-				err = storeError(n.folders.etcd(), err)
-				n.log.Error("store server not started again", logkey.Err, err, "hint", hint(err))
+				err = n.storeGone(err)
+				n.log.Error("store server not started again", logkey.Err, err, "hint", sentence.Hint(err))
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -160,7 +161,8 @@ func TestAFullDiskAtAnAgentsStartLosesNothing(t *testing.T) {
 }
 
 // A store that ran out of disk cannot go on in its process. The agent ends then,
-// for whoever started it to start it again.
+// for whoever started it to start it again, and goes on without a store: what runs
+// needs one.
 func TestADiskThatFillsUpWhileTheAgentRunsLosesNothing(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, "a")
@@ -169,6 +171,10 @@ func TestADiskThatFillsUpWhileTheAgentRunsLosesNothing(t *testing.T) {
 	done(t, status, printed)
 	run := h.process()
 	h.ready()
+	h.until("it keeps what it knows", func() bool {
+		_, err := os.Stat(h.folders().lastKnown())
+		return err == nil
+	})
 	kept := h.token()
 	l, err := readLocal(h.folders())
 	must(t, err)
@@ -193,9 +199,15 @@ func TestADiskThatFillsUpWhileTheAgentRunsLosesNothing(t *testing.T) {
 	}
 	status, printed = h.keelson("token", "create")
 	says(t, status, printed, 1, "store")
-	must(t, os.Remove(ballast))
 	run.end()
 	h.agent()
+	h.until("an agent without a store that says why", func() bool {
+		s, ok := h.status()
+		return ok && s.Stale && slices.ContainsFunc(s.Problems, func(p string) bool {
+			return strings.Contains(p, "node a: The store of this node does not run: the disk under "+h.data("etcd")+" is full")
+		})
+	})
+	must(t, os.Remove(ballast))
 	h.ready()
 	b := newHost(t, "b")
 	status, printed = b.join(h, kept)

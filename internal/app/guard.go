@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/app/guardlink"
+	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/atomicfile"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
@@ -44,6 +46,7 @@ type warden struct {
 	listener    *net.UnixListener
 	dog         *watchdog.Device // nil: none is configured, or it cannot be opened
 	keeper      *realtime.Keeper
+	watch       guardlink.Watch
 	filter      *cutoff.Fence
 	hangups     chan os.Signal
 	upgrades    chan guardwire.Upgrade
@@ -162,7 +165,7 @@ func (w *warden) options() guard.Options {
 	w.filter = cutoff.New(cutoff.Options{Clock: w.clock, Log: w.log})
 	o := guard.Options{
 		Clock: w.clock, Log: w.log, Listener: w.listener, Incarnation: w.incarnation, Build: w.version,
-		OpenLink: func(lo guard.LinkOptions) (guard.Link, error) { return guardlink.Open(w.clock, w.log, lo) },
+		OpenLink: func(lo guard.LinkOptions) (guard.Link, error) { return w.watch.Open(w.clock, w.log, lo) },
 		Fence:    fence{w.filter, w.clock}, Warnings: w.warn(), Collect: runtime.GC,
 		Successor: w, Upgrades: w.upgrades,
 	}
@@ -188,13 +191,16 @@ func (w *warden) guard(ctx context.Context, g *guard.Guard) error {
 // warn returns the sentences about this process. It makes them anew only when
 // there is another one.
 func (w *warden) warn() func() []string {
-	last := ""
+	var last [2]string
 	all := w.warnings
 	return func() []string {
-		if now := w.keeper.Overrun(); now != last {
-			last, all = now, w.warnings
-			if now != "" {
-				all = append(w.warnings[:len(w.warnings):len(w.warnings)], now)
+		now := [...]string{w.keeper.Overrun(), w.watch.Warning(w.clock.Boot())}
+		if now != last {
+			last, all = now, slices.Clone(w.warnings)
+			for _, text := range now {
+				if text != "" {
+					all = append(all, text)
+				}
 			}
 		}
 		return all
@@ -213,7 +219,7 @@ func (a *App) newIncarnation(f folders) (uint64, error) {
 		number = last + 1
 	}
 	if err := atomicfile.Write(f.starts(), []byte(strconv.FormatUint(number, 10)+"\n"), 0o600); err != nil {
-		return 0, diskError(f.data, err)
+		return 0, sentence.Disk(f.data, err)
 	}
 	return number, nil
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/front/cli/build"
 	"github.com/keelson/keelson/internal/model/record"
 )
 
@@ -127,7 +128,7 @@ func (h *host) keelsonUntil(ctx context.Context, args ...string) (status int, pr
 			}
 			return ""
 		},
-		Clock: h.app.clock, Version: "test", Actions: h.app.Actions(),
+		Clock: h.app.clock, Build: build.Of("test", nil), Actions: h.app.Actions(),
 	})
 	return status, out.String()
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/engine/pki"
 	"github.com/keelson/keelson/internal/front/cli"
@@ -108,7 +109,7 @@ func (n *node) heal(ctx context.Context) error {
 		return err
 	}
 	if err := files.Install(got.Certificate, got.CA); err != nil {
-		return diskError(n.folders.data, err)
+		return sentence.Disk(n.folders.data, err)
 	}
 	n.log.Warn("certificate could not be used, a new one was signed here", logkey.Err, reason)
 	n.healed = fmt.Sprintf("%s signed itself a new certificate, because %s", n.local.Node, reason)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/atomicfile"
 	"github.com/keelson/keelson/internal/engine/pki"
 	"github.com/keelson/keelson/internal/front/cli"
@@ -37,10 +38,10 @@ func (a *App) Init(ctx context.Context, o cli.InitOptions) (cli.InitResult, erro
 	files := pki.NewFiles(f.pki())
 	founding, err := a.founding(f, files, o)
 	if err != nil {
-		return cli.InitResult{}, diskError(f.data, err)
+		return cli.InitResult{}, sentence.Disk(f.data, err)
 	}
 	if err := files.Install(founding.Certificate, founding.Cell.CACert); err != nil {
-		return cli.InitResult{}, diskError(f.data, err)
+		return cli.InitResult{}, sentence.Disk(f.data, err)
 	}
 	l := localOf(o.NewNode, founding.Cell.Name, founding.Cell.ID)
 	l.NodeID, l.Slot, l.Config = founding.Node.ID, founding.Node.Slot, o.ConfigFile
@@ -52,13 +53,13 @@ func (a *App) Init(ctx context.Context, o cli.InitOptions) (cli.InitResult, erro
 	ctx, cancel := context.WithTimeout(ctx, foundTimeout)
 	defer cancel()
 	if err := a.fill(ctx, f, l, o.Config, founding); err != nil {
-		return cli.InitResult{}, storeError(f.etcd(), err)
+		return cli.InitResult{}, sentence.Store(f.etcd(), err)
 	}
 	if err := l.write(f); err != nil {
 		return cli.InitResult{}, err
 	}
 	if err := os.Remove(f.founding()); err != nil {
-		return cli.InitResult{}, diskError(f.data, err)
+		return cli.InitResult{}, sentence.Disk(f.data, err)
 	}
 	started, notes, err := a.startService(ctx, o.NewNode)
 	return cli.InitResult{CellID: l.CellID, Started: started, Notes: notes}, err
@@ -80,7 +81,7 @@ func (a *App) membership(f folders) (l local, member bool, err error) {
 		return l, false, err
 	}
 	if err := atomicfile.Clean(f.data); err != nil {
-		return l, false, diskError(f.data, err)
+		return l, false, sentence.Disk(f.data, err)
 	}
 	l, err = readLocal(f)
 	var known *request.Error
@@ -219,13 +220,13 @@ func (a *App) Join(ctx context.Context, o cli.JoinOptions) (cli.JoinResult, erro
 	}
 	joined, err := a.ask(ctx, files, token, o)
 	if err != nil {
-		return cli.JoinResult{}, diskError(f.data, err)
+		return cli.JoinResult{}, sentence.Disk(f.data, err)
 	}
 	if err := a.strange(f, before, joined.NodeID); err != nil {
-		return cli.JoinResult{}, diskError(f.data, err)
+		return cli.JoinResult{}, sentence.Disk(f.data, err)
 	}
 	if err := files.Install(joined.Certificate, joined.CA); err != nil {
-		return cli.JoinResult{}, diskError(f.data, err)
+		return cli.JoinResult{}, sentence.Disk(f.data, err)
 	}
 	l := localOf(o.NewNode, joined.Cell, joined.CellID)
 	l.NodeID, l.Slot, l.Witness, l.Endpoints, l.Config = joined.NodeID, joined.Slot, o.Witness, joined.Endpoints, o.ConfigFile

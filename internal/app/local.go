@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/atomicfile"
 	"github.com/keelson/keelson/internal/engine/pki"
 	"github.com/keelson/keelson/internal/model/record"
@@ -32,6 +33,7 @@ func (f folders) lastKnown() string { return filepath.Join(f.data, "last-known.j
 func (f folders) starts() string    { return filepath.Join(f.data, "guard-incarnation") }
 func (f folders) parts() string     { return filepath.Join(f.run, "parts") }
 func (f folders) journal() string   { return filepath.Join(f.run, "journal") }
+func (f folders) health() string    { return filepath.Join(f.run, "health") }
 func (f folders) guard() string     { return filepath.Join(f.run, "guard.sock") }
 func (f folders) api() string       { return filepath.Join(f.run, "api.sock") }
 
@@ -79,7 +81,7 @@ func readLocal(f folders) (local, error) {
 		return l, refused("not-a-member", "run `keelson init` for a new cell, or `keelson join` for an existing one",
 			"this server is not a member of a cell: %s does not exist", f.local())
 	case err != nil:
-		return l, diskError(f.data, err)
+		return l, sentence.Disk(f.data, err)
 	}
 	l, err = parseLocal(data)
 	if err != nil {
@@ -123,7 +125,7 @@ func (l local) write(f folders) error {
 		return fmt.Errorf("encode the node's identity: %w", err)
 	}
 	if err := atomicfile.Write(f.local(), append(data, '\n'), 0o600); err != nil {
-		return diskError(f.data, err)
+		return sentence.Disk(f.data, err)
 	}
 	return nil
 }
@@ -157,7 +159,7 @@ func lock(path string) (unlock func(), err error) {
 func lockFile(path string) (fd int, err error) {
 	fd, err = unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return -1, diskError(filepath.Dir(path), &fs.PathError{Op: "open", Path: path, Err: err})
+		return -1, sentence.Disk(filepath.Dir(path), &fs.PathError{Op: "open", Path: path, Err: err})
 	}
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = unix.Close(fd)
@@ -172,7 +174,7 @@ func lockFile(path string) (fd int, err error) {
 // makeFolder makes a folder that only its owner may enter.
 func makeFolder(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return diskError(path, fmt.Errorf("make folder %s: %w", path, err))
+		return sentence.Disk(path, fmt.Errorf("make folder %s: %w", path, err))
 	}
 	return nil
 }

@@ -5,30 +5,30 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/core/crm"
+	"github.com/keelson/keelson/internal/core/crm/vet"
 	"github.com/keelson/keelson/internal/front/cli/pacemaker"
-	"github.com/keelson/keelson/internal/model/cib"
 )
 
 // readPacemaker joins the command line to what understands Pacemaker's documents.
 func readPacemaker() *pacemaker.Reader {
 	return &pacemaker.Reader{
 		Import: func(r io.Reader, now time.Time) (pacemaker.Imported, error) {
-			root, err := cib.Read(r)
+			root, changed, err := vet.Read(r)
 			if err != nil {
 				return pacemaker.Imported{}, err
 			}
 			services, notes := crm.Import(root, now)
-			return pacemaker.Imported{Services: services, Notes: notes}, nil
+			return pacemaker.Imported{Services: services, Notes: append(changed, notes...)}, nil
 		},
 		Simulate: func(r io.Reader, now time.Time) (pacemaker.Simulated, error) {
-			root, err := cib.Read(r)
+			root, changed, err := vet.Read(r)
 			if err != nil {
 				return pacemaker.Simulated{}, err
 			}
 			o := crm.Simulate(root, now)
 			return pacemaker.Simulated{
 				Before: simulatedSeats(o.Before), After: simulatedSeats(o.After),
-				Nodes: o.Nodes, Steps: o.Steps, Why: o.Why, Not: o.Not,
+				Nodes: o.Nodes, Steps: o.Steps, Why: o.Why, Not: append(changed, o.Not...),
 			}, nil
 		},
 	}

@@ -21,6 +21,8 @@ type Report struct {
 	Faults  [kinds]int    // that happened, in the order of [Kinds]
 	Wins    int
 	Packets int
+	// Takeovers were timed after a death, and were within their bound.
+	Takeovers int
 	// Broken is the history of the lowest seed that broke an invariant; nil: none
 	// did.
 	Broken *Result
@@ -74,6 +76,7 @@ func (r *Report) add(one Result) {
 	r.Time += one.Length
 	r.Wins += one.Wins
 	r.Packets += one.Packets
+	r.Takeovers += one.Takeovers
 	for k := range one.Faults {
 		r.Faults[k] += one.Faults[k]
 	}

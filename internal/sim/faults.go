@@ -71,6 +71,8 @@ type fault struct {
 	on     lease.NoteKind
 	sayers quorum.Set
 	delay  time.Duration
+	bear   bear // what it must not cause
+	dies   bool // whom it hits is lost for all others, at once
 }
 
 // nobody is the scene of a fault that has no cast.
@@ -177,6 +179,10 @@ func (w *world) happen(f *fault) {
 		text := w.describe(f, d, from, to)
 		w.fired = append(w.fired, fmt.Sprintf("%.3fs: %s", w.now.Seconds(), text))
 		w.trace("fault: %s", text)
+	}
+	w.excuse(from, f.bear, d)
+	if f.dies {
+		w.expect(from)
 	}
 	switch f.kind {
 	case crash, restart, upgrade, stopGuard, stopAgent, hangAgent, suspend:

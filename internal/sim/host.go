@@ -65,6 +65,7 @@ type host struct {
 	joined     bool          // the guard has had a duty
 	untold     bool          // the agent has one for it
 	thawing    bool          // the host has slept and the guard has not run since
+	probed     time.Duration // when it last asked the kernels of silent nodes
 	alone      time.Duration // since when it hears nobody; 0: it does
 	calm       bool          // the guard leaves what arrives to its next tick
 	duty       plane.Duty
@@ -73,8 +74,9 @@ type host struct {
 	stakes     []stake
 }
 
-// plight is how many faults keep a host from acting.
-type plight struct{ stopped, agentStopped, agentHangs, asleep, cutOff int }
+// plight is how many faults keep a host from acting, and how many of them are to
+// be borne.
+type plight struct{ stopped, agentStopped, agentHangs, asleep, cutOff, excused, patient int }
 
 // stake is what one host has to do with one service.
 type stake struct {
@@ -123,10 +125,10 @@ func (w *world) boot(h *host) {
 // duty. What runs goes on running.
 func (w *world) startGuard(h *host) {
 	for _, i := range h.inbox {
-		w.queue.free(i)
+		w.queue.Free(i)
 	}
 	h.inbox = h.inbox[:0]
-	h.inc = uint64(w.now) + uint64(w.queue.order) + 1
+	h.inc = uint64(w.now) + uint64(w.queue.Planned()) + 1
 	h.node = plane.New(h.slot, h.inc)
 	h.duty, h.joined, h.untold, h.calm, h.revision = plane.Duty{}, false, false, false, 0
 	for i := range h.stakes {
@@ -279,12 +281,14 @@ func (w *world) step(h *host) {
 	}
 	local := h.clock.local(w.now)
 	for _, i := range h.inbox {
-		w.read(h, local, &w.queue.packets[i])
-		w.queue.free(i)
+		w.read(h, local, w.queue.Packet(i))
+		w.queue.Free(i)
 	}
 	h.inbox = h.inbox[:0]
 	h.node.Tick(local)
+	w.judgeVerdict(h)
 	w.settle(h, local)
+	w.probe(h, local)
 	if h.thawing {
 		h.thawing = false
 		for s := range h.stakes {

@@ -6,7 +6,10 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/keelson/keelson/internal/core/bound"
+	"github.com/keelson/keelson/internal/core/detect"
 	"github.com/keelson/keelson/internal/core/lease"
+	"github.com/keelson/keelson/internal/core/plane"
 )
 
 // TestEveryMutantIsFound plants one fault after the other in the protocol and
@@ -22,12 +25,23 @@ func TestEveryMutantIsFound(t *testing.T) {
 		}
 		t.Logf("found by history %d, of %d nodes: %s", r.Broken.Seed, r.Broken.Nodes, r.Broken.Violation.Invariant)
 	}
-	for _, name := range lease.Mutations() {
-		t.Run(name, func(t *testing.T) {
-			lease.Plant(name)
-			defer lease.Plant("")
-			find(t)
-		})
+	plants := []struct {
+		names []string
+		plant func(string)
+	}{
+		{lease.Mutations(), lease.Plant},
+		{detect.Mutations(), detect.Plant},
+		{plane.Mutations(), plane.Plant},
+		{bound.Mutations(), bound.Plant},
+	}
+	for _, p := range plants {
+		for _, name := range p.names {
+			t.Run(name, func(t *testing.T) {
+				p.plant(name)
+				defer p.plant("")
+				find(t)
+			})
+		}
 	}
 	for m, name := range mutationNames[1:] {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/core/plane"
+	"github.com/keelson/keelson/internal/sim/agenda"
 )
 
 // A packet takes at least nearest, and up to scatter more.
@@ -37,7 +38,7 @@ func (w *world) send(h *host, p *plane.Packet) {
 	w.result.Packets++
 	at := w.now + nearest + w.random(scatter)
 	if w.net.active == 0 {
-		w.queue.post(at, h.slot, p.To, h.inc, p.Data)
+		w.queue.Post(at, h.slot, p.To, h.inc, p.Data)
 		return
 	}
 	n := &w.net
@@ -47,7 +48,7 @@ func (w *world) send(h *host, p *plane.Packet) {
 	}
 	at += n.slow[h.slot][p.To]
 	if n.held[h.slot] > 0 {
-		w.queue.post(at+n.heldBy+w.random(n.heldBy), h.slot, p.To, h.inc, p.Data)
+		w.queue.Post(at+n.heldBy+w.random(n.heldBy), h.slot, p.To, h.inc, p.Data)
 	}
 	copies := 1
 	if n.double > 0 && w.chance(n.double) {
@@ -58,7 +59,33 @@ func (w *world) send(h *host, p *plane.Packet) {
 		if n.spread > 0 {
 			extra = w.random(n.spread)
 		}
-		w.queue.post(at+extra, h.slot, p.To, h.inc, p.Data)
+		w.queue.Post(at+extra, h.slot, p.To, h.inc, p.Data)
+	}
+}
+
+// probeEvery is the time between two questions to the kernels of silent nodes, as
+// in package guard.
+const probeEvery = 40 * time.Millisecond
+
+// probe asks the kernels of nodes that have fallen silent whether they live.
+func (w *world) probe(h *host, local Boot) {
+	if h.calm || w.now-h.probed < probeEvery {
+		return
+	}
+	h.probed = w.now
+	for ask := h.node.Probe(local); ask != 0; ask &= ask - 1 {
+		o := w.hosts[ask.First()]
+		n := &w.net
+		if !o.up || o.asleep > 0 || n.cut[h.slot][o.slot]+n.cut[o.slot][h.slot]+n.burst[h.slot]+n.burst[o.slot] > 0 ||
+			n.loss > 0 && w.chance(n.loss*(2-n.loss)) { // the question or the answer
+			continue
+		}
+		node := h.node
+		w.after(2*nearest+w.random(2*scatter)+n.slow[h.slot][o.slot]+n.slow[o.slot][h.slot], func() {
+			if h.node == node && h.asleep == 0 && h.stopped == 0 {
+				node.Answered(h.clock.local(w.now), o.slot)
+			}
+		})
 	}
 }
 
@@ -67,8 +94,8 @@ const inboxLimit = 256
 
 // deliver hands packet i to its host.
 func (w *world) deliver(i int32) {
-	p := &w.queue.packets[i]
-	h := w.hosts[p.to]
+	p := w.queue.Packet(i)
+	h := w.hosts[p.To]
 	switch {
 	case !h.up || h.asleep > 0 || !h.joined: // a guard without a duty listens to nobody
 	case h.stopped > 0 || h.calm:
@@ -79,15 +106,15 @@ func (w *world) deliver(i int32) {
 	default:
 		local := h.clock.local(w.now)
 		w.read(h, local, p)
-		w.queue.free(i)
+		w.queue.Free(i)
 		w.settle(h, local)
 		return
 	}
-	w.queue.free(i)
+	w.queue.Free(i)
 }
 
-func (w *world) read(h *host, local Boot, p *packet) {
-	if err := h.node.Receive(local, p.from, p.inc, p.data); err != nil {
-		w.violate("readable", "node %d could not read a packet of node %d: %v", h.slot, p.from, err)
+func (w *world) read(h *host, local Boot, p *agenda.Packet) {
+	if err := h.node.Receive(local, p.From, p.Inc, p.Data); err != nil {
+		w.violate("readable", "node %d could not read a packet of node %d: %v", h.slot, p.From, err)
 	}
 }

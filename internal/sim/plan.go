@@ -24,6 +24,8 @@ type plan struct {
 	faults   []fault
 	length   time.Duration // with faults
 	settle   time.Duration // without, after which all must be well
+	trials   bool          // see trials.go
+	patient  bool          // its leases are as long as the stalls ask for that are known
 }
 
 // service is one service of the cell.
@@ -65,6 +67,11 @@ func write(seed uint64, opts Options) plan {
 	p := plan{seed: seed, nodes: opts.Nodes, length: historyLength}
 	if p.nodes == 0 {
 		p.nodes = []int{3, 3, 5, 3, 3, 2, 3, 5, 3, 1}[seed%10]
+	}
+	if tried(seed, opts) {
+		d.trials(&p)
+		p.settle = max(p.longest, 2*latest) + serveBound(p.longest) + 3*time.Second
+		return p
 	}
 	count := []int{1, 2, 3, 5}[min(d.IntN(4), (p.nodes+1)/2)]
 	for p.voters.Len() < min(count, p.nodes) {

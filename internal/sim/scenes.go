@@ -16,6 +16,7 @@ type scene struct {
 	index   int8
 	begin   time.Duration
 	service int
+	stall   time.Duration // see trials
 }
 
 // The roles that every scene has: the holder of its service, and the rest.

@@ -39,6 +39,22 @@
 //	right-opinion    and everyone in it knows who is there and who is not
 //	all-well         after the last fault, all nodes are such a majority
 //	readable         a node can read what another of its version says
+//
+// In every third history, a trial, one thing at a time happens while packets are
+// lost, and there is no doubt what the cell has to make of it (trials.go, judge.go,
+// package truth):
+//
+//	no-false-loss       nobody counts as lost who is there and in touch with a
+//	                    majority: not for loss up to 20 %, a broken link, a stall
+//	                    of whoever watches, or one that is known of
+//	moves-have-causes   no lease ends or changes hands but of who was away, and
+//	                    where leases are as long as package bound makes them, not
+//	                    for a stall that is known
+//	takeover-in-bound   what a node served that dies is served again within what
+//	                    package bound says
+//	core-serves         the largest set of which each has a majority in both
+//	                    directions serves everything, whatever else is torn
+//	cut-is-right        and it counts all others as lost
 package sim
 
 import (
@@ -48,6 +64,8 @@ import (
 
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/quorum"
+	"github.com/keelson/keelson/internal/sim/agenda"
+	"github.com/keelson/keelson/internal/sim/truth"
 )
 
 // MaxNodes is how many nodes a cell may have.
@@ -69,6 +87,7 @@ type Result struct {
 	Faults    [kinds]int    // that happened, by kind
 	Wins      int           // leases won
 	Packets   int
+	Takeovers int // that were timed, and were within their bound
 }
 
 // Violation is a broken invariant.
@@ -88,11 +107,12 @@ type world struct {
 	plan    plan
 	pcg     rand.PCG
 	now     time.Duration
-	queue   queue
+	queue   agenda.Queue
 	hosts   []*host
 	net     network
 	boss    boss
 	watch   watch
+	judge   truth.Judge
 	casts   [maxScenes]*cast
 	armed   []*fault // wait for what triggers them
 	tracing bool
@@ -104,8 +124,8 @@ type world struct {
 // reset makes w the beginning of a history. It keeps room that was used before.
 func (w *world) reset(p plan) {
 	q, old := w.queue, w.hosts
-	q.reset()
-	*w = world{plan: p, queue: q, tracing: w.tracing, result: Result{Seed: p.seed, Nodes: p.nodes}}
+	q.Reset()
+	*w = world{plan: p, queue: q, tracing: w.tracing, judge: truth.Judge{Longest: p.longest}, result: Result{Seed: p.seed, Nodes: p.nodes}}
 	w.pcg.Seed(p.seed, 0x6b65656c)
 	w.watch.begin(w)
 	for slot := range p.nodes {
@@ -147,7 +167,7 @@ func (w *world) run(p plan) Result {
 
 // next is when the next thing happens.
 func (w *world) next() time.Duration {
-	at := w.queue.heap[0].at // the boss and the watch always have something planned
+	at := w.queue.Next() // the boss and the watch always have something planned
 	for _, h := range w.hosts {
 		at = min(at, h.wake, h.look)
 	}
@@ -156,7 +176,7 @@ func (w *world) next() time.Duration {
 
 // advance lets the next thing happen.
 func (w *world) advance() {
-	at := w.queue.heap[0].at
+	at := w.queue.Next()
 	var who *host
 	for _, h := range w.hosts {
 		if next := min(h.wake, h.look); next < at {
@@ -170,10 +190,10 @@ func (w *world) advance() {
 	case who != nil:
 		w.agent(who)
 	default:
-		if e := w.queue.pop(); e.what >= 0 {
-			w.deliver(e.what)
+		if e := w.queue.Pop(); e.What >= 0 {
+			w.deliver(e.What)
 		} else {
-			w.queue.called(e.what)()
+			w.queue.Called(e.What)()
 		}
 	}
 }
@@ -188,7 +208,7 @@ func (w *world) random(n time.Duration) time.Duration {
 func (w *world) chance(p float64) bool { return float64(w.pcg.Uint64()>>11) < p*(1<<53) }
 
 // after plans something rare.
-func (w *world) after(d time.Duration, do func()) { w.queue.call(w.now+max(d, 0), do) }
+func (w *world) after(d time.Duration, do func()) { w.queue.Call(w.now+max(d, 0), do) }
 
 func (w *world) every(d time.Duration, do func(*world)) {
 	var again func()

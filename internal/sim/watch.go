@@ -55,6 +55,7 @@ func (c *watch) settled(w *world, h *host) bool {
 func (c *watch) noted(w *world, h *host, note *lease.Note) {
 	s := w.index(note.ID)
 	w.trace("node %d: %s lease %d number %d", h.slot, noteWord(note.Kind), note.ID, note.Number)
+	w.judgeNote(h, note)
 	switch note.Kind {
 	case lease.Won:
 		w.result.Wins++
@@ -165,6 +166,7 @@ func (c *watch) served(w *world, h *host, s int) {
 // look is taken often. It finds who is calm, and checks majority-serves and
 // right-opinion.
 func (c *watch) look(w *world) {
+	w.judgeCore()
 	for _, h := range w.hosts {
 		switch {
 		case !h.up || !w.deaf(h):

@@ -62,6 +62,8 @@ type forgiver interface {
 // bounded is a cluster that says how long a failover takes at most.
 type bounded interface {
 	Bound(ctx context.Context) (string, error)
+	// Longest is the same as a number, 0 if it is not known.
+	Longest(ctx context.Context) (time.Duration, error)
 }
 
 // contestant is a stack and how it is set up.
@@ -92,11 +94,15 @@ func contestants() []contestant {
 	return []contestant{
 		{
 			name: "keelson", title: "Keelson, exclusive", setup: "as it comes", phase: time.Second, quiet: 2 * time.Second,
-			start: keelson(""),
+			start: keelson(withAddress("")),
 		},
 		{
 			name: "keelson-free", title: "Keelson, not exclusive", setup: "exclusive: false", phase: time.Second, quiet: 2 * time.Second,
-			start: keelson("exclusive: false\n"),
+			start: keelson(withAddress("exclusive: false\n")),
+		},
+		{
+			name: "keelson-copies", title: "Keelson, program on all", setup: "copies of the program on all hosts, an exclusive address",
+			not: []string{service, rest, load, loss10, loss20}, phase: time.Second, quiet: 2 * time.Second, start: keelson(copies),
 		},
 		{
 			name: "pacemaker", title: "Pacemaker", setup: "as pcs sets it up, without fencing", not: []string{rest, load},
@@ -163,8 +169,35 @@ func keepalived(every time.Duration) func(context.Context, place) (cluster, erro
 	}
 }
 
-// keelson makes a cell; more is added to the spec of its service.
-func keelson(more string) func(context.Context, place) (cluster, error) {
+// withAddress is a service of an address and a program that moves with it, with
+// more in its spec.
+func withAddress(more string) func(netip.Prefix, int) string {
+	return func(address netip.Prefix, _ int) string {
+		return cell.WebService(serviceName, address.String(), address.Addr().String()+":80") + more
+	}
+}
+
+// copies is an address that moves and a program that runs everywhere.
+func copies(address netip.Prefix, hosts int) string {
+	return fmt.Sprintf(`kind: service
+name: program
+copies: {count: %d}
+parts:
+  - exec:
+      command: [%s, ":80"]
+      env: {%s: %s}
+---
+kind: service
+name: %s
+after: [program]
+place: {together: [program]}
+parts:
+  - address: %s
+`, hosts, lab.SelfPath, lab.RoleVariable, lab.RoleWeb, serviceName, address)
+}
+
+// keelson makes a cell with a service.
+func keelson(of func(address netip.Prefix, hosts int) string) func(context.Context, place) (cluster, error) {
 	return func(ctx context.Context, at place) (cluster, error) {
 		c, err := cell.Form(ctx, at.lab, cell.Options{Nodes: at.hosts, LogDir: at.logs})
 		if err != nil {
@@ -174,8 +207,7 @@ func keelson(more string) func(context.Context, place) (cluster, error) {
 		if _, err := c.Await(ctx, "the voters", k.voted); err != nil {
 			return nil, err
 		}
-		ip := at.address.Addr().String()
-		spec := cell.WebService(serviceName, at.address.String(), ip+":80") + more
+		spec := of(at.address, len(at.hosts))
 		if at.spec != "" {
 			spec += at.spec + "\n"
 		}
@@ -251,18 +283,12 @@ func (k *ourCluster) Stay(context.Context) error { return nil }
 // Bound returns what the status of the service says of its failover: each value
 // whose key has the word bound in it. It is "" if there is none.
 func (k *ourCluster) Bound(ctx context.Context) (string, error) {
-	r, err := k.say(ctx, "status", "-o", "json")
+	services, err := k.services(ctx)
 	if err != nil {
 		return "", err
 	}
-	var status struct {
-		Services []map[string]json.RawMessage `json:"services"`
-	}
-	if err := json.Unmarshal(r, &status); err != nil {
-		return "", fmt.Errorf("read the status: %w", err)
-	}
 	var out []string
-	for _, s := range status.Services {
+	for _, s := range services {
 		for key, value := range s {
 			if strings.Contains(key, "bound") {
 				out = append(out, key+" "+string(value))
@@ -271,6 +297,43 @@ func (k *ourCluster) Bound(ctx context.Context) (string, error) {
 	}
 	slices.Sort(out)
 	return strings.Join(out, ", "), nil
+}
+
+// Longest returns how long the status of the service says that a failover takes
+// at most.
+func (k *ourCluster) Longest(ctx context.Context) (time.Duration, error) {
+	services, err := k.services(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var bound struct {
+		Total string `json:"total"`
+	}
+	for _, s := range services {
+		if text, ok := s["bound"]; ok {
+			if err := json.Unmarshal(text, &bound); err != nil {
+				return 0, fmt.Errorf("read the bound in the status: %w", err)
+			}
+		}
+	}
+	if bound.Total == "" {
+		return 0, nil
+	}
+	return time.ParseDuration(bound.Total)
+}
+
+func (k *ourCluster) services(ctx context.Context) ([]map[string]json.RawMessage, error) {
+	r, err := k.say(ctx, "status", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var status struct {
+		Services []map[string]json.RawMessage `json:"services"`
+	}
+	if err := json.Unmarshal(r, &status); err != nil {
+		return nil, fmt.Errorf("read the status: %w", err)
+	}
+	return status.Services, nil
 }
 
 // say runs keelson on the first host that lets it.

@@ -68,6 +68,9 @@ func (a *arena) try(ctx context.Context, t *journal.Trial) (err error) {
 	if err := a.chance(ctx, phase); err != nil {
 		return err
 	}
+	if err := a.foretold(ctx, t); err != nil {
+		return err
+	}
 	at := a.clock.Boot()
 	if err := within(ctx, do.inject); err != nil {
 		return fmt.Errorf("break it: %w", err)
@@ -96,6 +99,18 @@ func (a *arena) try(ctx context.Context, t *journal.Trial) (err error) {
 	}
 	s.judge(t, at, repaired)
 	return nil
+}
+
+// foretold notes what the cluster says, before the fault, of how long the loss of
+// the host takes at most.
+func (a *arena) foretold(ctx context.Context, t *journal.Trial) error {
+	b, ok := a.cluster.(bounded)
+	if !ok || t.Fault == service || t.Fault == move {
+		return nil
+	}
+	longest, err := b.Longest(ctx)
+	t.BoundMS = ms(longest)
+	return err
 }
 
 func within(ctx context.Context, do func(context.Context) error) error {

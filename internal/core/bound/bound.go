@@ -14,6 +14,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/detect"
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -73,6 +74,9 @@ type Lease struct {
 // must be in time, and of the voters the best majority.
 func Auto(hosts []Host) Lease {
 	by, stall := worst(hosts)
+	if planted(autoWithoutStalls) {
+		by, stall = "", 0
+	}
 	need := stall + stall/4 + 3*plane.Interval(len(hosts)) + Cut
 	need += need / (lease.DriftBound - 1)
 	ttl := (need + step - 1) / step * step
@@ -154,6 +158,9 @@ const (
 // It is false if no other host may run it, or the voters that are left are no
 // majority: then the service stays away until the node is back.
 func Exclusive(ttl time.Duration, hosts []Host, start time.Duration) (Failover, bool) {
+	if planted(boundOfVerdict) {
+		return Shared(ttl, detect.Floor, hosts, start)
+	}
 	return after(end(ttl, len(hosts)), hosts, start)
 }
 
@@ -202,6 +209,9 @@ func after(free time.Duration, hosts []Host, start time.Duration) (Failover, boo
 		worst.By, worst.Stall = "", 0
 	}
 	worst.Total = worst.Lease + worst.Claim + worst.Start
+	if planted(boundWithoutClaim) {
+		worst.Total -= worst.Claim
+	}
 	return worst, true
 }
 

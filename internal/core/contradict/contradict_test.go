@@ -88,6 +88,53 @@ func TestContradictionsNameEveryLink(t *testing.T) {
 		{"copies bind nobody", nil, []spec.Service{
 			{Name: "db", Copies: &spec.Copies{Count: 2}}, service("x", spec.Place{Together: []spec.ServiceName{"db"}, Apart: []spec.ServiceName{"y"}}), service("y", together("db")),
 		}, nil},
+		{"within one rack and not within it", nil, []spec.Service{
+			service("db", spec.Place{Near: []spec.Near{{Service: "shop", Score: -spec.MaxScore, Same: "rack"}}}),
+			service("shop", spec.Place{Near: []spec.Near{{Service: "web", Score: spec.MaxScore, Same: "rack"}}}), service("web", together("db")),
+		}, []string{"shop is to be near web (place.near 1000000, same rack), web is together with db (place.together), and db is to be away from shop (place.near -1000000, same rack)"}},
+		{"on one node, and not within one of something that some nodes lack", nil, []spec.Service{
+			service("db", together("shop")), service("shop", spec.Place{Near: []spec.Near{{Service: "db", Score: -spec.MaxScore, Same: "rack"}}}),
+		}, nil},
+		{"on one node, and not within one of something that all nodes have", nil, []spec.Service{
+			service("db", together("shop")), service("shop", spec.Place{Near: []spec.Near{{Service: "db", Score: -spec.MaxScore, Same: "capacity/cpu"}}}),
+		}, []string{"db is together with shop (place.together), and shop is to be away from db (place.near -1000000, same capacity/cpu)"}},
+		{"within one rack, and on two nodes", nil, []spec.Service{
+			service("db", apart("shop")), service("shop", spec.Place{Near: []spec.Near{{Service: "db", Score: spec.MaxScore, Same: "rack"}}}),
+		}, nil},
+		{"both near a primary, and apart", nil, []spec.Service{
+			service("app", spec.Place{Apart: []spec.ServiceName{"web"}, Near: []spec.Near{{Service: "db", Role: spec.RolePrimary, Score: spec.MaxScore}}}),
+			{Name: "db", Copies: &spec.Copies{Primaries: 1}},
+			service("web", spec.Place{Near: []spec.Near{{Service: "db", Role: spec.RolePrimary, Score: spec.MaxScore}}}),
+		}, []string{"web is to be near the primary of db (place.near 1000000), app is to be near the primary of db (place.near 1000000), and app is apart from web (place.apart)"}},
+		{"near a primary that may be nowhere there", nil, []spec.Service{
+			service("app", spec.Place{On: []spec.NodeName{"a"}, Near: []spec.Near{{Service: "db", Role: spec.RolePrimary, Score: spec.MaxScore}}}),
+			{Name: "db", Copies: &spec.Copies{Primaries: 1}, Place: on("b")},
+		}, []string{"app is to be near the primary of db (place.near 1000000), and app may run only on a (place.on), and the primary of db may run only on b (place.on): no node is left"}},
+		{"a primary near another primary and away from it", nil, []spec.Service{
+			{Name: "db", Copies: &spec.Copies{Primaries: 1}},
+			{Name: "log", Copies: &spec.Copies{Primaries: 1}, Place: spec.Place{Near: []spec.Near{
+				{Service: "db", As: spec.RolePrimary, Role: spec.RolePrimary, Score: spec.MaxScore}, {Service: "db", As: spec.RolePrimary, Role: spec.RolePrimary, Score: -spec.MaxScore},
+			}}},
+		}, []string{"the primary of log is to be near the primary of db (place.near 1000000), and the primary of log is to be away from the primary of db (place.near -1000000)"}},
+		{"a primary and what is near it need more than any node has", nil, []spec.Service{
+			needs(service("app", spec.Place{Near: []spec.Near{{Service: "db", Role: spec.RolePrimary, Score: spec.MaxScore}}}), 5),
+			needs(spec.Service{Name: "db", Copies: &spec.Copies{Count: 1, Primaries: 1}}, 5),
+		}, []string{"app is to be near the primary of db (place.near 1000000): app, the primary of db need 10 of cpu, and no node that may run it has more than 8: 2 missing"}},
+		{"after a role that nobody has", nil, []spec.Service{
+			{Name: "app", After: []spec.After{{Service: "db", Role: spec.RolePrimary}}},
+			{Name: "db", Copies: &spec.Copies{Count: 2}},
+			{Name: "web", After: []spec.After{{Service: "two", Role: spec.RoleReplica}}},
+			{Name: "two", Copies: &spec.Copies{Count: 2, Primaries: 2}},
+		}, []string{"app is after the primary of db (after), and db has no roles (copies.primaries)", "web is after the replica of two (after), and all 2 copies of two are primary (copies)"}},
+		{"near a role that nobody has", nil, []spec.Service{
+			service("app", spec.Place{Near: []spec.Near{{Service: "db", Role: spec.RolePrimary, Score: spec.MaxScore}}}), {Name: "db"},
+		}, []string{"app is to be near the primary of db (place.near 1000000), and db has no roles (copies.primaries)"}},
+		{"apart from what is everywhere", nil, []spec.Service{
+			service("app", apart("mon")), {Name: "mon", Copies: &spec.Copies{}},
+		}, []string{"app is apart from mon (place.apart), and mon has a copy on every node that may run it (copies.count): a, b, c"}},
+		{"apart from what is on some nodes", nil, []spec.Service{
+			service("app", apart("mon")), {Name: "mon", Copies: &spec.Copies{}, Place: on("a", "b")},
+		}, nil},
 		{
 			"what was so before is no reason",
 			[]spec.Service{needs(service("db", spec.Place{}), 9)},

@@ -37,7 +37,7 @@ func (d *document) compile() step.Problem {
 	for _, c := range d.readColocations(constraints) {
 		p.Pulls = append(p.Pulls, place.Pull{
 			Name: c.name, Item: c.item.item, With: c.with.item, Score: c.score, ItemRole: c.itemRole, WithRole: c.withRole,
-			Class: d.classes(c.attribute), Weak: c.weak,
+			Class: d.classes(c.attribute), Weak: c.weak && c.with.active(),
 		})
 	}
 	for _, o := range d.readOrders(constraints) {
@@ -133,6 +133,7 @@ func (d *document) item(r *resource, units []string) place.Item {
 	for _, c := range r.children {
 		item.Children = append(item.Children, c.item)
 	}
+	item.Minor = !r.critical
 	item.State = place.State{Role: r.role, Unmanaged: r.unmanaged, Blocked: r.blocked, Failed: r.failed}
 	if d.options.fencing && !d.options.devices {
 		item.State.Late = !item.State.Unmanaged && !item.State.Blocked

@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/keelson/keelson/internal/core/crm/clause"
@@ -78,7 +79,7 @@ func (d *document) readLocations(e *cib.Element) {
 				about = append(about, d.members(set)...)
 			}
 		default:
-			d.note("rsc_location %s: patterns are left out", c.ID())
+			about = d.matching(c.ID(), c.Attr("rsc-pattern"))
 		}
 		if len(about) == 0 {
 			d.note("rsc_location %s: it names no known resource", c.ID())
@@ -91,6 +92,29 @@ func (d *document) readLocations(e *cib.Element) {
 		}
 	}
 }
+
+// maxPattern bounds a pattern, in bytes.
+const maxPattern = 1024
+
+// matching returns the resources at the top whose name a pattern finds; one that
+// begins with "!" finds all others.
+func (d *document) matching(id, pattern string) []*resource {
+	text, others := strings.CutPrefix(pattern, "!")
+	find, err := regexp.CompilePOSIX(text)
+	if err != nil || len(text) == 0 || len(text) > maxPattern {
+		d.note("rsc_location %s: its pattern %q cannot be read", id, clip(pattern))
+		return nil
+	}
+	var out []*resource
+	for _, r := range d.top {
+		if find.MatchString(r.base) != others {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func clip(s string) string { return s[:min(len(s), maxPattern)] }
 
 // members returns the resources of a set, in order.
 func (d *document) members(set *cib.Element) []*resource {
@@ -173,13 +197,14 @@ type pull struct {
 	score              int
 	itemRole, withRole place.Role
 	attribute          string
-	weak               bool
+	influence          string
+	weak               bool // what it is with pays no heed to it while it runs
 }
 
 func (d *document) readColocations(e *cib.Element) []pull {
 	var out []pull
 	for _, c := range e.All("rsc_colocation") {
-		base := pull{name: c.ID(), score: clause.Score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), weak: !clause.IsSet(c.Attr("influence"), true)}
+		base := pull{name: c.ID(), score: clause.Score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), influence: c.Attr("influence")}
 		if !c.Has("score") && c.Child("resource_set") != nil {
 			base.score = place.Inf
 		}
@@ -198,7 +223,7 @@ func (d *document) readColocations(e *cib.Element) []pull {
 		for _, i := range items {
 			for _, w := range withs {
 				one := base
-				one.item, one.with = i, w
+				one.item, one.with, one.weak = i, w, !clause.IsSet(base.influence, i.critical)
 				one.itemRole, one.withRole = roleNamed(c.Attr("rsc-role")), roleNamed(c.Attr("with-rsc-role"))
 				out = append(out, one)
 			}
@@ -214,6 +239,7 @@ func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 	add := func(i, w *resource, iRole, wRole place.Role) {
 		one := base
 		one.item, one.with, one.itemRole, one.withRole = i, w, iRole, wRole
+		one.weak = !clause.IsSet(base.influence, i.critical)
 		out = append(out, one)
 	}
 	sets := c.All("resource_set")

@@ -302,5 +302,10 @@ func (r *resource) leaves() []*resource {
 	return out
 }
 
+// active reports whether anything of the resource runs.
+func (r *resource) active() bool {
+	return slices.ContainsFunc(r.leaves(), func(l *resource) bool { return len(l.at) > 0 })
+}
+
 // is on reports whether the resource runs on the node.
 func (r *resource) on(n *node) bool { return slices.Contains(r.at, n) }

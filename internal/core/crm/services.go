@@ -78,6 +78,10 @@ func (w *writer) service(r *resource) {
 	}
 	if r.kind == place.Copies {
 		s.Copies = &spec.Copies{Count: min(r.set.Max, spec.MaxCopies), PerNode: r.set.PerNode, Unique: r.set.Unique, Primaries: r.set.Primaries}
+		if r.set.Primaries > spec.MaxPrimaries {
+			w.note("%s %s: it has %d primaries, and %d are the most", r.elem.Name, r.id, r.set.Primaries, spec.MaxPrimaries)
+			s.Copies.Primaries = spec.MaxPrimaries
+		}
 		if !r.meta.Has("clone-max") {
 			s.Copies.Count = 0
 		}
@@ -253,7 +257,7 @@ func (w *writer) colocation(c pull) {
 		Service: with.Name, Score: c.score, Role: roleOf(c.withRole), As: roleOf(c.itemRole), Same: labelOf(c.attribute),
 	})
 	if c.weak {
-		w.note("rsc_colocation %s: influence=false is left out", c.name)
+		w.note("rsc_colocation %s: that it has no influence (influence, critical) is left out", c.name)
 	}
 }
 

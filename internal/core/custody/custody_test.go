@@ -73,7 +73,7 @@ func TestALeaseIsGivenBackOnlyWhenNothingIsLeft(t *testing.T) {
 		{"not while its agent was heard lately", second / 2, false, nil, nil},
 		{"it is cut off first, and what may wait longer is not", 6 * second, true, []spec.ServiceName{"db"}, nil},
 		{"not while anything is left", 7 * second, false, nil, nil},
-		{"then", 8 * second, true, nil, []Given{{"db", 3, 9}}},
+		{"then", 8 * second, true, nil, []Given{{Service: "db", ID: 3, Epoch: 9}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			gone = tt.gone

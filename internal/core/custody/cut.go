@@ -15,9 +15,9 @@ const (
 	Recut = 2 * time.Second
 	// Idle is the longest time between two looks.
 	Idle = time.Second
-	// unprovenLimit is how long after the end of an exclusive lease the cut may
+	// UnprovenLimit is how long after the end of an exclusive lease the cut may
 	// stay unproven until the watchdog has to end the node.
-	unprovenLimit = 5 * time.Second
+	UnprovenLimit = 5 * time.Second
 )
 
 // Cut is what has been done about one service. The zero value is one of which
@@ -105,7 +105,7 @@ func (c *Cut) Busy(now time.Duration) bool { return c.cutting || c.held && c.Ove
 
 // Stuck reports whether it is exclusive and not proven off in time.
 func (c *Cut) Stuck(now time.Duration) bool {
-	return c.held && c.Over(now) && c.Exclusive && now-c.ended > unprovenLimit
+	return c.held && c.Over(now) && c.Exclusive && now-c.ended > UnprovenLimit
 }
 
 // renewAfter is the part of a lease that passes between two renewals of an

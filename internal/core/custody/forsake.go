@@ -1,6 +1,7 @@
 package custody
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -15,18 +16,33 @@ type Absence struct {
 	Ends  bool          // the guard is to end
 }
 
-// Worth reports whether anything could have to be given up.
-func (a Absence) Worth() bool { return a.Ends || a.Alone >= 2*guardwire.BeatEvery }
+// Away reports whether the agent is away.
+func (a Absence) Away() bool { return a.Alone >= 2*guardwire.BeatEvery }
+
+// Parts reports whether anything could have to be given up: the agent is away, could
+// not stop something, or the guard is to end.
+func (b Books) Parts(why Absence) bool {
+	return why.Ends || why.Away() || slices.ContainsFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.Fence })
+}
+
+// Heard notes that the agent is back. What it asked to have cut off still is.
+func (b Books) Heard() {
+	maps.DeleteFunc(b.Forsaken, func(name spec.ServiceName, _ time.Duration) bool {
+		return !slices.ContainsFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.Service == name && s.Fence })
+	})
+}
 
 // Given is a lease that is given back.
 type Given struct {
 	Service spec.ServiceName
 	ID      lease.ID
 	Epoch   uint64
+	Fence   bool // the agent could not stop it
 }
 
 // Forsake gives up what is held and must not be any more: what the agent has not
-// looked after for too long, and all of it if the guard is to end. It returns what
+// looked after for too long or could not stop, and all of it if the guard is to end.
+// It returns what
 // is given up from now on, and what is to be given back, and notes both in
 // Forsaken and in the duty.
 //
@@ -36,13 +52,13 @@ type Given struct {
 // forsaken is told no more; and the cut that proves it off begins when all that
 // was told of its lease has passed.
 func (b Books) Forsake(now time.Duration, why Absence, holds []lease.Hold) (up []spec.ServiceName, back []Given) {
-	if !why.Worth() {
+	if !b.Parts(why) {
 		return nil, nil
 	}
 	for i := range holds {
 		h := &holds[i]
 		at := slices.IndexFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
-		if at < 0 || !why.Ends && why.Alone <= b.Duty.Seeks[at].AgentLoss {
+		if at < 0 || !why.Ends && !b.Duty.Seeks[at].Fence && (!why.Away() || why.Alone <= b.Duty.Seeks[at].AgentLoss) {
 			continue
 		}
 		name := b.Duty.Seeks[at].Service
@@ -58,7 +74,7 @@ func (b Books) Forsake(now time.Duration, why Absence, holds []lease.Hold) (up [
 		if !b.Gone(name) && !planted(releaseAtOnce) {
 			continue
 		}
-		back = append(back, Given{Service: name, ID: h.ID, Epoch: h.Number})
+		back = append(back, Given{Service: name, ID: h.ID, Epoch: h.Number, Fence: b.Duty.Seeks[at].Fence})
 		// It is cut off again and again, and not claimed, until the agent says more.
 		b.Duty.Seeks = slices.Clone(b.Duty.Seeks)
 		b.Duty.Seeks[at].Order = nil

@@ -43,6 +43,9 @@ func (p *planner) consider(u *unit) {
 		c := &u.candidates[len(u.candidates)-1]
 		c.rate(u, n, p.snapshot.Now)
 		c.kept, c.doubt = kept, p.doubt(u, n)
+		if kept && u.copies != nil {
+			c.score = wished
+		}
 		for k := range u.members {
 			if u.copies == nil && u.at[k] == n.Name {
 				c.sitting++

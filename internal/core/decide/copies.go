@@ -24,6 +24,7 @@ func (p *planner) compileCopies(u *unit) {
 	if count == 0 {
 		count = len(u.candidates) * perNode
 	}
+	count = max(0, count-p.held[u.name()].fewer)
 	base := p.item(u)
 	where := p.copiesNow(s)
 	if len(p.kinds) > 0 && len(where) > 0 && !u.stays() {
@@ -63,7 +64,7 @@ func (p *planner) compileCopies(u *unit) {
 // counts who is primary, and what an operator asks for at the moment.
 func (p *planner) primaryScore(s fact.Service, now bool) []int {
 	out := make([]int, len(p.nodes))
-	primary := p.sits(&s)
+	primaries := p.primariesNow(&s)
 	for i, n := range p.nodes {
 		for _, pref := range s.Spec.Place.Prefer {
 			key, value, isLabel := spec.SplitLabel(pref.Label)
@@ -72,7 +73,7 @@ func (p *planner) primaryScore(s fact.Service, now bool) []int {
 				out[i] = place.Sum(out[i], pref.Score)
 			}
 		}
-		if now && primary == n.Name {
+		if now && slices.Contains(primaries, n.Name) {
 			out[i] = place.Sum(out[i], s.Spec.Place.EffectiveStickiness())
 		}
 		if now && s.MoveTo == n.Name {
@@ -96,7 +97,7 @@ type seat struct {
 // another service.
 func (p *planner) copiesNow(s fact.Service) []seat {
 	var out []seat
-	primary := p.sits(&s)
+	primaries := p.primariesNow(&s)
 	for i, n := range p.nodes {
 		if n.Liveness == fact.Lost {
 			continue
@@ -119,7 +120,7 @@ func (p *planner) copiesNow(s fact.Service) []seat {
 			role := place.Started
 			if s.Spec.HasRoles() {
 				role = place.Replica
-				if n.Name == primary {
+				if slices.Contains(primaries, n.Name) {
 					role = place.Primary
 				}
 			}

@@ -24,6 +24,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/verify"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/action"
@@ -56,7 +57,7 @@ func Decide(s fact.Snapshot) action.Plan {
 	plan.Steps = p.steps()
 	history, told := p.remember()
 	plan.History, plan.Notes = &history, append(notes, told...)
-	if fault := check(s, plan); fault != "" {
+	if fault := verify.Plan(s, plan); fault != "" {
 		return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + fault}
 	}
 	return plan
@@ -173,7 +174,7 @@ func (p *planner) sits(s *fact.Service) spec.NodeName {
 // applied again gets a lease of its own, which the old one would not keep from
 // being won.
 func (p *planner) gone(s fact.Service) bool {
-	if !s.Deleting || s.Holder != "" {
+	if !s.Deleting || s.Holder != "" || slices.ContainsFunc(s.Rights, func(r fact.Right) bool { return r.Holder != "" }) {
 		return false
 	}
 	for k := range p.nodes {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/keelson/keelson/internal/core/decide/verify"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -36,7 +37,7 @@ func TestEveryPlanKeepsTheRules(t *testing.T) {
 		if plan.Hold != "" {
 			t.Fatalf("the plan was refused: %s", plan.Hold)
 		}
-		if fault := check(s, plan); fault != "" {
+		if fault := verify.Plan(s, plan); fault != "" {
 			t.Fatal(fault)
 		}
 		if len(plan.Placements) != len(s.Services) {

@@ -43,6 +43,10 @@ type hold struct {
 	why   string
 	until time.Time // zero: until what it waits for has changed
 	storm bool
+	// Of a unit that has copies only those are kept that are on these nodes, and so
+	// many that run nowhere are not started.
+	nodes []spec.NodeName
+	fewer int
 }
 
 func newRestraint(s fact.Snapshot, history fact.History) *restraint {
@@ -82,7 +86,7 @@ func (r *restraint) stoppedOn(s *fact.Service, node spec.NodeName) string {
 
 // waiting says why the unit is not where it is to be, or nowhere; empty: it is.
 func (p *planner) waiting(u *unit) string {
-	if h, held := p.held[u.name()]; held && (h.keep == "" || u.holds(h.keep)) {
+	if h, held := p.held[u.name()]; held && (u.copies != nil || h.keep == "" || u.holds(h.keep)) {
 		return h.why
 	}
 	for _, s := range u.members {
@@ -156,6 +160,8 @@ func (p *planner) holdsBack(u *unit, n *fact.Node) (kept bool, why string) {
 	switch {
 	case !held:
 		return false, ""
+	case u.copies != nil:
+		return slices.Contains(h.nodes, n.Name), ""
 	case h.keep == n.Name:
 		return true, ""
 	case h.keep != "":
@@ -173,21 +179,31 @@ type departure struct {
 	from spec.NodeName
 	ill  bool // the node is ill, or the unit failed there
 	down bool // the unit does not run
+	// Of a unit that has copies: how many leave the node; 0: it has none.
+	copies int
+	lost   bool // the node is lost: nothing is asked, and it counts
 }
+
+// weight is how many moves it counts as.
+func (d departure) weight() int { return max(len(d.unit.members), d.copies) }
 
 // departures lists the units that are newly to leave a living node, and that no
 // operator asked to: those that are down first, then in the order of placing.
 func (p *planner) departures() []departure {
 	var out []departure
 	for _, u := range p.units {
-		if u.left || u.copies != nil || p.asked(u) {
+		if u.left || p.asked(u) {
+			continue
+		}
+		if u.copies != nil {
+			out = append(out, p.copiesLeave(u)...)
 			continue
 		}
 		if d, leaves := p.departure(u); leaves {
 			out = append(out, d)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b departure) int { return yes(a.down, b.down) })
+	slices.SortStableFunc(out, func(a, b departure) int { return cmp.Or(yes(a.lost, b.lost), yes(a.down, b.down)) })
 	return out
 }
 
@@ -275,12 +291,21 @@ func (p *planner) restrain() bool {
 	found := false
 	for _, d := range leaving {
 		h, wait := tally.wait(d)
-		if _, already := p.held[d.unit.name()]; !wait || already || p.rounds > maxRounds {
+		old, already := p.held[d.unit.name()]
+		if d.unit.copies != nil {
+			already = already && slices.Contains(old.nodes, d.from)
+		}
+		if !wait || already || d.lost || p.rounds > maxRounds {
 			tally.add(d)
 			p.planned = append(p.planned, d)
 			continue
 		}
-		if !d.down {
+		switch {
+		case d.unit.copies != nil && d.down:
+			h.nodes, h.fewer = append(slices.Clip(old.nodes), d.from), old.fewer+d.copies
+		case d.unit.copies != nil:
+			h.nodes, h.fewer = append(slices.Clip(old.nodes), d.from), old.fewer
+		case !d.down:
 			h.keep = d.from
 		}
 		p.held[d.unit.name()] = h
@@ -317,7 +342,7 @@ func (t *tally) add(d departure) {
 	if d.ill {
 		t.acted[d.from] = t.now
 	}
-	for range d.unit.members {
+	for range d.weight() {
 		t.cell = append(t.cell, t.now)
 	}
 }
@@ -342,13 +367,13 @@ func (t *tally) wait(d departure) (hold, bool) {
 			count(t.atOnce, "node"), count(t.workers, "node"))
 	}
 	for _, s := range d.unit.members {
-		moves := within(t.past[s.Spec.Name].Moves, t.now, window)
+		moves := apartInTime(within(t.past[s.Spec.Name].Moves, t.now, window))
 		if n := t.limits.ServiceMoves; len(moves) >= n {
 			return say(moves[len(moves)-n].At.Add(window), "%s was moved %s within %v", s.Spec.Name, count(len(moves), "time"), t.limits.Window)
 		}
 	}
-	if n := t.limits.CellMoves; len(t.cell)+len(d.unit.members) > n && len(t.cell) > 0 {
-		at := t.cell[max(0, min(len(t.cell)-1, len(t.cell)+len(d.unit.members)-n-1))]
+	if n := t.limits.CellMoves; len(t.cell)+d.weight() > n && len(t.cell) > 0 {
+		at := t.cell[max(0, min(len(t.cell)-1, len(t.cell)+d.weight()-n-1))]
 		return say(at.Add(window), "the cell moved %s within %v; %s waits its turn", count(len(t.cell), "service"), t.limits.Window, name)
 	}
 	return hold{}, false
@@ -356,6 +381,12 @@ func (t *tally) wait(d departure) (hold, bool) {
 
 func within(moves []fact.Move, now time.Time, window time.Duration) []fact.Move {
 	return slices.DeleteFunc(slices.Clone(moves), func(m fact.Move) bool { return now.Sub(m.At) >= window })
+}
+
+// apartInTime leaves out moves at the same moment: copies that move at once are one
+// move of their service, and as many of the cell.
+func apartInTime(moves []fact.Move) []fact.Move {
+	return slices.CompactFunc(moves, func(a, b fact.Move) bool { return a.At.Equal(b.At) })
 }
 
 func count(n int, what string) string {
@@ -414,10 +445,12 @@ func (p *planner) look(leaving []departure) {
 func (p *planner) remember() (fact.History, []action.Note) {
 	now := p.snapshot.Now.UTC().Round(0)
 	var notes []action.Note
-	moved := map[spec.ServiceName]fact.Move{}
+	moved := map[spec.ServiceName][]fact.Move{}
 	for _, d := range p.planned {
 		for _, s := range d.unit.members {
-			moved[s.Spec.Name] = fact.Move{At: now, From: d.from, Ill: d.ill}
+			for range max(1, d.copies) {
+				moved[s.Spec.Name] = append(moved[s.Spec.Name], fact.Move{At: now, From: d.from, Ill: d.ill})
+			}
 		}
 	}
 	out := p.history
@@ -426,7 +459,7 @@ func (p *planner) remember() (fact.History, []action.Note) {
 		h, known := p.past[s.Spec.Name]
 		m, moves := moved[s.Spec.Name]
 		held, waits := hold{}, false
-		if u := p.unitOf[s.Spec.Name]; u != nil && !moves { // what has to give way moves all the same
+		if u := p.unitOf[s.Spec.Name]; u != nil && (!moves || u.copies != nil) { // what has to give way moves all the same
 			held, waits = p.held[u.name()]
 		}
 		if !known && !moves && !waits {
@@ -438,7 +471,7 @@ func (p *planner) remember() (fact.History, []action.Note) {
 		}
 		h.Waits, h.WaitsUntil = held.why, held.until
 		if moves {
-			h.Moves = append(slices.Clip(h.Moves), m)
+			h.Moves = append(slices.Clip(h.Moves), m...)
 		}
 		if len(h.Moves)+len(h.Tried) > 0 || h.Waits != "" {
 			out.Services = append(out.Services, h)

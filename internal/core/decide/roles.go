@@ -38,23 +38,49 @@ func (p *planner) obeyRoles(u *unit) {
 		u.void(name, fmt.Sprintf("the wish to move %s is void: it runs copies on several nodes", name))
 	case s.MoveTo != "" && !u.holds(s.MoveTo):
 		u.void(name, fmt.Sprintf("the wish to make %s the primary of %s is void: no copy may run there", s.MoveTo, name))
-	case s.MoveTo != "" && s.Holder == s.MoveTo:
+	case s.MoveTo != "" && held(s, s.MoveTo):
 		u.moved(name)
-	case s.MoveTo == "" && s.Holder != "" && s.Holder != s.MoveFrom && p.alive(s.Holder):
+	case s.MoveTo == "" && s.Holder != "" && !held(s, s.MoveFrom) && p.alive(s.Holder):
 		u.moved(name)
-	case s.MoveTo == "" && u.primary() == s.MoveFrom:
+	case s.MoveTo == "" && slices.Contains(u.primaries(), s.MoveFrom):
 		u.void(name, fmt.Sprintf("the wish to move the primary of %s away from %s is void: no other copy may be primary", name, s.MoveFrom))
 	}
 }
 
-// primary is the node whose copy is to be primary, empty if none is.
-func (u *unit) primary() spec.NodeName {
+// held reports whether the node holds a lease of the service.
+func held(s fact.Service, node spec.NodeName) bool {
+	return s.Holder == node || slices.ContainsFunc(s.Rights, func(r fact.Right) bool { return r.Holder == node })
+}
+
+// primaries are the nodes whose copies are to be primary, sorted.
+func (u *unit) primaries() []spec.NodeName {
+	var out []spec.NodeName
 	for _, c := range u.places {
 		if c.Role == spec.RolePrimary {
-			return c.Node
+			out = append(out, c.Node)
 		}
 	}
+	return out
+}
+
+// primary is the only node whose copy is to be primary, or the first one by name;
+// empty if none is.
+func (u *unit) primary() spec.NodeName {
+	if nodes := u.primaries(); len(nodes) > 0 {
+		return nodes[0]
+	}
 	return ""
+}
+
+// primariesNow are the nodes where the service is primary now, or comes to be by
+// itself, one for each of its leases; empty for one that nobody has.
+func (p *planner) primariesNow(s *fact.Service) []spec.NodeName {
+	out := []spec.NodeName{p.sits(s)}
+	for _, r := range s.Rights[:min(len(s.Rights), max(0, s.Spec.Primaries()-1))] {
+		one := fact.Service{Holder: r.Holder, Order: slices.DeleteFunc(slices.Clone(r.Order), func(n spec.NodeName) bool { return slices.Contains(out, n) })}
+		out = append(out, p.sits(&one))
+	}
+	return out
 }
 
 // hasRoles reports whether the unit's copies are primary and replicas.
@@ -64,7 +90,7 @@ func (u *unit) hasRoles() bool { return u.copies != nil && u.copies.Primaries > 
 // primary is on one of them: its other copies stay, and one of them becomes it.
 func (p *planner) loseRoles(u *unit, items []place.Item, lost []spec.NodeName) bool {
 	p.pin(u, items, lost)
-	if !u.hasRoles() || u.left || !slices.Contains(lost, u.primary()) {
+	if !u.hasRoles() || u.left || u.copies.Primaries > 1 || !slices.Contains(lost, u.primary()) {
 		return false
 	}
 	set := &items[u.item].Set
@@ -106,18 +132,14 @@ func (p *planner) succeedPrimary(u *unit, followers []follower) {
 		u.why = append(u.why, fmt.Sprintf("no copy of %s may be primary", u.name()))
 		return
 	}
-	scores := p.primaryScore(u.members[0], false)
-	var rest []candidate
-	for _, c := range u.places {
-		if n, known := p.node(c.Node); known && c.Node != first && !hopeless(followers) {
-			i := p.index(c.Node)
-			rest = append(rest, candidate{node: c.Node, index: i, suspect: n.Liveness != fact.Alive, score: scores[i]})
-		}
+	if u.copies.Primaries > 1 {
+		p.succeedPrimaries(u)
+		return
 	}
-	slices.SortStableFunc(rest, func(a, b candidate) int {
-		return cmp.Or(yes(!a.suspect, !b.suspect), cmp.Compare(b.score, a.score), cmp.Compare(a.node, b.node))
-	})
-	u.candidates = rest
+	scores := p.primaryScore(u.members[0], false)
+	if !hopeless(followers) {
+		u.candidates = p.replicas(u, scores)
+	}
 	why := p.decided(u, followers)
 	u.succession = []spec.NodeName{first}
 	u.why = append(u.why, fmt.Sprintf("%s is to be primary of %s", first, u.name()))
@@ -128,6 +150,60 @@ func (p *planner) succeedPrimary(u *unit, followers []follower) {
 	u.candidates = nil
 }
 
+// replicas are the copies that are not primary, those first that would rather be.
+func (p *planner) replicas(u *unit, scores []int) []candidate {
+	var out []candidate
+	for _, c := range u.places {
+		if n, known := p.node(c.Node); known && c.Role != spec.RolePrimary {
+			i := p.index(c.Node)
+			out = append(out, candidate{node: c.Node, index: i, suspect: n.Liveness != fact.Alive, score: scores[i]})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b candidate) int {
+		return cmp.Or(yes(!a.suspect, !b.suspect), cmp.Compare(b.score, a.score), cmp.Compare(a.node, b.node))
+	})
+	return out
+}
+
+// succeedPrimaries hands out the leases of several primaries: who has one keeps it.
+// The replicas follow on each, on every one another first, so that two primaries
+// that are lost at once are followed by two. A node never follows on one lease that
+// is to be primary by another.
+func (p *planner) succeedPrimaries(u *unit) {
+	now, nodes := p.primariesNow(&u.members[0]), u.primaries()
+	first := make([]spec.NodeName, u.copies.Primaries)
+	var rest []spec.NodeName
+	for _, n := range nodes {
+		if at := slices.Index(now, n); at >= 0 && at < len(first) {
+			first[at] = n
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	for i := range first {
+		if first[i] == "" && len(rest) > 0 {
+			first[i], rest = rest[0], rest[1:]
+		}
+	}
+	follow := p.replicas(u, p.primaryScore(u.members[0], false))
+	u.rights = make([][]spec.NodeName, len(first))
+	for i, n := range first {
+		if n == "" {
+			continue
+		}
+		u.rights[i] = []spec.NodeName{n}
+		said := fmt.Sprintf("%s is to be primary %d of %s", n, i+1, u.name())
+		for k := range follow {
+			u.rights[i] = append(u.rights[i], follow[(i+k)%len(follow)].node)
+		}
+		if len(follow) > 0 {
+			said += ", followed by " + names(u.rights[i][1:])
+		}
+		u.why = append(u.why, said)
+	}
+	u.succession, u.rights, u.candidates = u.rights[0], u.rights[1:], nil
+}
+
 // hopeless reports whether no copy may be primary once the first is lost.
 func hopeless(followers []follower) bool {
 	return slices.ContainsFunc(followers, func(f follower) bool { return len(f.lost) == 1 && f.to == "" })
@@ -135,9 +211,13 @@ func hopeless(followers []follower) bool {
 
 // leaveRoles keeps the succession of a unit that is left as it is.
 func (p *planner) leaveRoles(u *unit) {
-	for _, n := range u.members[0].Order {
-		if slices.ContainsFunc(u.places, func(c action.Copy) bool { return c.Node == n }) {
-			u.succession = append(u.succession, n)
-		}
+	left := func(order []spec.NodeName) []spec.NodeName {
+		return slices.DeleteFunc(slices.Clone(order), func(n spec.NodeName) bool {
+			return !slices.ContainsFunc(u.places, func(c action.Copy) bool { return c.Node == n })
+		})
+	}
+	u.succession = left(u.members[0].Order)
+	for _, r := range u.members[0].Rights {
+		u.rights = append(u.rights, left(r.Order))
 	}
 }

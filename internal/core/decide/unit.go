@@ -30,6 +30,7 @@ type unit struct {
 	left       bool                      // it is left as it is, for maintenance
 	places     []action.Copy             // of its copies
 	succession []spec.NodeName           // who is primary, then who becomes it
+	rights     [][]spec.NodeName         // the same for each further primary
 }
 
 // holds reports whether the unit, or a copy of it, is to be on the node.
@@ -157,9 +158,9 @@ func (p *planner) placement(s fact.Service) action.Placement {
 	out.Why = append(out.Why, u.why...)
 	slices.SortStableFunc(out.Refusals, func(a, b action.Refusal) int { return cmp.Compare(a.Node, b.Node) })
 	if u.copies != nil {
-		out.Order = slices.Clone(u.succession)
+		out.Order, out.Orders = slices.Clone(u.succession), slices.Clone(u.rights)
 	}
-	out.Changed = !slices.Equal(out.Order, s.Order)
+	out.Changed = !slices.Equal(out.Order, s.Order) || !slices.EqualFunc(out.Orders, s.Rights, func(o []spec.NodeName, r fact.Right) bool { return slices.Equal(o, r.Order) })
 	out.Waits = p.waiting(u)
 	return out
 }

@@ -54,7 +54,7 @@ type Beat struct {
 	Suspect quorum.Set    // nodes that the sender misses
 	Skewed  quorum.Set    // nodes whose clocks run at another rate than the sender's
 	Late    time.Duration // the sender's own worst lateness in the last 10 min, up to Cap
-	Abstain bool          // the sender does not trust its own suspicions now
+	Abstain bool          // the sender does not trust its own suspicions now, or is cut off itself
 	Idle    bool          // the sender cannot start anything: others need not wait for it
 }
 
@@ -79,6 +79,7 @@ type Detector struct {
 	silent  quorum.Set // not heard in time
 	suspect quorum.Set // silent, or cut off by the matrix
 	lost    quorum.Set
+	outside bool       // not in touch, in both directions, with a majority that is
 	skewed  quorum.Set // nodes whose clocks a majority finds off
 	idle    bool
 }
@@ -228,7 +229,10 @@ func (d *Detector) missing(now Boot, p *peer) bool {
 	if silent <= d.timeout(p) {
 		return false
 	}
-	late := p.answered > 0 && now-p.answered <= AnswerLife
+	late := p.answered > 0 && now-p.answered <= AnswerLife && !planted(answersIgnored)
+	if late && planted(answersForEver) {
+		return false
+	}
 	return !late || silent > max(StallLimit, d.timeout(p))
 }
 
@@ -259,7 +263,7 @@ func (d *Detector) measure(now Boot) {
 			grace := min(late, Cap)
 			d.grace, d.graceEnd = max(grace, d.slack(now)), now+grace+2*d.interval
 		}
-		if late > Floor {
+		if late > Floor && !planted(noAbstaining) {
 			d.abstain = now + Floor
 		}
 	}
@@ -271,7 +275,7 @@ func (d *Detector) measure(now Boot) {
 
 // slack is what is added to the deadlines because of own lateness.
 func (d *Detector) slack(now Boot) time.Duration {
-	if now < d.graceEnd {
+	if now < d.graceEnd && !planted(noSlack) {
 		return d.grace
 	}
 	return 0
@@ -283,8 +287,19 @@ func (d *Detector) timeout(p *peer) time.Duration {
 	if !p.heard {
 		return Cap
 	}
-	t := max(Patience(p.beat.Late), p.gaps.max()*gapMargin/2)
-	t = max(t, time.Duration(misses(1-p.got))*d.interval+d.interval/2)
+	t := Floor
+	if !planted(latenessNotLearned) {
+		t = Patience(p.beat.Late)
+	}
+	if !planted(gapsNotLearned) {
+		t = max(t, p.gaps.max()*gapMargin/2)
+	}
+	if !planted(lossNotLearned) {
+		t = max(t, time.Duration(misses(1-p.got))*d.interval+d.interval/2)
+	}
+	if planted(fixedTimeout) {
+		return 90 * time.Millisecond
+	}
 	return min(t, Cap)
 }
 
@@ -317,7 +332,7 @@ func (d *Detector) count(now Boot) {
 			continue
 		}
 		var votes quorum.Set
-		if d.suspect.Has(slot) && now >= d.abstain {
+		if d.suspect.Has(slot) && !d.abstains(now) {
 			votes |= 1 << d.self
 		}
 		for rest := d.others(); rest != 0; rest &= rest - 1 {
@@ -329,13 +344,20 @@ func (d *Detector) count(now Boot) {
 		}
 		d.countSkew(now, slot)
 		switch {
+		case !d.suspect.Has(slot) && planted(lostForEver):
 		case !d.suspect.Has(slot):
 			// What this node hears is not lost, whatever the others say.
 			d.lost &^= 1 << slot
-		case d.voters.Reached(votes):
+		case d.voters.Reached(votes) || planted(oneObserver) && votes != 0:
 			d.lost |= 1 << slot
 		}
 	}
+}
+
+// abstains reports whether this node's suspicions are no votes: it was late, or it
+// misses others because it is itself cut off.
+func (d *Detector) abstains(now Boot) bool {
+	return now < d.abstain || d.outside
 }
 
 // Beat returns what this node's next heartbeat says.
@@ -343,7 +365,7 @@ func (d *Detector) Beat(now Boot) Beat {
 	d.seq++
 	return Beat{
 		Seq: d.seq, Sent: now, Heard: d.hears(), Suspect: d.suspect, Skewed: d.odd(),
-		Late: d.late.max(), Abstain: now < d.abstain, Idle: d.idle,
+		Late: d.late.max(), Abstain: d.abstains(now), Idle: d.idle,
 	}
 }
 
@@ -417,6 +439,18 @@ func (d *Detector) Stall() time.Duration { return d.stall.max() }
 // Skewed is the set of nodes, perhaps with this one, whose clocks a majority of
 // the voters finds to run at another rate than their own.
 func (d *Detector) Skewed() quorum.Set { return d.skewed }
+
+// Waits is how long this node waits at present for that of the nodes that are not
+// lost which it waits for longest: what it learned of lateness, gaps and loss.
+func (d *Detector) Waits() time.Duration {
+	longest := time.Duration(0)
+	for rest := d.others() &^ d.lost; rest != 0; rest &= rest - 1 {
+		if p := &d.peers[rest.First()]; p.known && p.heard {
+			longest = max(longest, d.timeout(p))
+		}
+	}
+	return longest
+}
 
 // Timeout is how long the node in slot may be silent at present.
 func (d *Detector) Timeout(slot uint8) time.Duration {

@@ -10,18 +10,25 @@ import "github.com/keelson/keelson/internal/core/quorum"
 // fails between two nodes that both keep a majority cuts nobody.
 //
 // A node must be cut off for a shortest timeout until it counts, and one that is
-// new for a longest. A node that is not in the set itself judges nobody.
+// new for a longest. What is assumed in favour of one that is silent does not end
+// that: else who hears nobody would be back for a moment whenever a few of its
+// heartbeats are lost. A node that is not in the set itself judges nobody.
 func (d *Detector) cutOff(now Boot) quorum.Set {
 	var rows [32]quorum.Set
-	d.matrix(now, &rows)
+	d.matrix(&rows)
 	whole := d.largest(&rows)
+	if planted(noCut) {
+		whole = d.members
+	}
 	in := whole.Has(d.self)
+	d.outside = !in
 	var cut quorum.Set
 	for rest := d.others(); rest != 0; rest &= rest - 1 {
 		slot := rest.First()
 		p := &d.peers[slot]
 		switch {
 		case !p.known:
+		case in && whole.Has(slot) && d.silent.Has(slot) && !planted(silenceHeals):
 		case !in || whole.Has(slot) || now-p.since < Cap:
 			p.cut = 0
 		case p.cut == 0:
@@ -33,16 +40,16 @@ func (d *Detector) cutOff(now Boot) quorum.Set {
 	return cut
 }
 
-// matrix fills rows with whom each node hears, by its last word. Of a node that
-// has said nothing lately it is assumed that it hears everybody: whether it is
-// heard is seen in the rows of the others.
-func (d *Detector) matrix(now Boot, rows *[32]quorum.Set) {
+// matrix fills rows with whom each node hears, by its last word, which counts for
+// as long as the node may be silent. Of a node that is silent it is assumed that it
+// hears everybody: whether it is heard is seen in the rows of the others.
+func (d *Detector) matrix(rows *[32]quorum.Set) {
 	rows[d.self] = d.hears()
 	for rest := d.others(); rest != 0; rest &= rest - 1 {
 		slot := rest.First()
 		p := &d.peers[slot]
 		switch {
-		case p.known && p.heard && now-p.beatAt <= VoteLife:
+		case p.known && p.heard && !d.silent.Has(slot):
 			rows[slot] = p.beat.Heard
 		case p.known:
 			rows[slot] = ^quorum.Set(0)
@@ -57,7 +64,9 @@ func (d *Detector) largest(rows *[32]quorum.Set) quorum.Set {
 	for {
 		next := whole
 		for rest := whole; rest != 0; rest &= rest - 1 {
-			if slot := rest.First(); !d.voters.Reached(contacts(rows, slot, whole)) {
+			slot := rest.First()
+			touch := contacts(rows, slot, whole)
+			if !d.voters.Reached(touch) || planted(cutsTooMany) && touch != whole {
 				next &^= 1 << slot
 			}
 		}
@@ -73,7 +82,7 @@ func (d *Detector) largest(rows *[32]quorum.Set) quorum.Set {
 func contacts(rows *[32]quorum.Set, slot uint8, among quorum.Set) quorum.Set {
 	both := quorum.Set(1) << slot
 	for rest := rows[slot] & among; rest != 0; rest &= rest - 1 {
-		if other := rest.First(); rows[other].Has(slot) {
+		if other := rest.First(); rows[other].Has(slot) || planted(oneWayIsContact) {
 			both |= 1 << other
 		}
 	}

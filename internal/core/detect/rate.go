@@ -63,6 +63,9 @@ func (r *rate) add(now, sent Boot) {
 func (r *rate) judge() {
 	moved := r.least - r.before
 	off := moved.Abs() > (r.leastAt-r.beforeAt)/rateBound+rateNoise
+	if planted(hastyRates) {
+		off = moved.Abs() > (r.leastAt-r.beforeAt)/(2*rateBound)
+	}
 	direction := int8(1)
 	if off && moved < 0 {
 		direction = -1

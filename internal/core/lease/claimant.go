@@ -304,7 +304,7 @@ func (c *claimant) accepted(n *Node, now Boot, x *claim, from uint8, sent Boot) 
 	n.holder.add(x.asked, until)
 	c.renewTTLs(n)
 	n.note(Won, now, x.ID, x.number)
-	n.holder.beat(n, now)
+	n.holder.beat(n, now, true)
 }
 
 func (c *claimant) next(n *Node) Boot {

@@ -117,7 +117,7 @@ func (h *holder) release(n *Node, now Boot, id ID, number uint64) {
 	h.releases = append(h.releases, pendingRelease{id: id, number: number, left: releaseSends - 1})
 }
 
-func (h *holder) beat(n *Node, now Boot) {
+func (h *holder) beat(n *Node, now Boot, ask bool) {
 	h.expire(n, now)
 	h.releases = slices.DeleteFunc(h.releases, func(r pendingRelease) bool { return r.left == 0 })
 	for i := range h.releases {
@@ -125,7 +125,7 @@ func (h *holder) beat(n *Node, now Boot) {
 		r.left--
 		n.sendVoters(Message{Kind: KindRelease, ID: r.id, Number: r.number})
 	}
-	if len(h.entries) == 0 || n.skewed.Has(n.self) {
+	if !ask || len(h.entries) == 0 || n.skewed.Has(n.self) {
 		return
 	}
 	all := n.config.All()

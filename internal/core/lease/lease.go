@@ -288,7 +288,13 @@ func (n *Node) Tick(now Boot) {
 // Beat appends to the outbox what goes out with every heartbeat: the request
 // to renew, to all voters, and parts of the set where a voter lacks them.
 func (n *Node) Beat(now Boot) {
-	n.holder.beat(n, now)
+	n.holder.beat(n, now, true)
+}
+
+// BeatAlone is Beat without the request to renew: what was given back is told, and
+// what has lapsed ends.
+func (n *Node) BeatAlone(now Boot) {
+	n.holder.beat(n, now, false)
 }
 
 // Receive takes a message from another node's incarnation, or from this node.

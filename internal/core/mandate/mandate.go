@@ -52,11 +52,18 @@ func NewView(self spec.NodeName) View {
 	}
 }
 
+// Wish is what the cell wants of one instance. It is comparable.
+type Wish struct {
+	supervise.Wish
+	// Rights are [supervise.Wish.Right] by lease, where several may be primary.
+	Rights [spec.MaxPrimaries]supervise.Right
+}
+
 // Wanted returns what the cell wants of one instance here; alive are the slots of
 // the nodes that are certainly alive. Gone and Gates are left to the caller.
-func (v *View) Wanted(name instance.Name, alive uint32) supervise.Wish {
+func (v *View) Wanted(name instance.Name, alive uint32) Wish {
 	service := name.Service()
-	w := supervise.Wish{Service: v.Services[service], Rank: -1, Leaving: v.Wish.Leaving}
+	w := Wish{Wish: supervise.Wish{Service: v.Services[service], Rank: -1, Leaving: v.Wish.Leaving}}
 	if w.Service != nil {
 		if at := w.Service.Cleared[v.Self]; !at.IsZero() {
 			w.Cleared = at.UnixNano()
@@ -68,12 +75,15 @@ func (v *View) Wanted(name instance.Name, alive uint32) supervise.Wish {
 	p, placed := v.Placements[service]
 	copies := w.Service != nil && w.Service.Spec.Copies != nil
 	w.Copy, w.Right.Rank = copies || name.Number() > 0, -1
+	for i := range w.Rights {
+		w.Rights[i].Rank = -1
+	}
 	// A placement that was made before the service had copies, or while it had,
 	// says nothing of it.
 	if !placed || copies != (len(p.Copies) > 0) && w.Service != nil && p.Generation < w.Service.Generation {
 		return w
 	}
-	right := v.right(p, alive)
+	right := v.right(p, 0, alive)
 	w.Placed = p.Revision
 	if !w.Copy {
 		w.Rank, w.Known, w.Empty, w.FirstAlive = right.Rank, right.Known, right.Empty, right.FirstAlive
@@ -85,15 +95,19 @@ func (v *View) Wanted(name instance.Name, alive uint32) supervise.Wish {
 	}
 	if copies && w.Service.Spec.HasRoles() {
 		w.Right = right
+		for i := range w.Rights {
+			w.Rights[i] = v.right(p, i, alive)
+		}
 	}
 	return w
 }
 
-// right reads a succession list.
-func (v *View) right(p Placement, alive uint32) supervise.Right {
-	r := supervise.Right{Rank: slices.Index(p.Order, v.Self), Known: p.Epoch, Empty: len(p.Order) == 0}
+// right reads the succession list of a lease.
+func (v *View) right(p Placement, lease int, alive uint32) supervise.Right {
+	order := p.OrderOf(lease)
+	r := supervise.Right{Rank: slices.Index(order, v.Self), Known: p.EpochOf(lease), Empty: len(order) == 0}
 	if !r.Empty && r.Rank != 0 {
-		first, known := v.Nodes[p.Order[0]]
+		first, known := v.Nodes[order[0]]
 		r.FirstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
 	}
 	return r
@@ -152,10 +166,11 @@ func (v *View) Instances() map[instance.Name]bool {
 	return out
 }
 
-// Order returns a succession list as slots, without nodes that are no members.
-func (v *View) Order(name spec.ServiceName) []uint8 {
+// Order returns the succession list of a lease as slots, without nodes that are no
+// members.
+func (v *View) Order(name spec.ServiceName, lease int) []uint8 {
 	var slots []uint8
-	for _, n := range v.Placements[name].Order {
+	for _, n := range v.Placements[name].OrderOf(lease) {
 		if node, ok := v.Nodes[n]; ok {
 			slots = append(slots, node.Slot)
 		}
@@ -168,32 +183,67 @@ type Doing struct {
 	Run    record.Service // as it runs, or as it would
 	MayRun bool
 	Banned bool
-	Held   bool // the guard shows the service's lease
+	Fence  bool                      // it does not stop, and its spec says what then
+	Held   map[spec.ServiceName]bool // the guard shows this lease, by its name
+	Sheds  [spec.MaxPrimaries]uint64 // see [supervise.State.ShedOf]
+	Lease  int                       // which lease the role is about
+	Uses   bool                      // that lease is used
 
-	MayBePrimary bool
-	Shed         uint64 // see [supervise.RightMemory]
-
+	MayBePrimary       bool
 	Addresses, Cgroups []string // handles of all that may run or may start
 }
 
-// Seek says what the guard is to do about one instance, if anything. A service
+// DoingOf is what a state says of what the instance does, but for what is known of
+// the leases and the handles.
+func DoingOf(st *supervise.State, now time.Time) Doing {
+	d := Doing{
+		Run: st.Run, MayRun: st.MayRun(), Banned: st.Banned(now), MayBePrimary: st.MayBePrimary(),
+		Lease: st.Right.Lease, Uses: st.Right.Epoch != 0 || st.MayBePrimary(),
+		Fence: st.StopFailed() && st.Run.Spec.Failover.StopFailure == spec.StopFence,
+	}
+	for lease := range d.Sheds {
+		d.Sheds[lease] = st.ShedOf(lease)
+	}
+	return d
+}
+
+// Same reports whether a guard would be told the same of d and o, but for the leases
+// that are held.
+func (d *Doing) Same(o *Doing) bool {
+	return d.MayRun == o.MayRun && d.MayBePrimary == o.MayBePrimary && d.Lease == o.Lease && d.Uses == o.Uses &&
+		d.Sheds == o.Sheds && d.Banned == o.Banned && d.Fence == o.Fence &&
+		d.Run.ID == o.Run.ID && d.Run.Generation == o.Run.Generation &&
+		slices.Equal(d.Addresses, o.Addresses) && slices.Equal(d.Cgroups, o.Cgroups)
+}
+
+// holds reports whether any lease of the service is held.
+func (d *Doing) holds(service spec.ServiceName) bool {
+	for lease := range spec.MaxPrimaries {
+		if d.Held[instance.LeaseName(service, lease)] {
+			return true
+		}
+	}
+	return false
+}
+
+// Seeks says what the guard is to do about one instance, if anything. A service
 // that must not be claimed but runs, or whose lease is still held, is listed
 // without an order: the guard holds on to what it holds, until the release,
 // and claims nothing.
-func (v *View) Seek(name instance.Name, d *Doing) (guardwire.Seek, bool) {
+func (v *View) Seeks(name instance.Name, d *Doing) []guardwire.Seek {
 	service := name.Service()
 	w := v.Wanted(name, 0)
 	claim := w.Service != nil && !w.Service.Deleting && !w.Service.Spec.Stopped && !w.Maintenance &&
-		w.Rank >= 0 && !w.Leaving && !d.Banned && w.Service.ID == d.Run.ID
+		w.Rank >= 0 && !w.Leaving && !d.Banned && w.Service.ID == d.Run.ID && !d.Fence
 	if w.Copy {
-		claim = claim && w.Right.Rank >= 0
+		claim = claim && slices.ContainsFunc(w.Rights[:], func(r supervise.Right) bool { return r.Rank >= 0 })
 	}
-	if d.Run.ID == 0 || !d.Run.Spec.HasLease() || !claim && !d.MayRun && !d.Held {
-		return guardwire.Seek{}, false
+	if d.Run.ID == 0 || !d.Run.Spec.HasLease() || !claim && !d.MayRun && !d.holds(service) {
+		return nil
 	}
 	f := d.Run.Spec.Failover
 	seek := guardwire.Seek{
-		Service: service, ID: d.Run.ID, Exclusive: d.Run.Spec.IsExclusive(),
+		Service: service, ID: d.Run.ID, Exclusive: d.Run.Spec.IsExclusive(), Fence: d.Fence,
 		TTL: v.Placements[service].LeaseTTL(d.Run.Spec), AgentLoss: f.EffectiveAgentLoss(),
 		Addresses: d.Addresses, Cgroups: d.Cgroups,
 	}
@@ -203,18 +253,47 @@ func (v *View) Seek(name instance.Name, d *Doing) (guardwire.Seek, bool) {
 		seek.TTL = min(seek.TTL, longest)
 	}
 	if claim {
-		seek.Order = v.Order(service)
+		seek.Order = v.Order(service, 0)
 	}
 	if d.Run.Spec.HasRoles() {
-		seek.Replica, seek.Demoted = !d.MayBePrimary, d.Shed
-		return seek, true
+		seek.Replica = !d.MayBePrimary
+		return v.primaries(name, d, seek, claim)
 	}
 	seek.Keep = d.Run.Spec.KeptOnQuorumLoss() && (w.Service == nil || w.Service.Spec.KeptOnQuorumLoss())
-	return seek, true
+	return v.primaries(name, d, seek, claim)
 }
 
-// Seeks sorts what the guard is to do, one for each service.
-func Seeks(all []guardwire.Seek) []guardwire.Seek {
+// primaries are the seeks for the leases of a service: the one given, unless several
+// may be primary. Of those a node claims no further one once it uses one. What can
+// be cut off is listed with the one that is used, and with all while none is.
+func (v *View) primaries(name instance.Name, d *Doing, seek guardwire.Seek, claim bool) []guardwire.Seek {
+	service := name.Service()
+	w := v.Wanted(name, 0)
+	var out []guardwire.Seek
+	for lease := range spec.MaxPrimaries {
+		one := seek
+		one.Service, one.ID, one.Demoted = instance.LeaseName(service, lease), d.Run.LeaseID(lease), d.Sheds[lease]
+		uses := d.Uses && d.Lease == lease
+		if one.ID == 0 || lease > 0 && lease >= d.Run.Spec.Primaries() && !uses && !d.Held[one.Service] {
+			continue
+		}
+		switch {
+		case !d.Run.Spec.HasRoles():
+			one.Demoted = seek.Demoted
+		case d.Uses && !uses:
+			one.Order, one.Addresses, one.Cgroups, one.Replica = nil, nil, nil, true
+		case !claim || w.Rights[lease].Rank < 0:
+			one.Order = nil
+		default:
+			one.Order = v.Order(service, lease)
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// Sort sorts what the guard is to do, one for each lease.
+func Sort(all []guardwire.Seek) []guardwire.Seek {
 	// Two instances of one service are here only while its copies get or lose
 	// their numbers. The one that may be primary counts.
 	slices.SortFunc(all, func(a, b guardwire.Seek) int {

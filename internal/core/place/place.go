@@ -89,6 +89,9 @@ type Item struct {
 	Named []bool
 	// Loose stacks need not be on one node.
 	Loose bool
+	// Minor parts of a stack are left behind rather than move the part before them,
+	// if that runs somewhere.
+	Minor bool
 }
 
 // State is how an item is now.

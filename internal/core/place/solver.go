@@ -93,7 +93,9 @@ func withinStacks(p *Problem) []Pull {
 			continue
 		}
 		for k := 1; k < len(item.Children); k++ {
-			pulls = append(pulls, Pull{Name: "#stack", Item: item.Children[k], With: item.Children[k-1], Score: Inf})
+			child, before := item.Children[k], item.Children[k-1]
+			weak := p.Items[child].Minor && len(p.Items[before].State.At) > 0
+			pulls = append(pulls, Pull{Name: "#stack", Item: child, With: before, Score: Inf, Weak: weak})
 		}
 	}
 	return pulls

@@ -184,3 +184,18 @@ func TestANodeThatCannotStartAnythingIsNotWaitedFor(t *testing.T) {
 		t.Errorf("held by %d", tr.holder())
 	}
 }
+
+// A holder that still spoke, and heard nobody, had its lease renewed at the voters
+// until it ended at the holder: the service was away for twice its length.
+func TestALeaseOfAHolderThatHearsNobodyIsTakenAtItsEnd(t *testing.T) {
+	tr := newTrio(t, func(d *Duty) { d.Seeks[0].TTL = 900 * time.Millisecond })
+	tr.lost = func(_, to uint8) bool { return to == 0 }
+	deaf := tr.now
+	for tr.now < deaf+5*time.Second && len(tr.nodes[1].Holds(tr.now, nil)) == 0 {
+		tr.live(time.Millisecond)
+	}
+	// It finds out after the shortest timeout and two heartbeats.
+	if took := tr.now - deaf; took > 1200*time.Millisecond {
+		t.Errorf("taken over after %s, the lease is 900ms", took)
+	}
+}

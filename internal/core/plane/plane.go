@@ -63,7 +63,7 @@ type Node struct {
 	// nextHurry is when renewals may be asked for again between heartbeats.
 	nextHurry Boot
 	restless  Boot              // when it was last not calm
-	gone      quorum.Set        // lost or quiet, when the claims were last thought over
+	gone      quorum.Set        // who was away when the claims were last thought over
 	idle      bool              // see SetIdle
 	keeping   bool              // something was kept without a lease, then
 	held      map[lease.ID]Boot // no claim before then; see Release
@@ -176,7 +176,7 @@ func (n *Node) Next() Boot {
 	if at := n.leases.Next(); at >= 0 {
 		next = min(next, at)
 	}
-	if at := n.leases.Pressed(); at >= 0 {
+	if at := n.leases.Pressed(); at >= 0 && !planted(noHurry) {
 		next = min(next, max(at, n.nextHurry))
 	}
 	return next
@@ -189,7 +189,7 @@ func (n *Node) Tick(now Boot) {
 	switch at := n.leases.Pressed(); {
 	case now >= n.nextBeat:
 		n.beat(now)
-	case at >= 0 && now >= at && now >= n.nextHurry:
+	case at >= 0 && now >= at && now >= n.nextHurry && !planted(noHurry):
 		n.hurry(now)
 	}
 	n.settle(now)
@@ -210,8 +210,14 @@ func (n *Node) beat(now Boot) {
 	n.leases.SetLost(n.detector.Lost())
 	n.leases.SetSkewed(n.detector.Skewed())
 	n.leases.SetInTouch(n.detector.Quorate(now))
-	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
+	gone := n.away(now)
 	keeping := n.leases.Keeping()
+	if planted(claimsAwaitVerdict) {
+		gone = n.detector.Lost() | n.detector.Idle()
+	}
+	if planted(lateSuccessor) && now%time.Second >= n.interval {
+		gone = n.gone
+	}
 	if lost != n.detector.Lost() || n.gone != gone || len(n.held) > 0 || keeping || n.keeping {
 		n.gone, n.keeping = gone, keeping
 		n.reseek(now)
@@ -228,14 +234,25 @@ func (n *Node) beat(now Boot) {
 		n.pending[slot] = slices.Insert(n.buffer(slot), 0, beat...)
 	}
 	n.urgent = true
-	n.leases.Beat(now)
+	n.renew(now)
 }
 
 // hurry asks for renewals between two heartbeats.
 func (n *Node) hurry(now Boot) {
 	n.nextHurry = now + hurryEvery
 	n.urgent = true
-	n.leases.Beat(now)
+	n.renew(now)
+}
+
+// renew asks for renewals, unless this node is not in touch with a majority in
+// both directions: what those voters promise that hear it, and that it does not
+// hear, would only keep a successor waiting for another lease's length.
+func (n *Node) renew(now Boot) {
+	if n.detector.Quorate(now) || planted(renewsAnyway) {
+		n.leases.Beat(now)
+		return
+	}
+	n.leases.BeatAlone(now)
 }
 
 // hurryEvery is the time between two requests for a renewal while it presses:
@@ -249,15 +266,29 @@ func (n *Node) configure(now Boot) {
 	n.detector.Configure(now, n.duty.Members, c, n.interval)
 }
 
+// away are the nodes that are not waited for: those that are lost or quiet, that say
+// that they cannot start anything, or that claim no lease because of their clocks.
+func (n *Node) away(now Boot) quorum.Set {
+	return n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle() | n.detector.Skewed()
+}
+
 // reseek decides which leases to claim: those for which all nodes before this
-// one in the succession list are lost or quiet. No lease can be had before its
+// one in the succession list are away. No lease can be had before its
 // holder has lost it or, if it is soft, is lost itself; then it is to be had at
 // once. What goes on here without its lease is claimed whoever is
 // before this node: another holder ends it, see lease.Node.Keeps.
 func (n *Node) reseek(now Boot) {
 	seeks := make([]lease.Seek, 0, len(n.duty.Seeks))
-	// Nodes that say that they cannot start anything are not waited for.
-	gone := n.detector.Lost() | n.detector.Quiet(now) | n.detector.Idle()
+	gone := n.away(now)
+	if planted(claimsAwaitVerdict) {
+		gone = n.detector.Lost() | n.detector.Idle()
+	}
+	if planted(lateSuccessor) {
+		gone = n.gone
+	}
+	if planted(everySuccessor) {
+		gone = ^quorum.Set(0)
+	}
 	for i := range n.duty.Seeks {
 		s := &n.duty.Seeks[i]
 		out := lease.Seek{ID: s.ID, TTL: min(s.TTL, n.duty.Longest), Soft: s.Soft, Keep: s.Keep && s.Soft, Rank: 255}
@@ -384,7 +415,14 @@ type View struct {
 	Stall                time.Duration // own worst lateness, in the last 10 min
 	Measured             time.Duration // for how long
 	Skewed               quorum.Set    // nodes whose clocks run at another rate
+	Waits                time.Duration // longest timeout at present, of the nodes that are not lost
 }
+
+// Lost is that of [View]: whom a majority of the voters misses.
+func (n *Node) Lost() quorum.Set { return n.detector.Lost() }
+
+// Voting is that of [View]: whether this node votes on leases at now.
+func (n *Node) Voting(now Boot) bool { return n.leases.Voting(now) }
 
 // View returns the node's opinion at now.
 func (n *Node) View(now Boot) View {
@@ -393,5 +431,6 @@ func (n *Node) View(now Boot) View {
 		Quorate: n.detector.Quorate(now), Voting: n.leases.Voting(now),
 		Version: n.leases.Config().Version, Highest: n.leases.Highest(),
 		Late: n.detector.Late(), Stall: n.detector.Stall(), Measured: n.detector.Measured(now), Skewed: n.detector.Skewed(),
+		Waits: n.detector.Waits(),
 	}
 }

@@ -241,12 +241,15 @@ func Halted(h fact.ServiceHistory) string {
 }
 
 // eligible returns the nodes that the spec of the service, and of what it is
-// together with, allows.
+// together with, allows now.
 func (r *review) eligible(s fact.Service) []spec.NodeName {
 	group := r.company(s)
 	var out []spec.NodeName
 	for _, n := range r.snapshot.Nodes {
 		if n.Witness || n.Leaving {
+			continue
+		}
+		if r.unwanted(group, n) {
 			continue
 		}
 		allowed := !slices.ContainsFunc(group, func(m spec.Place) bool {
@@ -257,6 +260,26 @@ func (r *review) eligible(s fact.Service) []spec.NodeName {
 		}
 	}
 	return out
+}
+
+// unwanted reports whether what the places prefer now keeps all of them from the
+// node. A preference for labels may change with those, and one for a time ends: a
+// node that is wanted again then was not tried.
+func (r *review) unwanted(group []spec.Place, n fact.Node) bool {
+	sum := 0
+	for _, m := range group {
+		for _, pref := range m.Prefer {
+			key, value, isLabel := spec.SplitLabel(pref.Label)
+			got, has := n.Labels[key]
+			if pref.Role == "" && pref.Holds(r.snapshot.Now) && (pref.Node == n.Name || isLabel && has && got == value) {
+				sum = max(-spec.MaxScore, min(spec.MaxScore, sum+pref.Score))
+			}
+			if sum <= -spec.MaxScore {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // company returns the places of all that the service is together with, itself

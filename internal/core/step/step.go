@@ -177,7 +177,7 @@ func (w *work) fill(i int) {
 	if (item.State.Unmanaged || item.State.Blocked) && !placed.Spare {
 		a.fixed, a.to = true, place.Nowhere
 		a.noStop, a.noStart, a.noPromote, a.noDemote = true, true, true, true
-		a.stop = item.State.Failed && item.State.Blocked && len(a.at) > 0
+		a.stop = item.State.Blocked && (item.State.Failed && len(a.at) > 0 || len(a.at) > 1)
 		return
 	}
 	stays := a.to != place.Nowhere && slices.Contains(a.at, a.to)

@@ -13,24 +13,59 @@ import (
 // itself another: it looks at it again by then.
 const ownLease = time.Hour
 
-// Rights returns what an instance runs under and what makes it primary, given what
-// the guard shows of the service's lease: a service that runs once has the one, a
-// copy gives itself the first and may have the second.
-func (st *State) Rights(w *Wish, boot time.Duration, under Hold) (hold, right Hold) {
-	s := &st.Run.Spec
+// Look fills in what an instance runs under and what makes it primary, given what
+// the guard shows of each of the service's leases: a service that runs once has the
+// first, a copy gives itself what it runs under and may have one to be primary.
+// rights are [Wish.Right] by lease.
+func (st *State) Look(in *Input, rights [spec.MaxPrimaries]Right, shown func(lease int) Hold) {
+	s, w := &st.Run.Spec, &in.Wish
 	if w.Service != nil && !st.MayRun() && st.Epoch == 0 {
 		s = &w.Service.Spec
 	}
 	if s.Copies == nil {
-		return under, right
+		in.Hold = shown(0)
+		return
 	}
 	if s.HasRoles() {
-		right = under
+		st.lookRight(in, rights, shown, max(1, s.Primaries(), st.Run.Spec.Primaries()))
 	}
-	return Hold{
-		Known: true, Own: true, Guard: 1, Epoch: st.NextOwn(), Until: boot + ownLease,
+	in.Hold = Hold{
+		Known: true, Own: true, Guard: 1, Epoch: st.NextOwn(), Until: in.Boot + ownLease,
 		Held: st.Epoch != 0 || w.Service != nil && w.Rank >= 0,
-	}, right
+	}
+}
+
+// lookRight chooses, of the leases under which a copy may be primary, the one that
+// is used or would be: one that is held and not given up, where this node is meant
+// first if there are several.
+func (st *State) lookRight(in *Input, rights [spec.MaxPrimaries]Right, shown func(int) Hold, primaries int) {
+	use := st.Right.Lease
+	if st.Right.Epoch == 0 && !st.MayBePrimary() {
+		best := -1
+		for lease := range primaries {
+			h := shown(lease)
+			if !h.Held {
+				continue
+			}
+			worth := 0
+			if h.Epoch > st.ShedOf(lease) {
+				worth += 2
+			}
+			if rights[lease].Rank == 0 {
+				worth++
+			}
+			if worth > best {
+				best, use = worth, lease
+			}
+		}
+	}
+	in.Right, in.Wish.Right = shown(use), rights[use]
+	for lease := range spec.MaxPrimaries {
+		if h := shown(lease); lease != use && h.Held {
+			in.Spare = h
+			return
+		}
+	}
 }
 
 // reportedFailures is how many failures a report names, see [fact.Instance].
@@ -48,7 +83,10 @@ func (st *State) Instance(name instance.Name, now time.Time, maintenance bool) f
 	case s.Copies == nil:
 		i.Epoch = st.Epoch
 	case s.HasRoles():
-		i.Epoch, i.Role = st.Right.Epoch, spec.RoleReplica
+		i.Epoch, i.Role, i.Right = st.Right.Epoch, spec.RoleReplica, st.Right.Lease
+		if i.Epoch == 0 {
+			i.Right = 0
+		}
 		if st.Primary() {
 			i.Role = spec.RolePrimary
 		}

@@ -30,7 +30,7 @@ func TestACopyWhoseBanEndsStartsAgain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			st, in := New(), Input{Now: noon, Boot: time.Hour, Wish: Wish{Service: service, Copy: true, Placed: 1, Right: Right{Rank: -1}}}
 			step := func() Decision {
-				in.Hold, in.Right = st.Rights(&in.Wish, in.Boot, Hold{Known: true})
+				st.Look(&in, [spec.MaxPrimaries]Right{}, func(int) Hold { return Hold{Known: true} })
 				next, d := Step(st, in)
 				st, in.Done, in.Died = next, nil, nil
 				return d
@@ -91,7 +91,7 @@ func TestACopyThatMayNotRunGivesNothingBack(t *testing.T) {
 			// turn asks until there is nothing more to do at once, as a runner does.
 			turn := func() Decision {
 				for range 10 {
-					in.Hold, in.Right = st.Rights(&in.Wish, in.Boot, Hold{Known: true})
+					st.Look(&in, [spec.MaxPrimaries]Right{}, func(int) Hold { return Hold{Known: true} })
 					next, d := Step(st, in)
 					st, in.Done, in.Died = next, nil, nil
 					if d.Op.Kind != Release {

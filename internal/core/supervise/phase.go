@@ -20,7 +20,11 @@ func (m *machine) enter(p fact.Phase) {
 		}
 		m.note(event.ServiceStarting, "", "It starts under epoch %d.", m.Epoch)
 	case fact.Running:
-		m.note(event.ServiceRunning, "", "All %d parts run.", len(m.Parts))
+		if len(m.Parts) == 1 {
+			m.note(event.ServiceRunning, "", "It runs.")
+		} else {
+			m.note(event.ServiceRunning, "", "All %d parts run.", len(m.Parts))
+		}
 	case fact.Idle, fact.Waiting, fact.Stopping, fact.Backoff, fact.Failed, fact.Stuck:
 	}
 }

@@ -97,11 +97,12 @@ func (m *machine) judgeRight() {
 		return
 	}
 	if m.Right.Epoch != 0 && m.rightOver() {
-		m.Right = RightMemory{Shed: max(m.Right.Epoch, m.Right.Shed)}
+		m.letGo(m.Right.Epoch)
 	}
 	if planted(promoteAnyway) && m.Right.Epoch == 0 && m.mayRise() && m.prefix() > 0 {
 		m.Right.Epoch, m.Right.Guard = max(h.Epoch, 1), h.Guard
 	}
+	m.turnTo(h.Lease)
 	if m.Right.Epoch != 0 || !h.Held || h.Kept || h.Epoch <= m.Right.Shed || !m.mayRise() {
 		return
 	}
@@ -111,6 +112,50 @@ func (m *machine) judgeRight() {
 	}
 	m.Right.Epoch, m.Right.Guard, m.Right.Placed = h.Epoch, h.Guard, m.in.Wish.Placed
 	m.riseBegan = m.in.Boot
+}
+
+// letGo forgets the right, and that it was ever of use under epoch or an older one.
+func (m *machine) letGo(epoch uint64) {
+	r := &m.Right
+	r.Epoch, r.Guard, r.Placed, r.Shed = 0, 0, 0, max(epoch, r.Shed)
+}
+
+// turnTo makes another lease the one that the right is about. None is used.
+func (m *machine) turnTo(lease int) {
+	r := &m.Right
+	if r.Epoch != 0 || lease == r.Lease {
+		return
+	}
+	r.Sheds[r.Lease] = r.Shed
+	r.Lease, r.Shed, r.Sheds[lease] = lease, r.Sheds[lease], 0
+	m.shedAt = 0
+}
+
+// spare gives back a lease of another primary that is held beside the one in use,
+// and reports whether it did: a copy is primary once, whatever it holds.
+func (m *machine) spare() bool {
+	h := m.in.Spare
+	if !h.Known || !h.Held || m.Right.Epoch == 0 || h.Lease == m.Right.Lease {
+		return false
+	}
+	if h.Epoch <= m.Right.Sheds[h.Lease] && m.in.Boot < m.spareAt {
+		m.wakeAt(m.spareAt)
+		return false
+	}
+	m.Right.Sheds[h.Lease] = max(h.Epoch, m.Right.Sheds[h.Lease])
+	m.spareAt = m.in.Boot + releasePause
+	m.out.Op = Operation{Kind: Release, Epoch: h.Epoch, Right: true, Lease: h.Lease}
+	m.wakeAt(m.spareAt)
+	return true
+}
+
+// ShedOf is the highest epoch of a lease under which this node will not be primary
+// any more.
+func (st *State) ShedOf(lease int) uint64 {
+	if lease == st.Right.Lease {
+		return st.Right.Shed
+	}
+	return st.Right.Sheds[lease]
 }
 
 // mayRise reports whether the copy may become primary here.
@@ -217,9 +262,9 @@ func (m *machine) shed(g goal) bool {
 		m.wakeAt(m.shedAt)
 		return false
 	}
-	m.Right = RightMemory{Shed: max(h.Epoch, m.Right.Shed)}
+	m.letGo(h.Epoch)
 	m.shedAt = m.in.Boot + releasePause
-	m.out.Op = Operation{Kind: Release, Epoch: h.Epoch, Right: true}
+	m.out.Op = Operation{Kind: Release, Epoch: h.Epoch, Right: true, Lease: h.Lease}
 	m.wakeAt(m.shedAt)
 	return true
 }

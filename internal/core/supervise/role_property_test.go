@@ -19,7 +19,8 @@ type stage struct {
 // TestNothingIsPrimaryWithoutTheRight drives step with arbitrary news of a copy
 // with roles. Nothing becomes primary without a valid right, the right is not given
 // back while anything may be primary, and what is primary without it is stopped by
-// force.
+// force. There are two leases of two primaries: only the one in use counts, and one
+// that is held beside it is given back without harm.
 func TestNothingIsPrimaryWithoutTheRight(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := Input{Now: time.Unix(1_000_000, 0), Boot: time.Hour}
@@ -31,6 +32,16 @@ func TestNothingIsPrimaryWithoutTheRight(t *testing.T) {
 			in.Hold = Hold{
 				Known: true, Own: true, Guard: 1, Epoch: st.NextOwn(), Until: in.Boot + time.Hour,
 				Held: st.Epoch != 0 || in.Wish.Rank >= 0,
+			}
+			if st.Right.Epoch == 0 && !st.MayBePrimary() {
+				in.Right.Lease = rapid.IntRange(0, 1).Draw(t, "lease")
+			} else if in.Right.Lease != st.Right.Lease {
+				in.Right = Hold{Known: true, Guard: in.Right.Guard, Lease: st.Right.Lease}
+			}
+			in.Spare = Hold{}
+			if rapid.IntRange(0, 3).Draw(t, "spare") == 0 {
+				in.Spare = in.Right
+				in.Spare.Lease, in.Spare.Held, in.Spare.Epoch = 1-in.Right.Lease, true, rapid.Uint64Range(1, 5).Draw(t, "spare epoch")
 			}
 			next, d := Step(st, in)
 			world.judge(t, next, in, d)
@@ -44,7 +55,7 @@ func (w *stage) news(t *rapid.T, in *Input) {
 	in.Now, in.Boot = in.Now.Add(passed), in.Boot+passed
 	switch rapid.IntRange(0, 9).Draw(t, "news") {
 	case 0, 1, 2:
-		in.Right = Hold{Known: true, Guard: rapid.Uint64Range(1, 2).Draw(t, "guard")}
+		in.Right = Hold{Known: true, Lease: in.Right.Lease, Guard: rapid.Uint64Range(1, 2).Draw(t, "guard")}
 		if rapid.IntRange(0, 4).Draw(t, "held") > 0 {
 			in.Right.Held, in.Right.Epoch = true, rapid.Uint64Range(1, 5).Draw(t, "epoch")
 			in.Right.Until = in.Boot + time.Duration(rapid.IntRange(-50, 60_000).Draw(t, "left"))*time.Millisecond
@@ -81,7 +92,10 @@ func (w *stage) news(t *rapid.T, in *Input) {
 
 func (w *stage) judge(t *rapid.T, next State, in Input, d Decision) {
 	if d.Op.Kind == Release {
-		if d.Op.Right && slices.Contains(w.primary, true) {
+		if d.Op.Right && d.Op.Lease != next.Right.Lease && (next.Right.Epoch == 0 || d.Op.Epoch != in.Spare.Epoch || next.ShedOf(d.Op.Lease) < d.Op.Epoch) {
+			t.Fatalf("a lease that is not spare is given back: %+v", d.Op)
+		}
+		if d.Op.Right && d.Op.Lease == next.Right.Lease && slices.Contains(w.primary, true) {
 			t.Fatalf("the right is given back while %v may be primary", w.primary)
 		}
 		if d.Op.Own && slices.Contains(w.runs, true) {
@@ -93,7 +107,8 @@ func (w *stage) judge(t *rapid.T, next State, in Input, d Decision) {
 		t.Fatalf("%+v while %+v is in flight", d.Op, w.busy)
 	}
 	left := in.Right.Until - in.Boot
-	valid := in.Right.Known && in.Right.Held && in.Right.Guard == next.Right.Guard && in.Right.Epoch == next.Right.Epoch
+	valid := in.Right.Known && in.Right.Held && in.Right.Guard == next.Right.Guard && in.Right.Epoch == next.Right.Epoch &&
+		in.Right.Lease == next.Right.Lease
 	bound := d.Op.Kind == Start && database().Spec.Parts[d.Op.Part].Role == spec.RolePrimary
 	if bound || d.Op.Kind == Promote {
 		if !valid || left <= startAhead || d.Op.Epoch != in.Right.Epoch {

@@ -58,12 +58,17 @@ type Memory struct {
 }
 
 // RightMemory is what must be remembered of the right to be primary. Shed is the
-// highest epoch under which this node will not be primary any more.
+// highest epoch under which this node will not be primary any more. Where several
+// may be primary, Lease is which lease that is all about, and Sheds is Shed of each
+// other one: epochs of different leases cannot be compared.
 type RightMemory struct {
 	Epoch  uint64 `json:"epoch,omitempty"`
 	Guard  uint64 `json:"guard,omitempty"`
 	Placed int64  `json:"placed,omitempty"`
 	Shed   uint64 `json:"shed,omitempty"`
+	Lease  int    `json:"lease,omitempty"`
+
+	Sheds [spec.MaxPrimaries]uint64 `json:"sheds,omitzero"`
 }
 
 // State is all that is remembered of one service on this node. Make one with
@@ -94,6 +99,7 @@ type State struct {
 type role struct {
 	cut       bool          // what is primary is to be stopped by force
 	shedAt    time.Duration // when to give the right back again
+	spareAt   time.Duration // when to give a spare one back again
 	riseBegan time.Duration // when the right was taken; 0: it is primary, or not to be
 }
 
@@ -164,6 +170,11 @@ func (st *State) NextOwn() uint64 {
 		return st.Epoch
 	}
 	return max(st.released+1, st.Run.Generation)
+}
+
+// StopFailed reports whether a part does not stop, however hard it was tried.
+func (st *State) StopFailed() bool {
+	return st.stuck && st.MayRun() && (st.busy.Kind == Stop || st.busy.Kind == None && st.tries >= stopTries)
 }
 
 // Stuck reports whether a part does not stop, or an operation does not return.

@@ -34,6 +34,8 @@ func Step(st State, in Input) (State, Decision) {
 	switch {
 	case m.resting():
 		m.enter(m.rest())
+	case m.spare():
+		m.enter(m.phaseNow(g))
 	default:
 		if m.busy.Kind != None {
 			m.review(g)
@@ -213,6 +215,11 @@ func (m *machine) setStuck(part int, why string) {
 	}
 	m.stuck = true
 	name := m.PartName(part)
+	if m.Run.Spec.Failover.StopFailure == spec.StopFence && m.StopFailed() {
+		m.note(event.ServiceStuck, name, "Part %s does not stop: %s. The guard cuts the service off and gives its lease back, "+
+			"so that another node may run it; if it cannot make sure of that, the watchdog restarts this server.", name, why)
+		return
+	}
 	m.note(event.ServiceStuck, name, "Part %s does not stop: %s. Its lease is kept, so that it starts nowhere else. "+
 		"Force is tried again every %v; stop it by hand, or switch this server off.", name, why, stuckPause)
 }
@@ -235,7 +242,7 @@ func (m *machine) followSpec() {
 			m.released, m.Epoch, m.Guard = m.Epoch, 0, 0
 		}
 		if replaced {
-			m.Right = RightMemory{Shed: max(m.Right.Epoch, m.Right.Shed)}
+			m.letGo(m.Right.Epoch)
 		}
 		if replaced {
 			m.Took = 0
@@ -324,8 +331,11 @@ func (m *machine) countFailure(d Death) {
 	m.note(event.ServiceFailed, name, "Part %s failed: %s.", name, d.Why)
 	if count > f.EffectiveRestarts() {
 		m.FailedUntil = m.in.Now.Add(f.EffectiveWithin())
-		m.note(event.ServiceGaveUp, name, "It failed %d times within %v. This node does not try again for %v.",
-			count, f.EffectiveWithin(), f.EffectiveWithin())
+		within, often := spec.Duration(f.EffectiveWithin()), "once"
+		if count > 1 {
+			often = fmt.Sprintf("%d times within %v", count, within)
+		}
+		m.note(event.ServiceGaveUp, name, "It failed %s. This node does not try again for %v.", often, within)
 		return
 	}
 	m.retryAt = m.in.Boot + restartDelay(count)

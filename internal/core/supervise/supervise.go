@@ -64,7 +64,9 @@ type Input struct {
 	Wish Wish
 	Hold Hold
 	// Right is the lease of the role of primary, for a service with roles.
-	Right Hold
+	// Where several may be primary it is the one lease of theirs that is used here,
+	// or that would be; Spare is another one that is held here for nothing.
+	Right, Spare Hold
 	// Crowded: as much as may happens on this node at once, so neither a start nor
 	// a promotion begins.
 	Crowded bool
@@ -117,6 +119,8 @@ type Hold struct {
 	Kept bool
 	// Own: no lease at all, but what this node gives itself for a copy.
 	Own bool
+	// Lease tells the leases of several primaries apart, from 0 on.
+	Lease int
 	// Awaited: Until may be old, since the caller did not run when it should have,
 	// and newer word is awaited for a short, bounded time. What runs is not stopped
 	// for its Until, which the guard enforces by itself; nothing starts under it.
@@ -141,6 +145,7 @@ type Operation struct {
 	Force bool   // for a stop: without grace
 	Epoch uint64 // for a start, a promotion and a release: of the lease
 	Right bool   // for a release: of the role's lease
+	Lease int    // which one of those
 	Own   bool   // for a release: of what was no lease
 }
 

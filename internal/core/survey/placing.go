@@ -38,24 +38,28 @@ type News struct {
 func (c *Cell) Draft(p action.Placement, now time.Time) record.Placement {
 	svc := c.Services[p.Service]
 	return record.Placement{
-		Service: p.Service, Generation: svc.Record.Generation, Order: p.Order,
+		Service: p.Service, Generation: svc.Record.Generation, Order: p.Order, Orders: p.Orders,
 		Copies:  number(svc.Placement.Copies, p.Copies, svc.Record.Spec),
 		Reasons: reasons(p), At: now.UTC(),
 	}
 }
 
-// News says what is new of a draft, and sets its epoch.
+// News says what is new of a draft, and sets its epochs.
 func (c *Cell) News(fresh *record.Placement) News {
 	svc := c.Services[fresh.Service]
 	old := svc.Placement
 	age := fresh.At.Sub(old.At).Abs()
 	nowhere := len(fresh.Order)+len(fresh.Copies) == 0
-	n := News{Elsewhere: !slices.Equal(old.Order, fresh.Order) || !slices.Equal(old.Copies, fresh.Copies) || old.TTL != fresh.TTL}
+	n := News{Elsewhere: !slices.Equal(old.Order, fresh.Order) || !slices.EqualFunc(old.Orders, fresh.Orders, slices.Equal) ||
+		!slices.Equal(old.Copies, fresh.Copies) || old.TTL != fresh.TTL}
 	stale := nowhere && age >= reasonsEvery && !slices.Equal(old.Reasons, fresh.Reasons)
 	n.Decided = !svc.Placed || n.Elsewhere || c.overtaken(fresh, age) || old.Generation != svc.Record.Generation
 	n.Write = n.Decided || stale
 	if n.Write {
-		fresh.Epoch = c.EpochOf(fresh.Service)
+		fresh.Epoch = c.epochOf(fresh.Service, 0)
+		for lease := range fresh.Orders {
+			fresh.Epochs = append(fresh.Epochs, c.epochOf(fresh.Service, lease+1))
+		}
 	}
 	return n
 }
@@ -68,17 +72,25 @@ func (c *Cell) News(fresh *record.Placement) News {
 // that is not in the list at all and runs it by an epoch that the list's author
 // had not heard of.
 func (c *Cell) overtaken(p *record.Placement, age time.Duration) bool {
-	if len(p.Order) == 0 || age < RepeatAfter {
+	if age < RepeatAfter {
 		return false
 	}
-	written := c.Services[p.Service].Placement.Epoch
-	for n, r := range c.Reports {
-		listed := slices.Contains(p.Order, n)
-		if n == p.Order[0] {
-			continue
+	old := c.Services[p.Service].Placement
+	for lease := range len(p.Orders) + 1 {
+		if order := p.OrderOf(lease); len(order) > 0 && c.strays(p.Service, order, lease, old.EpochOf(lease)) {
+			return true
 		}
-		if slices.ContainsFunc(r.Instances, func(i fact.Instance) bool {
-			return i.Service == p.Service && i.Phase == fact.Running && i.Role != spec.RoleReplica && (listed || i.Epoch > written)
+	}
+	return false
+}
+
+// strays reports whether a service runs under a lease elsewhere than on the first of
+// a list: on another one of it, or outside by an epoch above known.
+func (c *Cell) strays(service spec.ServiceName, order []spec.NodeName, lease int, known uint64) bool {
+	for n, r := range c.Reports {
+		if n != order[0] && slices.ContainsFunc(r.Instances, func(i fact.Instance) bool {
+			return i.Service == service && i.Phase == fact.Running && i.Role != spec.RoleReplica && i.Right == lease &&
+				(i.Epoch > known || slices.Contains(order, n))
 		}) {
 			return true
 		}
@@ -86,12 +98,13 @@ func (c *Cell) overtaken(p *record.Placement, age time.Duration) bool {
 	return false
 }
 
-// EpochOf is the highest epoch under which any node reports to run the service.
-func (c *Cell) EpochOf(service spec.ServiceName) uint64 {
+// epochOf is the highest epoch of a lease under which any node reports to run the
+// service.
+func (c *Cell) epochOf(service spec.ServiceName, lease int) uint64 {
 	var newest uint64
 	for _, r := range c.Reports {
 		for i := range r.Instances {
-			if in := &r.Instances[i]; in.Service == service {
+			if in := &r.Instances[i]; in.Service == service && in.Right == lease {
 				newest = max(newest, in.Epoch)
 			}
 		}

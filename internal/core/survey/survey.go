@@ -85,6 +85,7 @@ func (c *Cell) Snapshot(s Sight, now time.Time) fact.Snapshot {
 			Instances: report.instances(),
 
 			Maintenance: n.Wish.Maintenance,
+			Health:      max(-spec.MaxScore, min(0, report.Health.Score)),
 		})
 	}
 	holders := c.holders(s)
@@ -106,14 +107,50 @@ func (c *Cell) Snapshot(s Sight, now time.Time) fact.Snapshot {
 		case !r.Spec.HasLease():
 			svc.Holder = "" // everybody and nobody
 		case svc.Holder == "":
-			svc.Holder = running(out.Nodes, r.Spec, svc.Order)
+			svc.Holder = running(out.Nodes, r.Spec, svc.Order, 0)
 		}
+		svc.Rights = c.rights(s, name, out.Nodes)
 		if r.Move != nil {
 			svc.MoveTo, svc.MoveFrom = r.Move.To, r.Move.From
 		}
 		out.Services = append(out.Services, svc)
 	}
 	return out
+}
+
+// rights are the leases of a service's second and further primaries.
+func (c *Cell) rights(s Sight, name spec.ServiceName, nodes []fact.Node) []fact.Right {
+	r, p := c.Services[name].Record, c.Services[name].Placement
+	var out []fact.Right
+	leases := r.Spec.Primaries()
+	if r.Deleting {
+		leases = len(r.Rights) + 1 // all that it ever had must be free
+	}
+	for lease := 1; lease < leases; lease++ {
+		one := fact.Right{Order: p.OrderOf(lease)}
+		if id := r.LeaseID(lease); id != 0 {
+			one.Holder = c.holderOf(s, id)
+		}
+		if one.Holder == "" {
+			one.Holder = running(nodes, r.Spec, one.Order, lease)
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// holderOf is who holds a lease, as far as the guard knows.
+func (c *Cell) holderOf(s Sight, id uint32) spec.NodeName {
+	slot, held := s.State.Holders[id]
+	if !held {
+		return ""
+	}
+	for name, n := range c.Nodes {
+		if n.Record.Slot == slot {
+			return name
+		}
+	}
+	return ""
 }
 
 // mute reports whether a node that used to report has stopped doing so. One that
@@ -153,15 +190,15 @@ func (c *Cell) holders(s Sight) map[spec.ServiceName]spec.NodeName {
 // running returns the node that reports the service as running, if the lease
 // plane does not know its holder: a guard that has just started has not heard
 // of all leases. Of several the first in the succession list counts, then the
-// first by name. Of a service with roles only the primary counts.
-func running(nodes []fact.Node, service spec.Service, order []spec.NodeName) spec.NodeName {
+// first by name. Of a service with roles only the primary under that lease counts.
+func running(nodes []fact.Node, service spec.Service, order []spec.NodeName, lease int) spec.NodeName {
 	var found []spec.NodeName
 	for _, n := range nodes {
 		if n.Liveness == fact.Lost || n.Mute {
 			continue
 		}
 		for _, i := range n.Instances {
-			if i.Service == service.Name && (!service.HasRoles() || i.Role == spec.RolePrimary) && (i.Phase == fact.Starting || i.Phase == fact.Running) {
+			if i.Service == service.Name && (!service.HasRoles() || i.Role == spec.RolePrimary && i.Right == lease) && (i.Phase == fact.Starting || i.Phase == fact.Running) {
 				found = append(found, n.Name)
 			}
 		}

@@ -29,12 +29,12 @@ func TestARunningInstanceOfALostNodeIsNoHolder(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := running(nodes, spec.Service{Name: "shop"}, tt.order); got != tt.want {
+			if got := running(nodes, spec.Service{Name: "shop"}, tt.order, 0); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
-	if got := running(nodes, spec.Service{Name: "db"}, nil); got != "" {
+	if got := running(nodes, spec.Service{Name: "db"}, nil, 0); got != "" {
 		t.Errorf("a service that nobody reports runs on %q", got)
 	}
 }
@@ -127,7 +127,7 @@ func TestTheReplicaOfAListIsNoHolder(t *testing.T) {
 		{Name: "a", Instances: []fact.Instance{{Service: "db", Phase: fact.Running, Role: spec.RoleReplica}}},
 		{Name: "b", Instances: []fact.Instance{{Service: "db", Phase: fact.Running, Role: spec.RolePrimary}}},
 	}
-	if got := running(nodes, roles, []spec.NodeName{"a", "b"}); got != "b" {
+	if got := running(nodes, roles, []spec.NodeName{"a", "b"}, 0); got != "b" {
 		t.Errorf("the primary is taken to be on %q", got)
 	}
 }

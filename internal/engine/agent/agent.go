@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/agent/journal"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -42,8 +45,8 @@ type Agent struct {
 	settled  bool // what ran before this agent is known
 	found    map[string]netip.Addr
 	services map[instance.Name]*trust
-	entries  map[instance.Name]entry // of the journal, for instances not met yet
-	troubles []string                // for the report
+	entries  map[instance.Name]journal.Entry // of the journal, for instances not met yet
+	troubles []string                        // for the report
 
 	releases []guardwire.Release // to be sent after the duty
 	duty     sentDuty
@@ -56,8 +59,8 @@ type Agent struct {
 type trust struct {
 	runner *runner
 	stop   context.CancelFunc
-	wish   wish           // as handed over last
-	hold   supervise.Hold // likewise, see signature
+	wish   wish  // as handed over last
+	hold   holds // likewise, see signature
 	status status
 	heard  bool          // a status has come
 	unused time.Duration // boot time since which its lease is held and of no use; 0: it is not
@@ -135,7 +138,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // recall reads what an agent before this one left.
 func (a *Agent) recall() error {
-	entries, broken, err := readJournal(a.options.JournalDir)
+	entries, broken, err := journal.Read(a.options.JournalDir)
 	if err != nil {
 		return fmt.Errorf("start the agent: %w", err)
 	}
@@ -216,15 +219,16 @@ func (a *Agent) hear(s status) {
 	}
 	t.status, t.heard = s, true
 	if s.release != 0 {
-		a.releases = append(a.releases, guardwire.Release{Service: s.instance.Service, Epoch: s.release})
+		a.releases = append(a.releases, guardwire.Release{Service: instance.LeaseName(s.instance.Service, s.of), Epoch: s.release})
 	}
 }
 
 // forward makes an event of what the guard tells.
 func (a *Agent) forward(h guardwire.Happened) {
 	at := time.Duration(h.At)
+	service, _ := instance.LeaseOf(h.Service)
 	a.options.emit(event.Event{
-		Kind: event.Kind(h.Kind), Service: h.Service, About: h.About, Epoch: h.Epoch, Text: h.Text,
+		Kind: event.Kind(h.Kind), Service: service, About: h.About, Epoch: h.Epoch, Text: h.Text,
 		At: a.options.Clock.Now().Add(at - a.options.Clock.Boot()), Boot: at,
 	})
 }
@@ -236,6 +240,7 @@ func (a *Agent) sync(ctx context.Context) {
 	a.meet(ctx, g)
 	a.handOver(g)
 	a.sendDuty(g)
+	a.releases = append(a.releases, a.orphans(g)...)
 	for _, r := range a.releases {
 		a.options.Log.Info("lease given back", logkey.Service, r.Service, logkey.Epoch, r.Epoch)
 		a.options.Guard.Release(r.Service, r.Epoch)
@@ -296,7 +301,7 @@ func (a *Agent) meet(ctx context.Context, g guardclient.View) {
 	}
 	a.settled = a.settled || asked && a.view.Cell.Name != ""
 	for name, t := range a.services {
-		gone := t.wish.Gone && a.view.wish(name, 0).Gone && !holdOf(g, name.Service()).Held
+		gone := t.wish.Gone && a.view.wish(name, 0).Gone && !a.signature(g, name.Service()).any()
 		if t.heard && t.status.clear && (gone || asked && !wanted[name] && name.Number() > 0) {
 			t.stop()
 			delete(a.services, name)
@@ -337,7 +342,7 @@ func (a *Agent) handOver(g guardclient.View) {
 	for name, t := range a.services {
 		w, h := a.view.wish(name, alive(g)), a.signature(g, name.Service())
 		w.Gates = a.view.Gates(name, town, here)
-		t.use(h, a.options.Clock.Boot())
+		t.use(h[0], a.options.Clock.Boot())
 		if w != t.wish || h != t.hold {
 			t.wish, t.hold = w, h
 			t.runner.wishes.put(w)
@@ -348,7 +353,7 @@ func (a *Agent) handOver(g guardclient.View) {
 // use notes since when the lease is held for nothing, given what is known of it.
 func (t *trust) use(h supervise.Hold, now time.Duration) {
 	i := &t.status.instance
-	waits := t.heard && i.Phase == fact.Waiting && i.Waits == "" && !i.Maintenance && t.status.run.Spec.Copies == nil
+	waits := t.heard && i.Phase == fact.Waiting && i.Waits == "" && !i.Maintenance && t.status.doing.Run.Spec.Copies == nil
 	switch {
 	case !waits || !h.Held || h.Kept:
 		t.unused = 0
@@ -380,14 +385,39 @@ func alive(g guardclient.View) uint32 {
 
 // signature is what is known of a lease but for its end, of which it only says
 // whether that is near or past: 0 if so.
-func (a *Agent) signature(g guardclient.View, name spec.ServiceName) supervise.Hold {
-	h := holdOf(g, name)
-	if h.Until-a.options.Clock.Boot() > supervise.StopAhead {
-		h.Until = 1
-	} else {
-		h.Until = 0
+func (a *Agent) signature(g guardclient.View, name spec.ServiceName) holds {
+	var out holds
+	for lease := range out {
+		h := holdOf(g, instance.LeaseName(name, lease))
+		if h.Until-a.options.Clock.Boot() > supervise.StopAhead {
+			h.Until = 1
+		} else {
+			h.Until = 0
+		}
+		out[lease] = h
 	}
-	return h
+	return out
+}
+
+// holds is what is known of each lease of a service.
+type holds [spec.MaxPrimaries]supervise.Hold
+
+func (h holds) any() bool {
+	return slices.ContainsFunc(h[:], func(one supervise.Hold) bool { return one.Held })
+}
+
+// orphans are leases of further primaries that are held here, and that nothing here
+// knows of any more: those of a service that was deleted.
+func (a *Agent) orphans(g guardclient.View) []guardwire.Release {
+	var out []guardwire.Release
+	for _, h := range g.State.Holds {
+		name, lease := instance.LeaseOf(h.Service)
+		known := slices.ContainsFunc(slices.Collect(maps.Keys(a.services)), func(n instance.Name) bool { return n.Service() == name })
+		if g.Heard && lease > 0 && !known && a.informed() && a.view.Services[name] == nil && a.view.listed[record.KeyServices] {
+			out = append(out, guardwire.Release{Service: h.Service, Epoch: h.Epoch})
+		}
+	}
+	return out
 }
 
 // sendDuty tells the guard its duty, if that is known and changed.
@@ -403,7 +433,10 @@ func (a *Agent) sendDuty(g guardclient.View) {
 	}
 	for name, t := range a.services {
 		p.statuses[name] = t.status
-		p.held[name.Service()] = holdOf(g, name.Service()).Held
+		for lease := range spec.MaxPrimaries {
+			n := instance.LeaseName(name.Service(), lease)
+			p.held[n] = holdOf(g, n).Held
+		}
 	}
 	duty, now := p.duty(), a.options.Clock.Boot()
 	again := g.State.Fresh && now-a.duty.at >= dutyRepeat

@@ -511,6 +511,26 @@ func TestDutyIsRepeatedToAGuardThatCouldNotUseIt(t *testing.T) {
 	})
 }
 
+func TestWhatDoesNotStopIsTheGuardsToFenceIfItsSpecSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := runningWorld(t, func(s *record.Service) { s.Spec.Failover.StopFailure = spec.StopFence })
+		w.parts.set(func(f *fakeParts) { f.stuck["shop/web"] = true })
+		w.place("b", "a")
+		w.pass(20 * time.Second)
+		w.phase(fact.Stuck)
+		s := w.guard.seek("shop")
+		if s == nil || !s.Fence || s.Order != nil || len(s.Cgroups) == 0 {
+			t.Fatalf("seek: %+v", s)
+		}
+		w.guard.lose() // it was cut off, and the lease given back
+		w.parts.set(func(f *fakeParts) { f.stuck["shop/web"] = false })
+		w.pass(10 * time.Second)
+		if s := w.guard.seek("shop"); s != nil && s.Fence {
+			t.Errorf("it has stopped, and is still to be fenced: %+v", s)
+		}
+	})
+}
+
 func TestStuckPartKeepsTheLeaseAndIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := runningWorld(t)

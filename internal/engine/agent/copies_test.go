@@ -154,6 +154,80 @@ func TestAPrimaryThatLosesItsLeaseIsStoppedByForceAndIsAReplicaAgain(t *testing.
 	})
 }
 
+// pair gives the shop two primaries.
+func pair(s *record.Service) {
+	roles(s)
+	s.Spec.Copies, s.Rights = &spec.Copies{Count: 3, Primaries: 2}, []uint32{77}
+}
+
+func TestANodeIsPrimaryUnderOneLeaseOfSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.apply(1, pair)
+		seats := []record.Copy{{Node: "a", Role: spec.RoleReplica}, {Node: "b", Role: spec.RolePrimary}, {Node: "c", Role: spec.RolePrimary}}
+		placement := record.Placement{
+			Service: "shop", Generation: 1, Order: []spec.NodeName{"b", "a"}, Orders: [][]spec.NodeName{{"c", "a"}}, Copies: seats,
+		}
+		w.put(record.KeyPlacements+"shop", placement)
+		w.up()
+		w.want("start shop/db epoch 1")
+		first, second := w.guard.seek("shop"), w.guard.seek("shop/2")
+		if first == nil || second == nil || first.ID == second.ID || second.ID != 77 || len(first.Order) != 2 || len(second.Order) != 2 {
+			t.Fatalf("seeks of a replica: %+v and %+v", first, second)
+		}
+		if !first.Replica || !second.Replica || len(first.Cgroups) == 0 || len(second.Cgroups) == 0 {
+			t.Fatalf("what can be cut off: %+v and %+v", first, second)
+		}
+		// c dies. Only the second lease's list matters, and the first is not claimed
+		// any more: a node is primary once.
+		w.guard.grant("shop/2", 3)
+		w.want("promote shop/db epoch 3 as primary", "start shop/web epoch 3")
+		first, second = w.guard.seek("shop"), w.guard.seek("shop/2")
+		if first == nil || first.Order != nil || len(first.Cgroups)+len(first.Addresses) > 0 || second == nil || second.Replica || len(second.Cgroups) == 0 {
+			t.Fatalf("seeks of a primary: %+v and %+v", first, second)
+		}
+		w.pass(time.Second)
+		if _, i := w.report(); i.Role != spec.RolePrimary || i.Epoch != 3 || i.Right != 1 {
+			t.Errorf("reported as %s under epoch %d of lease %d", i.Role, i.Epoch, i.Right)
+		}
+		// The first one was won all the same, at the same moment: it is given back, and
+		// what is primary goes on.
+		w.guard.grant("shop", 9)
+		w.want("release shop epoch 9")
+		// The next agent goes on too.
+		w.down()
+		w.up()
+		w.pass(2 * time.Second)
+		w.want()
+		// c is back. The lease that is used is given back, and the other may be won,
+		// though its number is lower.
+		placement.Epochs = []uint64{3}
+		w.put(record.KeyPlacements+"shop", placement)
+		w.want("stop shop/web", "demote shop/db epoch 3 as replica", "release shop/2 epoch 3")
+		if s := w.guard.seek("shop/2"); s == nil || !s.Replica || s.Demoted != 3 {
+			t.Fatalf("seek after the demotion: %+v", s)
+		}
+		if s := w.guard.seek("shop"); s == nil || !s.Replica || s.Demoted != 9 || len(s.Order) != 2 {
+			t.Fatalf("seek of the other: %+v", s)
+		}
+		w.pass(time.Second)
+		w.guard.grant("shop", 10)
+		w.want("promote shop/db epoch 10 as primary", "start shop/web epoch 10")
+		// It is lost: what is primary is stopped by force.
+		w.guard.lose()
+		w.want("kill shop/web", "kill shop/db", "start shop/db epoch 1")
+	})
+}
+
+func TestALeaseOfADeletedServicesSecondPrimaryIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.up()
+		w.guard.grant("shop/2", 3)
+		w.want("release shop/2 epoch 3")
+	})
+}
+
 // neighbor is what another node reports of a service db.
 func (w *world) neighbor(node spec.NodeName, at time.Time, phase fact.Phase, change ...func(*fact.Instance)) {
 	w.t.Helper()

@@ -67,20 +67,17 @@ func (p plan) duty() guardwire.Duty {
 	}
 	slices.SortFunc(d.Peers, func(a, b guardwire.Peer) int { return cmp.Compare(a.Slot, b.Slot) })
 	for name, s := range p.statuses {
-		if seek, ok := p.seek(name, s); ok {
-			d.Seeks = append(d.Seeks, seek)
-		}
+		d.Seeks = append(d.Seeks, p.seeks(name, s)...)
 	}
-	d.Seeks = mandate.Seeks(d.Seeks)
+	d.Seeks = mandate.Sort(d.Seeks)
 	return d
 }
 
-// seek says what the guard is to do about one instance, if anything.
-func (p plan) seek(name instance.Name, s status) (guardwire.Seek, bool) {
-	return p.view.Seek(name, &mandate.Doing{
-		Run: s.run, MayRun: s.mayRun, Banned: s.banned, Held: p.held[name.Service()],
-		MayBePrimary: s.mayBePrimary, Shed: s.shed, Addresses: s.addresses, Cgroups: s.cgroups,
-	})
+// seeks say what the guard is to do about one instance, if anything.
+func (p plan) seeks(name instance.Name, s status) []guardwire.Seek {
+	doing := s.doing
+	doing.Held = p.held
+	return p.view.Seeks(name, &doing)
 }
 
 // sameDuty reports whether a guard would act alike on a and b.

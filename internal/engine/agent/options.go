@@ -10,6 +10,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/model/event"
+	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
 )
@@ -41,6 +42,12 @@ type Options struct {
 
 	// Warnings are what drivers have to say about this host; nil: nothing.
 	Warnings func() []string
+	// Interfaces are the names of this host's network interfaces; nil: not told.
+	Interfaces func() []string
+
+	// Health is how well this host is, by its own word, and a sentence if that cannot
+	// be said; nil: it is well.
+	Health func() (record.Health, string)
 
 	// Resolve returns the addresses of a host name. Nil: nodes are known by IP
 	// addresses only.

@@ -19,7 +19,7 @@ func (v *view) note(g guardclient.View) {
 func (a *Agent) here() []instance.Name {
 	var out []instance.Name
 	for name, t := range a.services {
-		if t.status.mayRun {
+		if t.status.doing.MayRun {
 			out = append(out, name)
 		}
 	}

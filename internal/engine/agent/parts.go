@@ -38,7 +38,7 @@ func (r *runner) runOf(s record.Service, p spec.Part) instance.Run {
 	switch {
 	case s.Spec.Copies == nil:
 	case p.Role == spec.RolePrimary:
-		run.Epoch, run.Role = r.st.Right.Epoch, p.Role
+		run.Epoch, run.Role, run.Lease = r.st.Right.Epoch, p.Role, r.st.Right.Lease
 	case s.Spec.HasRoles():
 		run.Own, run.Role = true, spec.RoleReplica
 	default:
@@ -49,7 +49,7 @@ func (r *runner) runOf(s record.Service, p spec.Part) instance.Run {
 
 // inRole is run for a command that gives its program a role.
 func (r *runner) inRole(run instance.Run, role spec.Role) instance.Run {
-	run.Epoch, run.Role, run.Own = r.st.Right.Epoch, role, false
+	run.Epoch, run.Role, run.Lease, run.Own = r.st.Right.Epoch, role, r.st.Right.Lease, false
 	return run
 }
 
@@ -112,7 +112,7 @@ func (r *runner) start(ctx context.Context, driver Part, run instance.Run) super
 		return supervise.Result{Refused: true, Err: err}
 	}
 	run.May = func() error {
-		if !run.Own && !r.holds(run.Epoch) {
+		if !run.Own && !r.holds(run) {
 			return errRefused
 		}
 		return nil
@@ -176,10 +176,10 @@ func ipOf(handle string) string {
 	return ip
 }
 
-// holds reports whether the guard shows the lease as held under this epoch.
-func (r *runner) holds(epoch uint64) bool {
-	h := holdOf(r.options.Guard.Latest(), r.name.Service())
-	return h.Held && h.Epoch == epoch && h.Until-r.options.Clock.Boot() > supervise.StopAhead
+// holds reports whether the guard shows the lease as held under the run's epoch.
+func (r *runner) holds(run instance.Run) bool {
+	h := holdOf(r.options.Guard.Latest(), instance.LeaseName(r.name.Service(), run.Lease))
+	return h.Held && h.Epoch == run.Epoch && h.Until-r.options.Clock.Boot() > supervise.StopAhead
 }
 
 // errNoRoles means that a driver cannot tell a part its role.
@@ -187,7 +187,7 @@ var errNoRoles = errors.New("parts of this kind have no roles")
 
 // promote makes a part primary, if the right to that is still there.
 func (r *runner) promote(ctx context.Context, driver Part, run instance.Run) supervise.Result {
-	if !r.holds(run.Epoch) {
+	if !r.holds(run) {
 		return supervise.Result{Refused: true, Err: errRefused}
 	}
 	p, ok := driver.(Promoter)

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -104,8 +106,9 @@ func (r *reporter) write(ctx context.Context, report record.Report) error {
 func (a *Agent) makeReport(g guardclient.View) record.Report {
 	r := record.Report{Node: a.options.Node, GuardUp: g.Up, Warnings: a.warnings(g)}
 	if g.Heard {
+		r.Watchdog = g.State.Watchdog
 		r.LeaseVersion, r.Stall = g.State.LeaseVersion, spec.Duration(g.State.Stall)
-		r.Late, r.Measured = spec.Duration(g.State.Late), spec.Duration(g.State.Measured)
+		r.Late, r.Measured, r.Waits = spec.Duration(g.State.Late), spec.Duration(g.State.Measured), spec.Duration(g.State.Waits)
 	}
 	for _, t := range a.services {
 		if i := t.status.instance; t.heard && (i.Phase != fact.Idle || len(i.Failures) > 0) {
@@ -113,6 +116,12 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 		}
 	}
 	r.Keeps = a.keeps(g)
+	if a.options.Health != nil {
+		r.Health, _ = a.options.Health()
+	}
+	if a.options.Interfaces != nil {
+		r.Interfaces = a.options.Interfaces()
+	}
 	slices.SortFunc(r.Instances, func(a, b fact.Instance) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Copy, b.Copy))
 	})
@@ -149,6 +158,15 @@ func (a *Agent) warnings(g guardclient.View) []string {
 	if a.options.Warnings != nil {
 		out = append(out, a.options.Warnings()...)
 	}
+	if a.options.Health != nil {
+		h, trouble := a.options.Health()
+		if h.Score < 0 {
+			out = append(out, strings.TrimSuffix(fmt.Sprintf("This node is not well, by its own word (score %d): %s", h.Score, h.Why), ": "))
+		}
+		if trouble != "" {
+			out = append(out, trouble)
+		}
+	}
 	switch {
 	case g.Up:
 		out = append(out, g.State.Warnings...)
@@ -168,6 +186,9 @@ func (a *Agent) warnings(g guardclient.View) []string {
 				"Look at the agent's log, or let another node run it with `keelson drain %s`.", name, a.options.Node))
 		}
 	}
+	for i := range out {
+		out[i] = event.Tidy(out[i])
+	}
 	slices.Sort(out)
 	out = slices.Compact(out)
 	return out[:min(len(out), maxWarnings)]
@@ -176,7 +197,7 @@ func (a *Agent) warnings(g guardclient.View) []string {
 // sameReport reports whether b says nothing new. The stall changes all the time
 // and waits for the next report.
 func sameReport(a, b record.Report) bool {
-	return a.GuardUp == b.GuardUp && a.LeaseVersion == b.LeaseVersion && slices.Equal(a.Warnings, b.Warnings) &&
-		slices.Equal(a.Keeps, b.Keeps) &&
+	return a.GuardUp == b.GuardUp && a.Health == b.Health && a.Watchdog == b.Watchdog && a.LeaseVersion == b.LeaseVersion && slices.Equal(a.Warnings, b.Warnings) &&
+		slices.Equal(a.Keeps, b.Keeps) && slices.Equal(a.Interfaces, b.Interfaces) &&
 		slices.EqualFunc(a.Instances, b.Instances, func(x, y fact.Instance) bool { return sameInstance(&x, &y) })
 }

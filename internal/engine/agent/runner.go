@@ -14,6 +14,7 @@ import (
 	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/agent/journal"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/instance"
@@ -52,7 +53,7 @@ type runner struct {
 
 	told    status // the last one sent
 	reach   reach
-	journal *journal
+	journal *journal.File
 	trouble string // a sentence for the report; empty: none
 
 	places *places // shared by all runners
@@ -87,24 +88,18 @@ func newRunner(o *Options, name instance.Name, statuses chan<- status, st superv
 	return &runner{
 		options: o, name: name, cell: w.cell, began: o.Clock.Boot(), statuses: statuses, st: st, wish: w,
 		wishes: newMailbox[wish](), results: make(chan supervise.Result, 1), notices: make(chan notice, noticeRoom),
-		journal: newJournal(o.JournalDir, name),
+		journal: journal.New(o.JournalDir, name),
 	}
 }
 
 // status is what a runner tells of its service.
 type status struct {
 	instance fact.Instance
-	run      record.Service // as it runs, or as it would
-	mayRun   bool
-	banned   bool
-	clear    bool   // nothing is left to do or to remember
-	trouble  string // for the report
-	release  uint64 // an epoch to give back now; 0: none
-
-	mayBePrimary bool
-	shed         uint64 // see [supervise.RightMemory]
-
-	addresses, cgroups []string // handles of all that may run or may start
+	doing    mandate.Doing // but for the leases that are held
+	clear    bool          // nothing is left to do or to remember
+	trouble  string        // for the report
+	release  uint64        // an epoch to give back now; 0: none
+	of       int           // which lease that is of
 }
 
 // run drives the service until ctx ends. What runs then goes on running.
@@ -177,11 +172,11 @@ func (r *runner) settle(ctx context.Context) {
 			r.options.emit(event.Event{Kind: n.Kind, Service: r.name.Service(), Part: n.Part, Epoch: n.Epoch, Text: r.voice(n.Text)})
 		}
 		r.rewatch(ctx)
-		var release uint64
-		if d.Op.Kind == supervise.Release && !d.Op.Own {
-			release = d.Op.Epoch
+		op := d.Op
+		if op.Kind != supervise.Release || op.Own {
+			op = supervise.Operation{}
 		}
-		r.tell(ctx, in, release)
+		r.tell(ctx, in, op)
 		if d.Op.Kind != supervise.Release {
 			r.begin(ctx, d.Op, d.Limit)
 			return
@@ -202,16 +197,18 @@ func (r *runner) look() supervise.Input {
 	in := supervise.Input{Now: r.options.Clock.Now(), Boot: r.options.Clock.Boot(), Wish: r.wish.Wish, Done: r.done, Died: r.died}
 	in.Crowded = r.places != nil && !r.place.held()
 	g := r.options.Guard.Latest()
-	in.Hold, in.Right = r.st.Rights(&in.Wish, in.Boot, r.holdUnder(g, in.Boot))
+	r.st.Look(&in, r.wish.rights, func(lease int) supervise.Hold { return r.holdUnder(g, lease, in.Boot) })
+	in.Hold.Awaited = g.Up && !in.Hold.Own && r.lag.Awaits(in.Hold, in.Boot, time.Duration(g.State.Now))
+	in.Right.Awaited = g.Up && r.lag.Awaits(in.Right, in.Boot, time.Duration(g.State.Now))
 	return in
 }
 
-// holdUnder is what the guard shows of the service's lease, and that there is none
-// if it has said nothing for too long.
-func (r *runner) holdUnder(g guardclient.View, now time.Duration) supervise.Hold {
-	h := holdOf(g, r.name.Service())
+// holdUnder is what the guard shows of one of the service's leases, and that there
+// is none if it has said nothing for too long.
+func (r *runner) holdUnder(g guardclient.View, lease int, now time.Duration) supervise.Hold {
+	h := holdOf(g, instance.LeaseName(r.name.Service(), lease))
+	h.Lease = lease
 	h.Known = h.Known || now >= r.began+adoptWait
-	h.Awaited = g.Up && r.lag.Awaits(h, now, time.Duration(g.State.Now))
 	return h
 }
 
@@ -229,7 +226,7 @@ func (r *runner) wakeIn(d time.Duration) {
 // write brings the journal up to date. An agent that cannot write it goes on:
 // the guard enforces the lease, and the next agent probes what it knows of.
 func (r *runner) write() {
-	err := r.journal.write(r.cell, r.st)
+	err := r.journal.Write(r.cell, r.st)
 	switch {
 	case err == nil && r.trouble == "":
 	case err == nil:
@@ -241,18 +238,21 @@ func (r *runner) write() {
 }
 
 // tell hands the status on if it changed or asks for a release.
-func (r *runner) tell(ctx context.Context, in supervise.Input, release uint64) {
+func (r *runner) tell(ctx context.Context, in supervise.Input, release supervise.Operation) {
 	s := status{
-		instance: r.instance(in.Now), run: r.st.Run, mayRun: r.st.MayRun(), banned: r.st.Banned(in.Now),
-		clear: r.st.Clear(in.Now), trouble: r.trouble, release: release,
-		mayBePrimary: r.st.MayBePrimary(), shed: r.st.Right.Shed,
+		instance: r.instance(in.Now), doing: mandate.DoingOf(&r.st, in.Now),
+		clear: r.st.Clear(in.Now), trouble: r.trouble, release: release.Epoch, of: release.Lease,
 	}
-	s.addresses, s.cgroups = r.handles()
+	s.doing.Addresses, s.doing.Cgroups = r.handles()
+	if s.trouble == "" && s.doing.Fence {
+		s.trouble = "Service " + string(r.name) + " has a part that does not stop. Its guard cuts it off and gives the lease back, " +
+			"or has the watchdog restart this server if it cannot."
+	}
 	if s.trouble == "" && r.st.Stuck() {
 		s.trouble = "Service " + string(r.name) + " has a part that does not stop. Stop it by hand, or switch the server off; " +
 			"until then its lease is kept and it starts nowhere else."
 	}
-	if release == 0 && s.equal(&r.told) {
+	if release.Epoch == 0 && s.equal(&r.told) {
 		return
 	}
 	r.told = s
@@ -264,17 +264,14 @@ func (r *runner) tell(ctx context.Context, in supervise.Input, release uint64) {
 
 // equal reports whether two statuses say the same.
 func (s *status) equal(o *status) bool {
-	return s.mayRun == o.mayRun && s.mayBePrimary == o.mayBePrimary && s.shed == o.shed && s.banned == o.banned && s.clear == o.clear && s.trouble == o.trouble &&
-		s.run.ID == o.run.ID && s.run.Generation == o.run.Generation &&
-		slices.Equal(s.addresses, o.addresses) && slices.Equal(s.cgroups, o.cgroups) &&
-		sameInstance(&s.instance, &o.instance)
+	return s.doing.Same(&o.doing) && s.clear == o.clear && s.trouble == o.trouble && sameInstance(&s.instance, &o.instance)
 }
 
 func sameInstance(a, b *fact.Instance) bool {
 	return a.Service == b.Service && a.Generation == b.Generation && a.Phase == b.Phase && a.Ready == b.Ready &&
 		a.Epoch == b.Epoch && a.Since.Equal(b.Since) && slices.Equal(a.Parts, b.Parts) &&
 		slices.Equal(a.Failures, b.Failures) && a.FailedUntil.Equal(b.FailedUntil) && a.Restarts == b.Restarts && a.Took == b.Took &&
-		a.Copy == b.Copy && a.Role == b.Role && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Under == b.Under && a.Maintenance == b.Maintenance &&
+		a.Copy == b.Copy && a.Role == b.Role && a.Right == b.Right && a.Leaving == b.Leaving && a.Yielding == b.Yielding && a.Waits == b.Waits && a.Under == b.Under && a.Maintenance == b.Maintenance &&
 		a.Cleared.Equal(b.Cleared)
 }
 

@@ -232,13 +232,16 @@ func (v *view) clone() *view {
 type wish struct {
 	supervise.Wish
 	cell string // the cell's name
+	// rights are [mandate.Wish.Rights].
+	rights [spec.MaxPrimaries]supervise.Right
 }
 
 // wish returns what the cell wants of one instance here; alive are the slots of
 // the nodes that are certainly alive.
 func (v *view) wish(name instance.Name, alive uint32) wish {
 	service := name.Service()
-	w := wish{Wish: v.Wanted(name, alive), cell: v.Cell.Name}
+	wanted := v.Wanted(name, alive)
+	w := wish{Wish: wanted.Wish, rights: wanted.Rights, cell: v.Cell.Name}
 	w.Gone = w.Service == nil && v.listed[record.KeyServices] && !v.unreadable[service]
 	return w
 }

@@ -1,10 +1,10 @@
 package cell
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +17,7 @@ import (
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/specfile"
+	"github.com/keelson/keelson/internal/model/status"
 	"github.com/keelson/keelson/internal/store"
 )
 
@@ -82,7 +83,7 @@ func (c *Clerk) noteApplied(result request.ApplyResult, by string) {
 		}
 		text := fmt.Sprintf("%s was %s (generation %d)", a.Name, a.Outcome, a.Generation)
 		if result.Change != "" {
-			text += fmt.Sprintf("; this is taken back at %s unless change %s is confirmed", clockTime(result.Deadline), result.Change)
+			text += fmt.Sprintf("; this is taken back at %s unless change %s is confirmed", status.ClockTime(result.Deadline), result.Change)
 		}
 		c.Events.Add(event.Event{Kind: event.ServiceApplied, Service: a.Name, Actor: by, Text: text})
 	}
@@ -96,9 +97,9 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 		return nil, err
 	}
 	p := &applyPlan{
-		now: c.Clock.Now(), by: by, trial: trial, pending: map[spec.ServiceName]record.Pending{},
+		now: c.Clock.Now(), by: by, trial: trial, pending: map[spec.ServiceName]waiting{},
 		records: map[spec.ServiceName]stored{}, owners: map[netip.Addr]spec.ServiceName{},
-		nodes: map[netip.Addr]spec.NodeName{}, keepers: map[spec.ServiceName][]spec.NodeName{},
+		keepers: map[spec.ServiceName][]spec.NodeName{}, dogs: map[spec.NodeName]bool{},
 		counter: counter.Revision, next: 1,
 	}
 	if found {
@@ -109,33 +110,35 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	if err := p.read(ctx, c.Store); err != nil {
 		return nil, err
 	}
-	warnings, err := file.CheckAgainst(p.specs())
+	warnings, err := file.CheckAgainst(p.specs(true))
 	if err != nil {
 		return nil, invalid(err)
 	}
-	if err := p.checkTrials(file); err != nil {
-		return nil, err
+	unfit, err := file.CheckOn(p.hosts)
+	if err != nil {
+		return nil, invalid(err)
 	}
-	for _, w := range warnings {
+	for _, w := range append(warnings, unfit...) {
+		w.Warning = false // the list says so
 		p.result.Warnings = append(p.result.Warnings, w.String())
 	}
-	before := p.running()
+	before := p.specs(false)
 	if err := p.make(file.Services); err != nil {
 		return nil, err
 	}
-	for _, s := range file.Services {
-		for _, text := range contradict.Unknown(s, p.members) {
-			p.result.Warnings = append(p.result.Warnings, fmt.Sprintf("service %s: %s", s.Name, text))
-		}
+	after := p.specs(false)
+	p.result.Warnings = append(p.result.Warnings, contradict.Warnings(file.Services, after, p.members)...)
+	if err := p.consistent(before, after); err != nil {
+		return nil, err
 	}
-	return p, p.consistent(before)
+	return p, p.checkTrials(before, after)
 }
 
-// running returns the specs of the services that are not being deleted.
-func (p *applyPlan) running() []spec.Service {
+// specs returns the specs of all services, or of those that are not being deleted.
+func (p *applyPlan) specs(deleting bool) []spec.Service {
 	var all []spec.Service
 	for _, name := range sortedKeys(p.records) {
-		if r := p.records[name]; !r.Deleting {
+		if r := p.records[name]; deleting || !r.Deleting {
 			all = append(all, r.Spec)
 		}
 	}
@@ -144,17 +147,13 @@ func (p *applyPlan) running() []spec.Service {
 
 // consistent refuses what makes the services contradict each other, or the nodes
 // of the cell. What contradicted before is not held against this change.
-func (p *applyPlan) consistent(before []spec.Service) error {
-	found := contradict.New(before, p.running(), p.members)
+func (p *applyPlan) consistent(before, after []spec.Service) error {
+	found := contradict.New(before, after, p.members)
 	if len(found) == 0 {
 		return nil
 	}
-	lines := make([]string, 0, len(found))
-	for _, c := range found[:min(len(found), spec.MaxProblems)] {
-		lines = append(lines, c.Text)
-	}
 	return &request.Error{
-		Kind: request.Invalid, Code: "contradiction", Text: "the services contradict each other: " + strings.Join(lines, "\n"),
+		Kind: request.Invalid, Code: "contradiction", Text: "the services contradict each other: " + contradict.Lines(found),
 		Hint: "nothing was changed; take back one of these and apply again",
 	}
 }
@@ -170,10 +169,11 @@ type applyPlan struct {
 	by      string
 	records map[spec.ServiceName]stored
 	owners  map[netip.Addr]spec.ServiceName      // as the specs say
-	nodes   map[netip.Addr]spec.NodeName         // the nodes' own addresses
+	hosts   []spec.Host                          // the nodes, as far as addresses go
 	keepers map[spec.ServiceName][]spec.NodeName // who may go on with a service without its lease
 	members []fact.Node                          // the nodes, as far as specs speak of them
-	pending map[spec.ServiceName]record.Pending
+	dogs    map[spec.NodeName]bool               // nodes with a watchdog that is armed
+	pending map[spec.ServiceName]waiting
 	trial   *record.Pending // what the changes of this apply have in common; nil: they are for good
 	counter int64
 	next    uint32
@@ -195,6 +195,9 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 		}
 		p.records[r.Spec.Name] = r
 		p.next = max(p.next, r.ID+1)
+		for _, id := range r.Rights {
+			p.next = max(p.next, id+1)
+		}
 	}
 	if err := p.readTrials(ctx, s); err != nil {
 		return err
@@ -209,11 +212,13 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
 		p.members = append(p.members, fact.Node{Name: n.Name, Labels: n.Labels, Witness: n.Witness})
+		host := spec.Host{Node: n.Name, Witness: n.Witness}
 		for _, text := range append([]string{n.Address}, n.Links...) {
 			if ip, err := netip.ParseAddr(text); err == nil {
-				p.nodes[ip] = n.Name
+				host.Own = append(host.Own, ip)
 			}
 		}
+		p.hosts = append(p.hosts, host)
 	}
 	reports, _, err := s.List(ctx, record.KeyReports)
 	if err != nil {
@@ -224,8 +229,12 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 		if err := json.Unmarshal(e.Value, &r); err != nil {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
+		p.dogs[r.Node] = r.Watchdog
 		for _, name := range r.Keeps {
 			p.keepers[name] = append(p.keepers[name], r.Node)
+		}
+		if i := slices.IndexFunc(p.hosts, func(h spec.Host) bool { return h.Node == r.Node }); i >= 0 {
+			p.hosts[i].Interfaces = r.Interfaces
 		}
 	}
 	return nil
@@ -234,9 +243,7 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 // make checks wanted against what is and fills in the transaction. It leaves
 // the ops empty if nothing changes.
 func (p *applyPlan) make(wanted []spec.Service) error {
-	if err := p.settleAddresses(wanted); err != nil {
-		return err
-	}
+	p.settleAddresses(wanted)
 	freed := map[netip.Addr]bool{}
 	for _, s := range wanted {
 		if err := p.one(s, freed); err != nil {
@@ -246,7 +253,7 @@ func (p *applyPlan) make(wanted []spec.Service) error {
 	if len(p.ops) == 0 {
 		return nil
 	}
-	for _, ip := range sortedAddrs(freed) {
+	for _, ip := range slices.SortedFunc(maps.Keys(freed), netip.Addr.Compare) {
 		if _, taken := p.owners[ip]; !taken {
 			p.ops = append(p.ops, store.Op{Key: addressKey(ip), Delete: true})
 		}
@@ -278,37 +285,20 @@ func (p *applyPlan) limits() error {
 	return nil
 }
 
-func (p *applyPlan) specs() []spec.Service {
-	var all []spec.Service
-	for _, name := range sortedKeys(p.records) {
-		all = append(all, p.records[name].Spec)
-	}
-	return all
-}
-
-// settleAddresses finds out who owns which address once wanted is in force. It
-// refuses an address that a node has of its own.
-func (p *applyPlan) settleAddresses(wanted []spec.Service) error {
+// settleAddresses finds out who owns which address once wanted is in force.
+func (p *applyPlan) settleAddresses(wanted []spec.Service) {
 	final := map[spec.ServiceName]spec.Service{}
 	for name, r := range p.records {
 		final[name] = r.Spec
 	}
 	for _, s := range wanted {
 		final[s.Name] = s
-		for _, ip := range s.Addresses() {
-			if node, taken := p.nodes[ip]; taken {
-				return refused("address-taken",
-					"nothing was changed; choose an address that no server has of its own",
-					"service %s: address %s is node %s's own", s.Name, ip, node)
-			}
-		}
 	}
 	for name, s := range final {
 		for _, ip := range s.Addresses() {
 			p.owners[ip] = name
 		}
 	}
-	return nil
 }
 
 // one plans the writes of one service.
@@ -318,7 +308,7 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		return refused("deleting", "wait until it is gone, then apply again",
 			"service %s is being deleted", s.Name)
 	}
-	if exists && same(old.Spec, s) {
+	if exists && old.Spec.Same(s) {
 		p.result.Applied = append(p.result.Applied, request.Applied{Name: s.Name, Outcome: request.Unchanged, Generation: old.Generation})
 		return nil
 	}
@@ -326,9 +316,12 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	if err := p.mayBeExclusive(s, old.Service, exists); err != nil {
 		return err
 	}
+	if err := p.mayFence(s); err != nil {
+		return err
+	}
 	if t, waits := p.pending[s.Name]; waits {
 		return refused("change-pending", fmt.Sprintf("nothing was changed; keep it with `keelson confirm %s` or take it back with `keelson revert %s`, then apply again", t.Change, t.Change),
-			"service %s has a change that waits to be confirmed until %s", s.Name, clockTime(t.Deadline))
+			"service %s has a change that waits to be confirmed until %s", s.Name, status.ClockTime(t.Deadline))
 	}
 
 	changed := old.Service
@@ -341,12 +334,19 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		changed.ID = p.next
 		p.next++
 	}
+	changed.Rights = slices.Clip(changed.Rights)
+	for len(changed.Rights) < s.Primaries()-1 {
+		changed.Rights = append(changed.Rights, p.next)
+		p.next++
+	}
 	changed.Spec = s
 	changed.Generation++
 	changed.Applied = p.now
 	changed.By = p.by
 	p.put(key, changed)
-	p.try(old, exists, changed)
+	if err := p.try(old, exists, changed); err != nil {
+		return err
+	}
 	p.records[s.Name] = stored{Service: changed}
 	p.result.Applied = append(p.result.Applied, request.Applied{Name: s.Name, Outcome: outcome, Generation: changed.Generation})
 
@@ -362,6 +362,23 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		}
 	}
 	return nil
+}
+
+// mayFence refuses to promise a fence where no watchdog can give it: on a node that
+// has none, what cannot be cut off stays.
+func (p *applyPlan) mayFence(s spec.Service) error {
+	var without []string
+	for _, n := range p.members {
+		if s.Failover.StopFailure == spec.StopFence && !n.Witness && s.Place.Allows(n.Name) && !p.dogs[n.Name] {
+			without = append(without, string(n.Name))
+		}
+	}
+	if len(without) == 0 {
+		return nil
+	}
+	return refused("no-fence",
+		"nothing was changed; name a watchdog in the file of these nodes (`watchdog: /dev/watchdog`), keep the service off them with place.never, or write stop_failure: block",
+		"service %s: failover.stop_failure: fence needs a watchdog on every node that may run it, and none is armed on %s", s.Name, strings.Join(without, ", "))
 }
 
 // mayBeExclusive refuses to make a service exclusive that some node may go on
@@ -399,21 +416,3 @@ func (p *applyPlan) put(key string, v any) {
 }
 
 func addressKey(ip netip.Addr) string { return record.KeyAddressUses + ip.String() }
-
-func same(a, b spec.Service) bool {
-	before, err := json.Marshal(a)
-	if err != nil {
-		return false
-	}
-	after, err := json.Marshal(b)
-	return err == nil && bytes.Equal(before, after)
-}
-
-func sortedAddrs(set map[netip.Addr]bool) []netip.Addr {
-	list := make([]netip.Addr, 0, len(set))
-	for ip := range set {
-		list = append(list, ip)
-	}
-	slices.SortFunc(list, func(a, b netip.Addr) int { return strings.Compare(a.String(), b.String()) })
-	return list
-}

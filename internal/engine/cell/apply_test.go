@@ -79,7 +79,7 @@ func TestApplyRefuses(t *testing.T) {
 			given: func(t *testing.T, w *world) { w.mustApply(t, doc("mail", "10.0.0.100/24")) },
 			file:  []string{doc("shop", "10.0.0.100/16")}, want: "spec-invalid",
 		},
-		{name: "an address that is a node's own", file: []string{doc("shop", "10.0.0.2/24")}, want: "address-taken"},
+		{name: "an address that is a node's own", file: []string{doc("shop", "10.0.0.2/24")}, want: "spec-invalid"},
 		{
 			name: "an address twice in a file",
 			file: []string{doc("shop", "10.0.0.100/24"), doc("mail", "10.0.0.100/24")}, want: "spec-invalid",
@@ -93,6 +93,11 @@ func TestApplyRefuses(t *testing.T) {
 				}
 			},
 			file: []string{doc("shop", "")}, want: "deleting",
+		},
+		{
+			name: "a fence where a node has no watchdog", want: "no-fence",
+			given: func(t *testing.T, w *world) { dogs(t, w, "a") },
+			file:  []string{doc("shop", "") + "failover: {stop_failure: fence}\n"},
 		},
 		{name: "more services than one transaction takes", file: many(120), want: "too-many-changes"},
 	}
@@ -109,6 +114,29 @@ func TestApplyRefuses(t *testing.T) {
 			equal(t, "nothing is written", after, before)
 		})
 	}
+}
+
+// dogs has nodes report a watchdog.
+func dogs(t *testing.T, w *world, nodes ...spec.NodeName) {
+	t.Helper()
+	for _, n := range nodes {
+		w.put(t, record.KeyReports+string(n), record.Report{Node: n, Watchdog: true})
+	}
+}
+
+func TestAFenceIsPromisedWhereEveryNodeHasAWatchdog(t *testing.T) {
+	w := newWorld(t)
+	dogs(t, w, "a")
+	w.mustApply(t, doc("shop", "")+"place: {on: [a]}\nfailover: {stop_failure: fence}\n")
+}
+
+func TestEveryPrimaryHasALeaseOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.mustApply(t, doc("db", "")+"copies: {primaries: 2}\n", doc("shop", ""))
+	w.mustApply(t, doc("db", "")+"copies: {primaries: 1}\n")
+	w.mustApply(t, doc("db", "")+"copies: {primaries: 2}\n", doc("till", ""))
+	db, shop, till := w.service(t, "db"), w.service(t, "shop"), w.service(t, "till")
+	equal(t, "the leases stay, and none is used twice", append(append([]uint32{db.ID}, db.Rights...), shop.ID, till.ID), []uint32{1, 2, 3, 4})
 }
 
 func TestApplyRefusesAFileInWhichNothingIs(t *testing.T) {
@@ -226,4 +254,20 @@ func TestOfManyWhoClaimAnAddressAtOnceOneGetsIt(t *testing.T) {
 	equal(t, "winners", won, 1)
 	entries, _, _ := w.List(t.Context(), record.KeyServices)
 	equal(t, "services", len(entries), 1)
+}
+
+func TestApplyNamesTheLineOfWhatNodesHaveAgainstAnAddress(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, record.KeyReports+"a", record.Report{Node: "a", GuardUp: true, Interfaces: []string{"eth0"}})
+	const head = "kind: service\nname: shop\nparts:\n  - address: {prefix: 10.0.0."
+	_, err := w.apply(t, head+"2/24}\n")
+	equal(t, "code", code(t, err), "spec-invalid")
+	equal(t, "text", err.Error(), "x.yaml:4:23: parts[0].address.prefix: the address 10.0.0.2 is node b's own: choose an address that no server has of its own\n"+
+		"       4 |   - address: {prefix: 10.0.0.2/24}")
+
+	result, err := w.apply(t, head+"100/24, interface: eth7}\n")
+	equal(t, "error", code(t, err), "")
+	equal(t, "warnings", result.Warnings, []string{`x.yaml:4:49: parts[0].address.interface: ` +
+		`node a has no interface "eth7": it cannot run there until that is there; ` +
+		`did you mean "eth0"? Without the key the address goes where its network is`})
 }

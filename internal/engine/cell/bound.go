@@ -29,7 +29,8 @@ func (a *assembly) bound(r record.Service, s status.Service, at *found) status.B
 	}
 	runs := append([]spec.NodeName{s.Node}, s.Successors...)
 	for _, n := range runs {
-		timeout = max(timeout, detect.Patience(time.Duration(a.Records.Reports[n].Late)))
+		r := a.Records.Reports[n]
+		timeout = max(timeout, detect.Patience(time.Duration(r.Late)), time.Duration(r.Waits))
 	}
 	hosts := a.hosts(runs)
 	f, ok := bound.Exclusive(s.TTL, hosts, start)

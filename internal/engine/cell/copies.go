@@ -117,9 +117,12 @@ func (a *assembly) epochOn(name spec.ServiceName, node spec.NodeName) uint64 {
 
 // judge says in a word how a service with copies is, and what is wrong with it.
 func (a *assembly) judge(r record.Service, p record.Placement, out *status.Service, primary *status.Copy) {
-	running, ready, busy := 0, 0, 0
+	running, ready, busy, primaries := 0, 0, 0, 0
 	var missing []string
 	for _, c := range out.Copies {
+		if c.Role == spec.RolePrimary {
+			primaries++
+		}
 		switch {
 		case c.State == string(fact.Running):
 			running++
@@ -155,6 +158,8 @@ func (a *assembly) judge(r record.Service, p record.Placement, out *status.Servi
 		out.State = status.Starting
 	case r.Spec.HasRoles() && primary == nil:
 		out.State, out.Problem = status.Recovering, "no copy of it is primary yet"
+	case r.Spec.HasRoles() && primaries < r.Spec.Primaries():
+		out.State, out.Problem = status.Recovering, fmt.Sprintf("%d of %d primaries are there", primaries, r.Spec.Primaries())
 	case len(missing) > 0:
 		out.State, out.Problem = status.Running, fmt.Sprintf("%d of %d copies run: %s", running, len(out.Copies), rest)
 	case ready < running:

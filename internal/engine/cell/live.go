@@ -15,6 +15,9 @@ type Live struct {
 	Node spec.NodeName // who sees it
 	// Guard is the newest state of the node's guard; nil: it does not answer.
 	Guard *guardwire.State
+	// Warnings are what the node has to say of itself, also while its reports do
+	// not reach the store.
+	Warnings []string
 }
 
 // ReportStale is how old a node's report may be. A healthy agent reports at
@@ -77,11 +80,13 @@ func (l Live) holds(r Records) map[spec.ServiceName]hold {
 	return known
 }
 
-// voters counts the voters and how many of them are lost.
-func (l Live) voters(lease record.Lease) (all, lost int) {
+// voters counts the voters, how many of them are lost, and how many others do
+// not count because of their clocks.
+func (l Live) voters(lease record.Lease) (all, lost, skewed int) {
 	all = bits.OnesCount32(lease.Voters)
 	if l.Guard != nil {
 		lost = bits.OnesCount32(lease.Voters & l.Guard.Lost)
+		skewed = bits.OnesCount32(lease.Voters & l.Guard.Skewed &^ l.Guard.Lost)
 	}
-	return all, lost
+	return all, lost, skewed
 }

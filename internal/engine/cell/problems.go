@@ -7,15 +7,12 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/core/recovery"
+	"github.com/keelson/keelson/internal/engine/cell/remark"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
 )
-
-// StallWorth is the pause of a guard from which on it is worth a sentence: half
-// of the shortest lease.
-const StallWorth = spec.MinTTL / 2
 
 // trouble says in one sentence what is wrong with a service; empty: nothing.
 func (a *assembly) trouble(s status.Service, p record.Placement, at *found) string {
@@ -161,32 +158,15 @@ func (a *assembly) problems(c status.Cell) []string {
 	if storm := a.Records.Storm; storm != nil {
 		say("%s: look for a common cause", storm.Why)
 	}
-	out = append(out, troubled(c.Services)...)
-	out = append(out, onTrial(c.Services)...)
+	out = append(out, remark.Troubled(c.Services)...)
+	out = append(out, status.OnTrial(c.Services)...)
 	if c.Controller == "" && !c.Stale {
 		say("no controller is elected: nothing is planned until one is")
 	}
 	out = append(out, a.silent(c)...)
 	out = append(out, a.majority(c)...)
-	out = append(out, remarks(c)...)
-	return out
-}
-
-// troubled lists the services with a problem, those that run nowhere first.
-func troubled(services []status.Service) []string {
-	var out []string
-	for _, group := range [][]status.State{
-		{status.Failed, status.Homeless},
-		{status.Recovering},
-		{status.Starting, status.Stopping, status.Stopped, status.Deleting, status.Running},
-	} {
-		for _, s := range services {
-			if s.Problem != "" && slices.Contains(group, s.State) {
-				out = append(out, fmt.Sprintf("service %s: %s", s.Name, s.Problem))
-			}
-		}
-	}
-	return out
+	out = append(out, remark.Nodes(c)...)
+	return append(out, a.unlisted(c)...)
 }
 
 // silent names the nodes whose guard or agent is missing while they live.
@@ -210,12 +190,15 @@ func (a *assembly) silent(c status.Cell) []string {
 // majority says what is wrong with the number of nodes and votes.
 func (a *assembly) majority(c status.Cell) []string {
 	witness := slices.ContainsFunc(c.Nodes, func(n status.Node) bool { return n.Witness })
-	voters, lost := a.Live.voters(a.Records.Lease)
+	voters, lost, skewed := a.Live.voters(a.Records.Lease)
+	counting := voters - lost - skewed
 	switch {
 	case len(c.Nodes) == 2 && !witness:
 		return []string{a.twoNodes() + ": add a third, or a witness with `keelson join --witness`"}
-	case lost > 0 && voters-lost <= voters/2+1 && c.Quorate:
-		return []string{fmt.Sprintf("%d of %d voters are in touch: one more loss stops the cell's services", voters-lost, voters)}
+	case skewed > 0 && counting <= voters/2+1 && c.Quorate:
+		return []string{fmt.Sprintf("the votes of %d of %d voters count: one more loss stops the cell's services", counting, voters)}
+	case lost > 0 && counting <= voters/2+1 && c.Quorate:
+		return []string{fmt.Sprintf("%d of %d voters are in touch: one more loss stops the cell's services", counting, voters)}
 	case len(c.Nodes) >= 3 && voters < 3 && a.Records.Lease.Prior == 0:
 		return []string{fmt.Sprintf("only %s: the loss of one can stop the cell's services until there are 3", votes(voters))}
 	case voters > 1 && voters%2 == 0 && a.Records.Lease.Prior == 0:
@@ -248,37 +231,13 @@ func votes(n int) string {
 	return fmt.Sprintf("%d nodes vote", n)
 }
 
-// remarks are what is good to know and not urgent.
-func remarks(c status.Cell) []string {
+// unlisted are the warnings of the node that is asked while it does not even know
+// of itself: it has started and did not reach the store since.
+func (a *assembly) unlisted(c status.Cell) []string {
 	var out []string
-	for _, n := range c.Nodes {
-		if n.Stall >= StallWorth && n.Liveness != fact.Lost {
-			out = append(out, fmt.Sprintf("the guard on %s paused for %s in the last 10 min: failovers that need it take that much longer",
-				n.Name, n.Stall.Round(time.Millisecond)))
-		}
-	}
-	for _, n := range c.Nodes {
-		for _, w := range n.Warnings {
-			out = append(out, fmt.Sprintf("node %s: %s", n.Name, strings.TrimSuffix(w, ".")))
-		}
-	}
-	for _, n := range c.Nodes {
-		switch until := n.Trust.Until.UTC().Format(time.RFC3339); n.Trust.State {
-		case fact.Quarantined:
-			out = append(out, fmt.Sprintf("node %s is quarantined until %s, since %s: `keelson trust %s` ends it", n.Name, until, n.Trust.Why, n.Name))
-		case fact.Probation:
-			out = append(out, fmt.Sprintf("node %s is on probation until %s, since %s", n.Name, until, n.Trust.Why))
-		case fact.Trusted:
-		}
-	}
-	for _, n := range c.Nodes {
-		switch {
-		case n.Maintenance:
-			out = append(out, fmt.Sprintf("node %s is under maintenance, all on it is left as it is: `keelson maintenance off %s` ends that", n.Name, n.Name))
-		case n.Leaving:
-			out = append(out, fmt.Sprintf("node %s is leaving the cell", n.Name))
-		case n.Draining:
-			out = append(out, fmt.Sprintf("node %s is drained: `keelson undrain %s` lets services back", n.Name, n.Name))
+	if c.Stale && !slices.ContainsFunc(c.Nodes, func(n status.Node) bool { return n.Name == a.Live.Node }) {
+		for _, w := range a.Live.Warnings {
+			out = append(out, remark.Warning(a.Live.Node, w))
 		}
 	}
 	return out

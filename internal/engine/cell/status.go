@@ -67,10 +67,25 @@ func (a *assembly) node(n record.Node) status.Node {
 		Voter:    counts(a.Records.Lease, n.Slot),
 		Witness:  n.Witness, Draining: wish.Drain, Leaving: wish.Leaving,
 		Version: n.Version, Joined: n.Joined,
-		Stall: time.Duration(report.Stall), Warnings: report.Warnings,
+		Stall: time.Duration(report.Stall), Warnings: a.warnings(report, n.Name),
 		GuardUp: report.GuardUp, Maintenance: wish.Maintenance,
 		Trust: trust(past),
 	}
+}
+
+// warnings are those of a node's last report. While its reports do not reach the
+// store, the node that is asked adds its own.
+func (a *assembly) warnings(report record.Report, name spec.NodeName) []string {
+	out := report.Warnings
+	if !a.Stale || a.Live.Node != name {
+		return out
+	}
+	for _, w := range a.Live.Warnings {
+		if !slices.Contains(out, w) {
+			out = append(out[:len(out):len(out)], w)
+		}
+	}
+	return out
 }
 
 // trust is empty for a node of whose past there is nothing to say.

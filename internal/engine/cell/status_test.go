@@ -116,6 +116,21 @@ func TestFailoverBoundNamesTheHostThatSetsIt(t *testing.T) {
 			},
 		},
 		{
+			name: "not exclusive, and a guard has learned to wait for longer than anybody stalls",
+			change: func(v *cell.View) {
+				shop := v.Records.Services["shop"]
+				shop.Spec.Exclusive = new(bool)
+				v.Records.Services["shop"] = shop
+				r := v.Records.Reports["b"]
+				r.Waits = spec.Duration(400 * time.Millisecond)
+				v.Records.Reports["b"] = r
+			},
+			want: status.Bound{
+				Total: 530 * time.Millisecond, Lease: 480 * time.Millisecond, Claim: 50 * time.Millisecond,
+				Why: "480ms until its node counts as lost, 50ms to claim it; how long the start takes was not seen yet",
+			},
+		},
+		{
 			name:   "too few voters",
 			change: func(v *cell.View) { v.Records.Lease.Voters = 0b011 },
 			want:   status.Bound{Why: "if a is lost, 1 of 2 voters would be left in touch, and that is no majority: nothing takes over until it is back"},
@@ -331,6 +346,44 @@ func TestProblems(t *testing.T) {
 			name:   "a store that is away makes all of it old",
 			change: func(v *cell.View) { v.Stale = true; v.Records.Controller = "" },
 			want:   []string{"the store does not answer: this is the last known state, and nothing can be changed"},
+		},
+		{
+			name: "a node says why its store is away, though it cannot report it",
+			change: func(v *cell.View) {
+				v.Stale, v.Records.Controller = true, ""
+				v.Records.Reports["a"] = record.Report{Node: "a", At: noon(), GuardUp: true, Warnings: []string{"no cgroup v2 here."}}
+				v.Records.Reports["b"] = record.Report{Node: "b", At: noon(), GuardUp: true, Warnings: []string{"no cgroup v2 here."}}
+				v.Live.Warnings = []string{"no cgroup v2 here.", "the disk is full."}
+			},
+			want: []string{
+				"the store does not answer: this is the last known state, and nothing can be changed",
+				"node a: no cgroup v2 here", "node a: the disk is full",
+				"node b: no cgroup v2 here",
+			},
+		},
+		{
+			name: "a node that knows of no cell yet says why its store is away",
+			change: func(v *cell.View) {
+				v.Stale, v.Records = true, cell.Records{}
+				v.Live.Warnings = []string{"the disk is full."}
+			},
+			want: []string{
+				"the store does not answer: this is the last known state, and nothing can be changed",
+				"node a: the disk is full",
+			},
+		},
+		{
+			name:   "what is live adds nothing to reports that arrive",
+			change: func(v *cell.View) { v.Live.Warnings = []string{"the disk is full."} },
+		},
+		{
+			name:   "a clock of another rate is named, and what comes of it",
+			change: func(v *cell.View) { v.Live.Guard.Skewed = 0b010 },
+			want: []string{
+				"the clock of b runs at another rate than the others': its vote does not count and it holds nothing. " +
+					"Compare its clock source (/sys/devices/system/clocksource/clocksource0/current_clocksource) with the others', or replace the board",
+				"the votes of 2 of 3 voters count: one more loss stops the cell's services",
+			},
 		},
 		{
 			name:   "nobody plans",

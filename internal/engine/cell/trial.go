@@ -10,11 +10,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/contradict"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
-	"github.com/keelson/keelson/internal/model/specfile"
 	"github.com/keelson/keelson/internal/model/status"
 	"github.com/keelson/keelson/internal/store"
 )
@@ -23,7 +23,12 @@ import (
 // is returned to is kept in the store beside the change, so it outlives every
 // node. While a change is on trial, its service takes no other one, and what the
 // cell would be without it is kept possible: an apply is checked against that
-// too.
+// too, see [applyPlan.checkTrials].
+
+// MaxTrials is how many changes may wait to be confirmed at once. Each of them is
+// confirmed or taken back whatever becomes of the others, and an apply must fit
+// however they end.
+const MaxTrials = 4
 
 // newTrial makes what the changes of an apply have in common, nil if they are
 // for good.
@@ -44,6 +49,12 @@ func (c *Clerk) newTrial(ask request.Apply) (*record.Pending, error) {
 	return &record.Pending{Change: hex.EncodeToString(id), At: now, Deadline: now.Add(ask.ConfirmWithin), By: ask.By}, nil
 }
 
+// waiting is a change on trial as it was read.
+type waiting struct {
+	record.Pending
+	revision int64
+}
+
 func (p *applyPlan) readTrials(ctx context.Context, s store.Store) error {
 	entries, _, err := s.List(ctx, record.KeyPending)
 	if err != nil {
@@ -54,40 +65,48 @@ func (p *applyPlan) readTrials(ctx context.Context, s store.Store) error {
 		if err := json.Unmarshal(e.Value, &t); err != nil {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
-		p.pending[t.Service] = t
+		p.pending[t.Service] = waiting{t, e.Revision}
 	}
 	return nil
 }
 
-// checkTrials refuses what could not be beside a change that is taken back.
-func (p *applyPlan) checkTrials(file *specfile.File) error {
-	if len(p.pending) == 0 {
-		return nil
-	}
-	var back []spec.Service
-	for _, name := range sortedKeys(p.records) {
-		t, waits := p.pending[name]
-		switch {
-		case !waits:
-			back = append(back, p.records[name].Spec)
-		case t.Before != nil:
-			back = append(back, *t.Before)
+// checkTrials refuses one change on trial too many, and an apply that would not fit
+// if changes that wait to be confirmed are taken back.
+func (p *applyPlan) checkTrials(before, after []spec.Service) error {
+	change, changes := contradict.Change{Before: before, After: after}, map[string]bool{}
+	for _, a := range p.result.Applied {
+		if a.Outcome != request.Unchanged {
+			change.Changed = append(change.Changed, a.Name)
 		}
 	}
-	if _, err := file.CheckAgainst(back); err != nil {
+	var trials []contradict.Trial
+	for _, name := range sortedKeys(p.pending) {
+		t := p.pending[name]
+		changes[t.Change] = true
+		trials = append(trials, contradict.Trial{Change: t.Change, Service: name, Before: t.Before})
+	}
+	if p.trial != nil && len(changes) >= MaxTrials {
 		return &request.Error{
-			Kind: request.Refused, Code: "change-pending", Err: err,
-			Text: "it would not fit if a change that waits to be confirmed is taken back: " + err.Error(),
-			Hint: "nothing was changed; `keelson status` shows what waits: confirm or revert it first",
+			Kind: request.Exhausted, Code: "too-many-trials",
+			Text: fmt.Sprintf("%d changes wait to be confirmed, and %d are the most", len(changes), MaxTrials),
+			Hint: "nothing was changed; confirm or revert one of them: see `keelson status`",
 		}
+	}
+	if b := contradict.Endings(change, trials, p.members); b != nil {
+		return refused("change-pending", fmt.Sprintf("nothing was changed; keep it with `keelson confirm %s` or take it back with `keelson revert %s`, then apply again",
+			b.Changes[0], b.Changes[0]), "%s", b.Text)
 	}
 	return nil
 }
 
 // try puts a change on trial, if this apply does.
-func (p *applyPlan) try(old stored, exists bool, changed record.Service) {
+func (p *applyPlan) try(old stored, exists bool, changed record.Service) error {
 	if p.trial == nil {
-		return
+		return nil
+	}
+	if exists && old.Spec.IsExclusive() && changed.Spec.KeptOnQuorumLoss() {
+		return refused("kept-on-quorum-loss", "nothing was changed; apply it for good, without a time to confirm it",
+			"service %s cannot go on without a lease on trial (on_quorum_loss: keep): it becomes exclusive again in two steps only, and not by itself", changed.Spec.Name)
 	}
 	t := *p.trial
 	t.Service, t.Generation = changed.Spec.Name, changed.Generation
@@ -97,98 +116,131 @@ func (p *applyPlan) try(old stored, exists bool, changed record.Service) {
 	}
 	p.put(record.KeyPending+string(t.Service), t)
 	p.result.Change, p.result.Deadline = t.Change, t.Deadline
+	return nil
+}
+
+// ending is how a change on trial is to end.
+type ending struct {
+	change string
+	trials map[spec.ServiceName]waiting
+	back   bool
+	left   []spec.ServiceName // changed or deleted since, and so left as they are
 }
 
 // Confirm ends the trial of a change, of all services that it is about: they stay
-// as they are, or are taken back.
+// as they are, or are taken back. A change ends once and in one way: whoever comes
+// second, another Confirm or its deadline, changes nothing and is told so.
 func (c *Clerk) Confirm(ctx context.Context, ask request.Confirm) (request.Confirmed, error) {
 	what := "confirm " + ask.Change
 	if ask.TakeBack {
 		what = "take back " + ask.Change
 	}
-	var done request.Confirmed
+	done, err := c.end(ctx, what, func(b *reversal) (string, error) {
+		change, err := b.which(ask.Change)
+		if err == nil {
+			ask.Change = change // of a later attempt too: another one may wait then
+		}
+		return change, err
+	}, ask.TakeBack)
+	if err != nil {
+		return request.Confirmed{}, err
+	}
+	for _, name := range sortedKeys(done.trials) {
+		e := event.Event{Kind: event.ChangeConfirmed, Service: name, Actor: ask.By, Text: fmt.Sprintf("change %s of %s was confirmed: it stays", done.change, name)}
+		if ask.TakeBack {
+			e.Kind, e.Text = event.ChangeTakenBack, done.text(name, ", as "+ask.By+" asked")
+		}
+		c.Events.Add(e)
+	}
+	return request.Confirmed{Change: done.change, Services: sortedKeys(done.trials)}, nil
+}
+
+// text says what became of a service whose change ended by being taken back.
+func (d ending) text(name spec.ServiceName, why string) string {
+	if slices.Contains(d.left, name) {
+		return fmt.Sprintf("change %s of %s ended%s: it was changed or deleted since, and is left as it is", d.change, name, why)
+	}
+	return fmt.Sprintf("change %s of %s was taken back%s", d.change, name, why)
+}
+
+// end ends the change that which chooses, none if that is empty. The writes are
+// guarded by what was read, so that of several at once one succeeds.
+func (c *Clerk) end(ctx context.Context, what string, which func(*reversal) (string, error), back bool) (ending, error) {
+	var done ending
+	var tried *ending // by an attempt whose answer was lost
 	err := c.attempt(ctx, what, func(ctx context.Context) (again, error) {
+		done = ending{}
 		b, err := c.takeBack(ctx)
 		if err != nil {
 			return false, err
 		}
-		change, err := b.which(ask.Change)
-		if err != nil {
-			if done.Change != "" {
-				return false, nil // an attempt whose answer was lost has done it
-			}
+		if tried != nil && b.ended(*tried) {
+			done = *tried
+			return false, nil
+		}
+		change, err := which(b)
+		if err != nil || change == "" {
 			return false, err
 		}
+		one := ending{change: change, trials: map[spec.ServiceName]waiting{}, back: back}
 		for _, name := range sortedKeys(b.pending) {
 			if b.pending[name].Change != change {
 				continue
 			}
-			if !slices.Contains(done.Services, name) {
-				done.Services = append(done.Services, name)
-			}
+			one.trials[name] = b.pending[name]
 			b.end(name)
-			if ask.TakeBack {
-				b.revert(name)
+			if back && !b.revert(name) {
+				one.left = append(one.left, name)
 			}
 		}
-		done.Change = change
 		ended, _, err := c.Store.Txn(ctx, b.guards, b.ops)
+		switch {
+		case err != nil && unanswered(err):
+			tried = &one
+		case ended && err == nil:
+			done = one
+		}
 		return again(!ended), err
 	})
-	if err != nil {
-		return request.Confirmed{}, err
-	}
-	for _, name := range done.Services {
-		e := event.Event{Kind: event.ChangeConfirmed, Service: name, Actor: ask.By, Text: fmt.Sprintf("change %s of %s was confirmed: it stays", done.Change, name)}
-		if ask.TakeBack {
-			e.Kind, e.Text = event.ChangeTakenBack, fmt.Sprintf("change %s of %s was taken back, as %s asked", done.Change, name, ask.By)
+	return done, err
+}
+
+// ended reports whether a change has ended in the way that was tried: nothing of it
+// waits, and its services are as they would be.
+func (b *reversal) ended(tried ending) bool {
+	for name, t := range tried.trials {
+		if _, waits := b.pending[name]; waits {
+			return false
 		}
-		c.Events.Add(e)
+		now, exists := b.records[name]
+		back := !exists || now.Deleting
+		if t.Before != nil {
+			back = exists && now.Generation > t.Generation && now.By == b.by && now.Spec.Same(*t.Before)
+		}
+		if !slices.Contains(tried.left, name) && back != tried.back {
+			return false
+		}
 	}
-	return done, nil
+	return true
 }
 
 // TakeBackDue takes back the changes whose time is up at now, and returns the
-// services. Whoever calls it, and however often: the writes are guarded, so that
-// it happens once.
+// services. Whoever calls it, and however often: it happens once.
 func (c *Clerk) TakeBackDue(ctx context.Context, now time.Time) ([]spec.ServiceName, error) {
-	var back []spec.ServiceName
-	var change string
-	err := c.attempt(ctx, "take back what was not confirmed", func(ctx context.Context) (again, error) {
-		b, err := c.takeBack(ctx)
-		if err != nil {
-			return false, err
-		}
-		back, change = nil, b.due(now)
-		for _, name := range sortedKeys(b.pending) {
-			if b.pending[name].Change == change && change != "" {
-				b.end(name)
-				b.revert(name)
-				back = append(back, name)
-			}
-		}
-		if len(b.ops) == 0 {
-			return false, nil
-		}
-		done, _, err := c.Store.Txn(ctx, b.guards, b.ops)
-		return again(!done), err
-	})
+	done, err := c.end(ctx, "take back what was not confirmed", func(b *reversal) (string, error) { return b.due(now), nil }, true)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range back {
+	for _, name := range sortedKeys(done.trials) {
 		c.Events.Add(event.Event{
-			Kind: event.ChangeTakenBack, Service: name, Text: fmt.Sprintf("change %s of %s was not confirmed in time and was taken back", change, name),
+			Kind: event.ChangeTakenBack, Service: name, Text: done.text(name, ", since it was not confirmed in time"),
 		})
 	}
-	return back, nil
+	return sortedKeys(done.trials), nil
 }
 
 // reversal is a way back from changes on trial.
-type reversal struct {
-	*applyPlan
-	revisions map[spec.ServiceName]int64 // of the records of trials
-}
+type reversal struct{ *applyPlan }
 
 // takeBack reads all that a way back depends on.
 func (c *Clerk) takeBack(ctx context.Context) (*reversal, error) {
@@ -198,20 +250,12 @@ func (c *Clerk) takeBack(ctx context.Context) (*reversal, error) {
 	}
 	b := &reversal{
 		applyPlan: &applyPlan{
-			now: c.Clock.Now(), by: "keelson", pending: map[spec.ServiceName]record.Pending{},
-			records: map[spec.ServiceName]stored{}, nodes: map[netip.Addr]spec.NodeName{}, counter: counter.Revision, next: 1,
+			now: c.Clock.Now(), by: "keelson", pending: map[spec.ServiceName]waiting{},
+			records: map[spec.ServiceName]stored{}, dogs: map[spec.NodeName]bool{}, counter: counter.Revision, next: 1,
 		},
-		revisions: map[spec.ServiceName]int64{},
 	}
 	if err := b.read(ctx, c.Store); err != nil {
 		return nil, err
-	}
-	entries, _, err := c.Store.List(ctx, record.KeyPending)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		b.revisions[spec.ServiceName(e.Key[len(record.KeyPending):])] = e.Revision
 	}
 	return b, nil
 }
@@ -246,7 +290,7 @@ func (b *reversal) which(change string) (string, error) {
 func (b *reversal) due(now time.Time) string {
 	first := record.Pending{}
 	for _, name := range sortedKeys(b.pending) {
-		if t := b.pending[name]; !t.Deadline.After(now) && (first.Change == "" || t.Deadline.Before(first.Deadline)) {
+		if t := b.pending[name].Pending; !t.Deadline.After(now) && (first.Change == "" || t.Deadline.Before(first.Deadline)) {
 			first = t
 		}
 	}
@@ -256,19 +300,20 @@ func (b *reversal) due(now time.Time) string {
 // end takes a service's trial away.
 func (b *reversal) end(name spec.ServiceName) {
 	key := record.KeyPending + string(name)
-	b.guards = append(b.guards, store.Guard{Key: key, Revision: b.revisions[name]})
+	b.guards = append(b.guards, store.Guard{Key: key, Revision: b.pending[name].revision})
 	b.ops = append(b.ops, store.Op{Key: key, Delete: true})
 }
 
-// revert returns a service to its spec from before. One that was changed or
-// deleted since by other means is left alone.
-func (b *reversal) revert(name spec.ServiceName) {
+// revert returns a service to its spec from before, and reports whether it does: one
+// that was changed or deleted since by other means is left alone, so that nobody's
+// later change is lost.
+func (b *reversal) revert(name spec.ServiceName) bool {
 	t, now := b.pending[name], b.records[name]
-	if now.Generation != t.Generation || now.Deleting {
-		return
-	}
 	key := record.KeyServices + string(name)
 	b.guards = append(b.guards, store.Guard{Key: key, Revision: now.revision})
+	if now.Generation != t.Generation || now.Deleting {
+		return false
+	}
 	if !slices.ContainsFunc(b.guards, func(g store.Guard) bool { return g.Key == keyNextID }) {
 		// An apply at the same time is checked against the spec that goes.
 		b.guards = append(b.guards, store.Guard{Key: keyNextID, Revision: b.counter})
@@ -278,7 +323,7 @@ func (b *reversal) revert(name spec.ServiceName) {
 	if t.Before == nil {
 		back.Deleting = true
 		b.put(key, back)
-		return
+		return true
 	}
 	back.Spec, back.By, back.Applied = *t.Before, b.by, b.now
 	back.Generation++
@@ -291,6 +336,7 @@ func (b *reversal) revert(name spec.ServiceName) {
 			b.ops = append(b.ops, store.Op{Key: addressKey(ip), Delete: true})
 		}
 	}
+	return true
 }
 
 // wanted reports whether another service has an address, or is returned to it.
@@ -317,39 +363,3 @@ func (a *assembly) trial(name spec.ServiceName) *status.Trial {
 	}
 	return &status.Trial{Change: t.Change, Deadline: t.Deadline, By: t.By, New: t.Before == nil}
 }
-
-// onTrial says which changes wait to be confirmed, one sentence for each.
-func onTrial(services []status.Service) []string {
-	var order []string
-	of := map[string][]spec.ServiceName{}
-	at := map[string]*status.Trial{}
-	for _, s := range services {
-		if s.Trial == nil {
-			continue
-		}
-		if at[s.Trial.Change] == nil {
-			order, at[s.Trial.Change] = append(order, s.Trial.Change), s.Trial
-		}
-		of[s.Trial.Change] = append(of[s.Trial.Change], s.Name)
-	}
-	var out []string
-	for _, change := range order {
-		out = append(out, fmt.Sprintf("change %s (%s, by %s) is taken back at %s unless it is confirmed: `keelson confirm %s`",
-			change, joined(of[change]), at[change].By, clockTime(at[change].Deadline), change))
-	}
-	return out
-}
-
-func joined(names []spec.ServiceName) string {
-	var text string
-	for i, n := range names {
-		if i > 0 {
-			text += ", "
-		}
-		text += string(n)
-	}
-	return text
-}
-
-// clockTime writes a moment that is near.
-func clockTime(t time.Time) string { return t.UTC().Format("15:04:05 MST") }

@@ -153,8 +153,10 @@ func (m *mirror) forget(name spec.ServiceName, plan string) change {
 			c.remove(record.KeyAddressUses+address, owner.revision)
 		}
 	}
-	id := record.KeyServiceIDs + strconv.FormatUint(uint64(svc.value.ID), 10)
-	c.ops = append(c.ops, store.Op{Key: id, Delete: true})
+	for _, number := range append([]uint32{svc.value.ID}, svc.value.Rights...) {
+		id := record.KeyServiceIDs + strconv.FormatUint(uint64(number), 10)
+		c.ops = append(c.ops, store.Op{Key: id, Delete: true})
+	}
 	c.events = append(c.events, event.Event{
 		Kind: event.ServiceDeleted, Service: name, Plan: plan, Text: fmt.Sprintf("%s is gone: nothing of it runs any more", name),
 	})

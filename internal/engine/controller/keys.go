@@ -15,6 +15,8 @@ const (
 	keyLife = 30 * 24 * time.Hour
 	// keySpread is how long nodes have to learn of each step.
 	keySpread = time.Hour
+	// hurriedSpread is the same after a node was removed: it has the keys still.
+	hurriedSpread = 5 * time.Minute
 	// keyHeard is how old the report of a living node may be for it to count as
 	// one that hears of changes.
 	keyHeard = time.Minute
@@ -24,8 +26,9 @@ const (
 
 // rotate returns the keys that are due and whether they differ. A new key first
 // opens, then seals while the old one still opens, and then is alone: so a node
-// that is one step behind is understood, and understands. fresh makes a key.
-func rotate(c record.Cell, now time.Time, fresh func() []byte) ([]record.LinkKey, bool) {
+// that is one step behind is understood, and understands. A key that a node knew
+// when it was removed is due at once. fresh makes a key.
+func rotate(c record.Cell, now, removed time.Time, fresh func() []byte) ([]record.LinkKey, bool) {
 	keys := slices.Clone(c.LinkKeys)
 	since := func(k record.LinkKey) time.Time {
 		if k.Since.IsZero() {
@@ -33,11 +36,16 @@ func rotate(c record.Cell, now time.Time, fresh func() []byte) ([]record.LinkKey
 		}
 		return k.Since
 	}
+	betrayed := func(k record.LinkKey) bool { return removed.After(since(k)) && !removed.After(now) }
+	spread := keySpread
+	if slices.ContainsFunc(keys, betrayed) {
+		spread = hurriedSpread
+	}
 	switch {
 	case len(keys) == 0:
 		return keys, false
 	case len(keys) == 1:
-		if now.Sub(since(keys[0])) < keyLife {
+		if now.Sub(since(keys[0])) < keyLife && !betrayed(keys[0]) {
 			return keys, false
 		}
 		return append(keys, record.LinkKey{ID: keys[0].ID + 1, Key: fresh(), Since: now.UTC()}), true
@@ -45,12 +53,12 @@ func rotate(c record.Cell, now time.Time, fresh func() []byte) ([]record.LinkKey
 	next := slices.MaxFunc(keys, func(a, b record.LinkKey) int { return since(a).Compare(since(b)) })
 	age := now.Sub(since(next))
 	switch {
-	case age < keySpread:
+	case age < spread:
 		return keys, false
 	case next.ID != keys[0].ID:
 		keys = slices.DeleteFunc(keys, func(k record.LinkKey) bool { return k.ID == next.ID })
 		return slices.Insert(keys, 0, next), true
-	case age < 2*keySpread:
+	case age < 2*spread:
 		return keys, false
 	}
 	return []record.LinkKey{next}, true
@@ -73,7 +81,7 @@ func (t *term) rotateKeys(ctx context.Context, sight Sight, now time.Time) {
 	if cell.revision == 0 || !t.mirror.inTouch(sight, now) {
 		return
 	}
-	keys, changed := rotate(cell.value, now, newKey)
+	keys, changed := rotate(cell.value, now, t.mirror.removed, newKey)
 	if !changed {
 		return
 	}

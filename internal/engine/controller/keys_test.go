@@ -8,13 +8,14 @@ import (
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/record"
+	"github.com/keelson/keelson/internal/store"
 )
 
 func TestKeysRotateOneStepAtATime(t *testing.T) {
 	cell := record.Cell{Created: noon, LinkKeys: []record.LinkKey{{ID: 7, Key: []byte{1}}}}
 	var story []string
 	for at := time.Duration(0); at < 62*24*time.Hour; at += 10 * time.Minute {
-		keys, changed := rotate(cell, noon.Add(at), func() []byte { return []byte{2} })
+		keys, changed := rotate(cell, noon.Add(at), time.Time{}, func() []byte { return []byte{2} })
 		if !changed {
 			continue
 		}
@@ -41,6 +42,38 @@ func TestKeysRotateOneStepAtATime(t *testing.T) {
 		story = append(story, fmt.Sprint(at.Round(time.Minute), ids))
 	}
 	want := "[720h0m0s [7 8] 721h0m0s [8 7] 722h0m0s [8] 1440h0m0s [8 9] 1441h0m0s [9 8] 1442h0m0s [9]]"
+	if got := fmt.Sprint(story); got != want {
+		t.Errorf("the keys went\n%s, want\n%s", got, want)
+	}
+}
+
+// Whoever removes a node wants its keys to be worth nothing soon.
+func TestKeysThatARemovedNodeKnowsAreChangedAtOnce(t *testing.T) {
+	cell := record.Cell{Created: noon, LinkKeys: []record.LinkKey{{ID: 7, Key: []byte{1}}}}
+	removals := []time.Duration{24 * time.Hour, 24*time.Hour + 7*time.Minute}
+	m := newMirror()
+	var story []string
+	for at := time.Duration(0); at < 48*time.Hour; at += time.Minute {
+		for len(removals) > 0 && removals[0] <= at {
+			text := fmt.Sprintf(`{"node":"x","at":%q}`, noon.Add(removals[0]).Format(time.RFC3339))
+			if err := m.apply(store.Event{Entry: store.Entry{Key: record.KeyRevoked + "id", Value: []byte(text), Revision: 1}}, noon.Add(at)); err != nil {
+				t.Fatal(err)
+			}
+			removals = removals[1:]
+		}
+		keys, changed := rotate(cell, noon.Add(at), m.removed, func() []byte { return []byte{2} })
+		if !changed {
+			continue
+		}
+		cell.LinkKeys = keys
+		ids := make([]uint32, 0, len(keys))
+		for _, k := range keys {
+			ids = append(ids, k.ID)
+		}
+		story = append(story, fmt.Sprint(at, ids))
+	}
+	// The second was removed when key 8 was known to it already.
+	want := "[24h0m0s [7 8] 24h5m0s [8 7] 24h10m0s [8] 24h11m0s [8 9] 24h16m0s [9 8] 24h21m0s [9]]"
 	if got := fmt.Sprint(story); got != want {
 		t.Errorf("the keys went\n%s, want\n%s", got, want)
 	}

@@ -33,8 +33,9 @@ type mirror struct {
 	wish       kept[record.CellWish]
 	past
 	archive    archive
-	lost       uint32 // slots of nodes that are lost
-	controller int64  // revision of the controller's key, 0 if there is none
+	removed    time.Time // when a node was removed last
+	lost       uint32    // slots of nodes that are lost
+	controller int64     // revision of the controller's key, 0 if there is none
 	revision   int64
 }
 
@@ -96,6 +97,8 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 		return take(m.owners, name, e)
 	case record.KeyNodeHistories, record.KeyServiceHistories:
 		return m.past.applyMany(prefix, name, e)
+	case record.KeyRevoked:
+		return m.applyRevoked(e)
 	case record.KeyDecisions:
 		m.archive.apply(e)
 	}
@@ -135,6 +138,20 @@ func (m *mirror) applyReport(name spec.NodeName, e store.Event, now time.Time) e
 		return nil
 	}
 	m.reports[name] = kept[survey.Report]{survey.Report{Report: read[name].value, Seen: now}, e.Revision}
+	return nil
+}
+
+func (m *mirror) applyRevoked(e store.Event) error {
+	if e.Deleted {
+		return nil
+	}
+	var fresh kept[record.Revoked]
+	if err := read(e, &fresh); err != nil {
+		return err
+	}
+	if fresh.value.At.After(m.removed) {
+		m.removed = fresh.value.At
+	}
 	return nil
 }
 

@@ -19,10 +19,11 @@ const (
 
 // measure sets the length of the lease in fresh where the spec leaves it open.
 func (m *mirror) measure(fresh *record.Placement, old record.Placement, p action.Placement, s spec.Service) {
-	if s.Failover.TTL != 0 || len(p.Order) == 0 {
+	run := slices.Concat(append([][]spec.NodeName{p.Order}, p.Orders...)...)
+	if s.Failover.TTL != 0 || len(run) == 0 {
 		return
 	}
-	due := bound.Auto(m.hosts(p.Order))
+	due := bound.Auto(m.hosts(run))
 	was := time.Duration(old.TTL)
 	if due.TTL < was && (was-due.TTL < shortenStep || fresh.At.Sub(old.At).Abs() < shortenAfter) {
 		fresh.TTL, fresh.TTLBy, fresh.TTLStall = old.TTL, old.TTLBy, old.TTLStall

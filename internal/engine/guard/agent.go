@@ -145,7 +145,7 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 	}
 	g.lastBeat = now
 	if g.parting.why == nil {
-		clear(g.parting.forsaken)
+		g.books().Heard()
 	}
 	switch m := w.msg; {
 	case m.Duty != nil:

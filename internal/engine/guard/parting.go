@@ -84,13 +84,13 @@ func (g *Guard) trouble(key, text string) {
 func (g *Guard) forsake(now time.Duration) {
 	why := custody.Absence{Alone: now - g.lastBeat, Ends: g.parting.why != nil}
 	g.node.SetIdle(now, why.Ends || why.Alone > custody.ShortestLoss(&g.duty))
-	if !why.Worth() {
+	if !g.books().Parts(why) {
 		return
 	}
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])
 	up, back := g.books().Forsake(now, why, g.room.holds)
 	for _, name := range up {
-		g.opts.Log.Error("service is given up and cut off", logkey.Service, name, "agent_away", why.Alone, "guard_ends", why.Ends)
+		g.opts.Log.Error("service is given up and cut off", logkey.Service, name, "agent_away", why.Alone, "guard_ends", why.Ends, "would_not_stop", !why.Ends && !why.Away())
 	}
 	if len(back) == 0 {
 		return
@@ -99,7 +99,7 @@ func (g *Guard) forsake(now time.Duration) {
 		g.giveBack(now, &back[i])
 	}
 	g.node.SetDuty(now, g.wish())
-	if g.agent != nil && !why.Ends {
+	if g.agent != nil && !why.Ends && why.Away() {
 		g.agent.drop() // one that wakes up connects anew, and says its duty again
 	}
 }
@@ -107,6 +107,9 @@ func (g *Guard) forsake(now time.Duration) {
 // giveBack releases a lease whose service was forsaken and is off.
 func (g *Guard) giveBack(now time.Duration, b *custody.Given) {
 	text := fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", (now - g.lastBeat).Round(time.Millisecond))
+	if b.Fence {
+		text = "a part would not stop; the guard cut the service off, made sure that nothing of it is left, and gave its lease back"
+	}
 	if g.parting.why != nil {
 		text = "the guard was asked to end; it stopped the service and gave its lease back"
 	}

@@ -172,7 +172,7 @@ func same(a, b *guardwire.State) bool {
 		return x.Service == y.Service && x.Epoch == y.Epoch && x.Kept == y.Kept && slices.Equal(x.Ruled, y.Ruled)
 	}
 	return a.Protocol == b.Protocol && a.Guard == b.Guard && a.Build == b.Build && a.Fresh == b.Fresh &&
-		a.Rules == b.Rules && a.LeaseVersion == b.LeaseVersion && a.Ballot == b.Ballot && a.Quorate == b.Quorate &&
+		a.Powers == b.Powers && a.LeaseVersion == b.LeaseVersion && a.Ballot == b.Ballot && a.Quorate == b.Quorate &&
 		a.Alive == b.Alive && a.Suspect == b.Suspect && a.Lost == b.Lost && a.Skewed == b.Skewed &&
 		slices.EqualFunc(a.Holds, b.Holds, sameHold) && maps.Equal(a.Holders, b.Holders) && slices.Equal(a.Warnings, b.Warnings)
 }
@@ -188,7 +188,7 @@ func clone(s *guardwire.State) guardwire.State {
 func (g *Guard) state(now time.Duration) *guardwire.State {
 	s := &g.room.state
 	*s = guardwire.State{
-		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build, Rules: true,
+		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build, Powers: guardwire.Powers{Rules: true, Watchdog: g.opts.Watchdog != nil},
 		Fresh: g.node == nil, Holds: s.Holds[:0], Holders: s.Holders, Warnings: append(s.Warnings[:0], g.opts.Warnings()...),
 	}
 	clear(s.Holders)
@@ -202,7 +202,7 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 	}
 	v := g.node.View(now)
 	s.LeaseVersion, s.Ballot, s.Quorate, s.Stall = v.Version, v.Highest, v.Quorate, v.Stall
-	s.Late, s.Measured, s.Skewed = v.Late, v.Measured, uint32(v.Skewed)
+	s.Late, s.Measured, s.Waits, s.Skewed = v.Late, v.Measured, v.Waits, uint32(v.Skewed)
 	s.Alive, s.Suspect, s.Lost = uint32(v.Alive), uint32(v.Suspect), uint32(v.Lost)
 	s.Fresh = g.duty.Lease.Version == 0
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])

@@ -64,7 +64,7 @@ func (r *Recorder) Add(e event.Event) {
 	if e.Boot == 0 {
 		e.Boot = r.Clock.Boot()
 	}
-	e.Text = clip(e.Text, MaxText)
+	e.Text = clip(event.Tidy(e.Text), MaxText)
 
 	r.mu.Lock()
 	if len(r.queue) >= MaxQueue {

@@ -146,11 +146,13 @@ type DemoOptions struct {
 	Color    bool
 }
 
-// notes prints sentences for the operator.
-func (s *shell) notes(notes []string) {
+// notes are sentences for the operator, as lines.
+func notes(notes []string) []string {
+	lines := make([]string, 0, len(notes))
 	for _, n := range notes {
-		s.tty.Printf("note: %s\n", screen.Clean(n))
+		lines = append(lines, "note: "+screen.Clean(n))
 	}
+	return lines
 }
 
 // refusedHere makes the error of a command that cannot be carried out here.

@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/awaiting"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/reasons"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/spec"
 )
 
 func (s *shell) applyCommand() *cobra.Command {
@@ -15,7 +20,7 @@ func (s *shell) applyCommand() *cobra.Command {
 	var wait bool
 	var limit waiting
 	c := &cobra.Command{Use: "apply", Long: reasons.ApplyHelp, Args: exactly()}
-	out := outputFlag(c)
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if len(files) == 0 {
 			return wrong("see `keelson apply --help`", "keelson apply needs -f FILE")
@@ -37,13 +42,29 @@ func (s *shell) applyCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if wait && !ask.DryRun && *out != output.Table {
+			// One object, with what came of it; what was applied is told all the same.
+			places, err := s.awaitApplied(c, api, result, limit)
+			return errors.Join(s.show(*out, output.Plain{Value: output.AppliedTo(result, places)}, nil), err)
+		}
 		if err := s.show(*out, result, func(int, bool) string { return view.Applied(result, ask.DryRun) }); err != nil {
 			return err
 		}
 		if !wait || ask.DryRun {
 			return nil
 		}
-		return s.awaitApplied(c, api, result, limit, *out)
+		places, err := s.awaitApplied(c, api, result, limit)
+		if err != nil {
+			return err
+		}
+		for _, a := range result.Applied {
+			if at := places[a.Name].Node; at != "" {
+				s.tty.Printf("%s runs on %s\n", a.Name, at)
+			} else {
+				s.tty.Printf("%s is stopped, as it says\n", a.Name)
+			}
+		}
+		return nil
 	}
 	c.Flags().StringArrayVarP(&files, "file", "f", nil, "")
 	c.Flags().DurationVar(&ask.ConfirmWithin, "confirm-within", 0, "")
@@ -53,21 +74,15 @@ func (s *shell) applyCommand() *cobra.Command {
 	return c
 }
 
-func (s *shell) awaitApplied(c *cobra.Command, api *client.Client, result client.ApplyResult, limit waiting, out format) error {
-	var last client.Status
-	err := s.await(c.Context(), api, limit.timeout, "apply", func(c client.Status) verdict {
-		last = c
-		return applied(c, result)
-	})
-	if err != nil || out != asTable {
-		return err
-	}
-	for _, a := range result.Applied {
-		if service, known := find(last, a.Name); known && service.Node != "" {
-			s.tty.Printf("%s runs on %s\n", a.Name, service.Node)
-		} else {
-			s.tty.Printf("%s is stopped, as it says\n", a.Name)
+// awaitApplied waits for what was applied and returns how it is, whether that is
+// well or not.
+func (s *shell) awaitApplied(c *cobra.Command, api *client.Client, result client.ApplyResult, limit waiting) (map[spec.ServiceName]client.Service, error) {
+	places := map[spec.ServiceName]client.Service{}
+	err := s.await(c.Context(), api, limit.timeout, "apply", func(c client.Status) awaiting.Verdict {
+		for _, a := range result.Applied {
+			places[a.Name], _ = awaiting.Find(c, a.Name)
 		}
-	}
-	return nil
+		return awaiting.Applied(c, result)
+	})
+	return places, err
 }

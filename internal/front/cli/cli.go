@@ -23,6 +23,7 @@ import (
 
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/front/cli/build"
 	"github.com/keelson/keelson/internal/front/cli/maintenance"
 	"github.com/keelson/keelson/internal/front/cli/mending"
 	"github.com/keelson/keelson/internal/front/cli/screen"
@@ -36,7 +37,7 @@ type Environment struct {
 	Stderr  io.Writer
 	Getenv  func(string) string
 	Clock   clock.Clock
-	Version string
+	Build   build.Build
 	Actions Actions
 }
 
@@ -101,7 +102,11 @@ Whom to call, for all commands that look or change:
                         and $KEELSON_CA)
 
 Exit status: 0 done, 1 the cell said no or it failed, 2 wrong usage, 3 the cell
-cannot be reached, 4 timed out waiting.
+cannot be reached, 4 timed out waiting, 7 it was accepted and then failed for
+good. With --exit-code, plan and whatif also use 5 and 6.
+
+With -o json or -o yaml a command prints one object for programs, and if it fails
+an object {"error": {"code", "message", "next", "exit"}} on standard error.
 
 Example:
     $ keelson demo
@@ -115,11 +120,11 @@ func Execute(ctx context.Context, env Environment) int {
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
 	}
-	return s.complain(err)
+	return s.complain(ran, err)
 }
 
 // shell is what all commands share.
@@ -158,7 +163,7 @@ func (s *shell) root() *cobra.Command {
 	root.AddCommand(
 		s.applyCommand(), s.statusCommand(), s.getCommand(), s.describeCommand(), s.moveCommand(),
 		s.drainCommand(), s.undrainCommand(), s.deleteCommand(), s.eventsCommand(), s.logsCommand(),
-		maintenance.Command(maintenance.Tools{Dial: s.dial, Say: func(f string, a ...any) { s.tty.Printf(f, a...) }, Wrong: wrong, Complete: s.completeNames(nodes)}, group),
+		maintenance.Command(maintenance.Tools{Dial: s.dial, Terminal: s.tty, Wrong: wrong, Complete: s.completeNames(nodes)}, group),
 		s.tokenCommand(), s.nodeCommand(), s.schemaCommand(), s.versionCommand(), s.completionCommand(),
 	)
 	root.AddCommand(s.actionCommands()...)
@@ -170,7 +175,17 @@ func (s *shell) root() *cobra.Command {
 	if s.env.Actions.Pacemaker != nil {
 		root.AddCommand(s.importCommand())
 	}
+	abridge(root)
 	return root
+}
+
+// abridge gives the commands the first sentence of their help, which a shell shows
+// beside what it completes.
+func abridge(c *cobra.Command) {
+	c.Short, _, _ = strings.Cut(c.Long, "\n")
+	for _, sub := range c.Commands() {
+		abridge(sub)
+	}
 }
 
 // helpCommand makes `keelson help status` the same as `keelson status --help`.

@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/awaiting"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -18,9 +20,9 @@ Its programs are stopped and its addresses are given up. Data that its programs
 wrote stays where it is.
 
     --yes                don't ask
-` + waitFlagsHelp + `
+` + waitFlagsHelp + output.FlagHelp + `
 Exit status: 0 deleted, 1 refused, 2 wrong usage, 3 the cell cannot be reached, 4
-not gone in time.
+not gone in time, 7 it does not stop.
 
 Example:
     $ keelson delete shop --yes
@@ -35,6 +37,7 @@ func (s *shell) deleteCommand() *cobra.Command {
 	}
 	wait.register(c)
 	c.Flags().BoolVar(&yes, "yes", false, "")
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := wait.check(); err != nil {
 			return err
@@ -61,16 +64,16 @@ func (s *shell) deleteCommand() *cobra.Command {
 		if err := api.Delete(c.Context(), name); err != nil {
 			return err
 		}
+		did := output.Done{Action: "delete", Service: name, Outcome: output.Begun, Text: fmt.Sprintf("%s is being deleted", name)}
 		if wait.no {
-			s.tty.Printf("%s is being deleted\n", name)
-			return nil
+			return did.Say(s.tty, *out)
 		}
-		err = s.await(c.Context(), api, wait.timeout, "delete "+string(name), func(c client.Status) verdict { return deleted(c, name) })
+		err = s.await(c.Context(), api, wait.timeout, "delete "+string(name), func(c client.Status) awaiting.Verdict { return awaiting.Deleted(c, name) })
 		if err != nil {
 			return err
 		}
-		s.tty.Printf("%s is deleted\n", name)
-		return nil
+		did.Outcome, did.Text = output.Finished, fmt.Sprintf("%s is deleted", name)
+		return did.Say(s.tty, *out)
 	}
 	return c
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 )
 
@@ -26,7 +27,7 @@ func (s *shell) describeCommand() *cobra.Command {
 		Use: "describe", Long: describeHelp, Args: between(1, "a SERVICE", "a name"),
 		ValidArgsFunction: s.completeThings(),
 	}
-	out := outputFlag(c)
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		what, err := parseThing(args)
 		if err != nil {

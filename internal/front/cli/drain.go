@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/awaiting"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -20,9 +22,9 @@ The node stays a member and keeps its vote. ` + "`keelson undrain`" + ` ends it.
 
     --why TEXT           a reason, for those who see it in the status
     --yes                don't ask
-` + waitFlagsHelp + `
+` + waitFlagsHelp + output.FlagHelp + `
 Exit status: 0 the node is free, 1 refused, 2 wrong usage, 3 the cell cannot be
-reached, 4 not free in time.
+reached, 4 not free in time, 7 a service does not stop there.
 
 Example:
     $ keelson drain b --why "new disk" --yes
@@ -32,10 +34,11 @@ Example:
 const undrainHelp = `Let services back on a node that was drained.
 
 Usage:
-    keelson undrain NODE
+    keelson undrain NODE [-o FORMAT]
 
 Services move back only if they prefer that node.
 
+` + output.FlagHelp + `
 Exit status: 0 done, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
 
 Example:
@@ -53,6 +56,7 @@ func (s *shell) drainCommand() *cobra.Command {
 	wait.register(c)
 	c.Flags().StringVar(&why, "why", "", "")
 	c.Flags().BoolVar(&yes, "yes", false, "")
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := wait.check(); err != nil {
 			return err
@@ -73,16 +77,16 @@ func (s *shell) drainCommand() *cobra.Command {
 		if err := api.Drain(c.Context(), name, why); err != nil {
 			return err
 		}
+		did := output.Done{Action: "drain", Node: name, Outcome: output.Begun, Text: fmt.Sprintf("%s is to be kept free of services", name)}
 		if wait.no {
-			s.tty.Printf("%s is to be kept free of services\n", name)
-			return nil
+			return did.Say(s.tty, *out)
 		}
-		err = s.await(c.Context(), api, wait.timeout, "drain "+string(name), func(c client.Status) verdict { return drained(c, name) })
+		err = s.await(c.Context(), api, wait.timeout, "drain "+string(name), func(c client.Status) awaiting.Verdict { return awaiting.Drained(c, name) })
 		if err != nil {
 			return err
 		}
-		s.tty.Printf("%s is free of services\n", name)
-		return nil
+		did.Outcome, did.Text = output.Finished, fmt.Sprintf("%s is free of services", name)
+		return did.Say(s.tty, *out)
 	}
 	return c
 }
@@ -103,19 +107,21 @@ func (s *shell) drainWill(ctx context.Context, api *client.Client, name spec.Nod
 }
 
 func (s *shell) undrainCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "undrain", Long: undrainHelp, Args: exactly("a NODE"), ValidArgsFunction: s.completeNames(nodes),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, err := s.dial(c.Flags())
-			if err != nil {
-				return err
-			}
-			defer api.Close()
-			if err := api.Undrain(c.Context(), spec.NodeName(args[0])); err != nil {
-				return err
-			}
-			s.tty.Printf("%s may run services again\n", args[0])
-			return nil
-		},
+	c := &cobra.Command{Use: "undrain", Long: undrainHelp, Args: exactly("a NODE"), ValidArgsFunction: s.completeNames(nodes)}
+	out := output.Flag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		api, err := s.dial(c.Flags())
+		if err != nil {
+			return err
+		}
+		defer api.Close()
+		name := spec.NodeName(args[0])
+		if err := api.Undrain(c.Context(), name); err != nil {
+			return err
+		}
+		return output.Done{
+			Action: "undrain", Node: name, Outcome: output.Finished, Text: fmt.Sprintf("%s may run services again", name),
+		}.Say(s.tty, *out)
 	}
+	return c
 }

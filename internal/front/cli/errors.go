@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/reasons"
-	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/request"
 )
 
@@ -18,6 +21,7 @@ const (
 	exitUsage       = 2
 	exitUnreachable = 3
 	exitTimeout     = 4
+	exitLost        = 7 // it was taken note of, and has failed for good
 )
 
 // usageError is a command that was not understood.
@@ -29,41 +33,48 @@ func wrong(hint, format string, args ...any) error {
 	return &usageError{text: fmt.Sprintf(format, args...), hint: hint}
 }
 
-// explain turns an error into an exit status and the words for it.
-func explain(err error) (status int, text, hint string) {
+// lostError is a wait for what will not come to be by itself.
+type lostError struct{ text, hint string }
+
+func (e *lostError) Error() string { return e.text }
+
+// explain turns an error into the words for it and an exit status. The words are
+// empty if all is said.
+func explain(err error) output.Fault {
+	var lost *lostError
 	var usage *usageError
 	var known *request.Error
 	var exit *reasons.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return exit.Status, "", ""
+		return output.Fault{Exit: exit.Status}
 	case errors.As(err, &usage):
-		return exitUsage, usage.text, usage.hint
+		return output.Fault{Exit: exitUsage, Code: "usage", Message: usage.text, Next: usage.hint}
+	case errors.As(err, &lost):
+		return output.Fault{Exit: exitLost, Code: "failed-for-good", Message: lost.text, Next: lost.hint}
 	case errors.As(err, &known):
 		// What is wrapped around it says what was tried.
+		f := output.Fault{Exit: exitFailed, Code: cmp.Or(known.Code, "failed"), Message: err.Error(), Next: known.Hint}
 		switch known.Kind {
 		case request.Unreachable:
-			return exitUnreachable, err.Error(), known.Hint
+			f.Exit = exitUnreachable
 		case request.Expired:
-			return exitTimeout, err.Error(), known.Hint
+			f.Exit = exitTimeout
 		default:
-			return exitFailed, err.Error(), known.Hint
 		}
+		return f
 	case errors.Is(err, context.Canceled):
-		return exitFailed, "interrupted", ""
+		return output.Fault{Exit: exitFailed, Code: "interrupted", Message: "interrupted"}
 	}
-	return exitFailed, err.Error(), ""
+	return output.Fault{Exit: exitFailed, Code: "failed", Message: err.Error()}
 }
 
-// complain tells a person about err and returns the exit status.
-func (s *shell) complain(err error) int {
-	status, text, hint := explain(err)
-	if text == "" {
-		return status // all is said
+// complain tells why c failed and returns the exit status.
+func (s *shell) complain(c *cobra.Command, err error) int {
+	f := explain(err)
+	f.Message = strings.TrimRight(f.Message, "\n")
+	if f.Message != "" {
+		f.Complain(s.tty, output.Of(c))
 	}
-	s.tty.Errorf("keelson: %s\n", screen.CleanLines(strings.TrimRight(text, "\n")))
-	if hint != "" {
-		s.tty.Errorf("hint: %s\n", screen.CleanLines(hint))
-	}
-	return status
+	return f.Exit
 }

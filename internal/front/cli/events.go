@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -29,9 +30,10 @@ The cell keeps the newest 2000 events.
 Exit status: 0 shown, 1 it failed, 2 wrong usage, 3 the cell cannot be reached.
 
 Example:
-    $ keelson events --service shop --limit 2
-    2026-11-23 03:12:44  a  node-lost       b     b is lost
-    2026-11-23 03:12:44  a  service-ready   shop  shop is ready on a
+    $ keelson events --limit 2
+    TIME                 FROM  WHAT           ABOUT  PLAN  TEXT
+    2026-11-23 03:12:44  a     node-lost      b            b is lost
+    2026-11-23 03:12:44  a     service-ready  shop         It is ready.
 `
 
 func (s *shell) eventsCommand() *cobra.Command {
@@ -39,7 +41,7 @@ func (s *shell) eventsCommand() *cobra.Command {
 	var service, node string
 	var limit int
 	c := &cobra.Command{Use: "events", Long: eventsHelp, Args: exactly()}
-	out := outputFlag(c)
+	out := output.Flag(c)
 	flags := c.Flags()
 	flags.BoolVarP(&follow, "follow", "f", false, "")
 	flags.StringVar(&service, "service", "", "")
@@ -76,7 +78,7 @@ func (s *shell) eventsCommand() *cobra.Command {
 
 // followEvents shows what is recorded, then what comes. It goes on where it was
 // after the connection broke.
-func (s *shell) followEvents(ctx context.Context, api *client.Client, ask request.Events, list []client.Event, out format) error {
+func (s *shell) followEvents(ctx context.Context, api *client.Client, ask request.Events, list []client.Event, out output.Form) error {
 	next := uint64(0)
 	say := func(e client.Event) error {
 		next = e.Seq + 1

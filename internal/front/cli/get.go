@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -50,7 +51,7 @@ func (s *shell) getCommand() *cobra.Command {
 		Use: "get", Long: getHelp, Args: between(1, "services, nodes or a SERVICE", "a name"),
 		ValidArgsFunction: s.completeThings("services", "nodes"),
 	}
-	out := outputFlag(c)
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) == 1 && (args[0] == "node" || args[0] == "service") {
 			return wrong("for all of them: `keelson get "+args[0]+"s`", "keelson get %s needs a name", args[0])
@@ -85,7 +86,7 @@ func (s *shell) getCommand() *cobra.Command {
 	return c
 }
 
-func (s *shell) getServices(ctx context.Context, api *client.Client, out format) error {
+func (s *shell) getServices(ctx context.Context, api *client.Client, out output.Form) error {
 	now, err := api.Status(ctx)
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func (s *shell) getServices(ctx context.Context, api *client.Client, out format)
 	})
 }
 
-func (s *shell) getNodes(ctx context.Context, api *client.Client, out format) error {
+func (s *shell) getNodes(ctx context.Context, api *client.Client, out output.Form) error {
 	now, err := api.Status(ctx)
 	if err != nil {
 		return err

@@ -72,14 +72,14 @@ func (s *shell) importPacemaker(ctx context.Context, o importCommand, args []str
 		now = at
 	}
 	if o.simulate {
-		return s.simulatePacemaker(path, o.output, now)
+		return s.simulatePacemaker(ctx, path, o.output, now)
 	}
 	if o.output == "json" {
 		return wrong(hint, "-o json goes with --simulate; services are written as YAML")
 	}
 	var got pacemaker.Imported
 	err := s.readFrom(path, func(r io.Reader) (err error) {
-		got, err = s.env.Actions.Pacemaker.Import(r, now)
+		got, err = s.env.Actions.Pacemaker.Until(ctx).Import(r, now)
 		return err
 	})
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *shell) readFrom(path string, read func(io.Reader) error) error {
 	return nil
 }
 
-func (s *shell) simulatePacemaker(path, output string, now time.Time) error {
+func (s *shell) simulatePacemaker(ctx context.Context, path, output string, now time.Time) error {
 	files, isFolder, err := pacemaker.Cases(path)
 	if errors.Is(err, pacemaker.ErrNoCases) {
 		return wrong("name a folder with .xml files", "%s holds no .xml file", path)
@@ -126,7 +126,7 @@ func (s *shell) simulatePacemaker(path, output string, now time.Time) error {
 	for _, file := range files {
 		var one pacemaker.Simulated
 		err := s.readFrom(file, func(r io.Reader) (err error) {
-			one, err = s.env.Actions.Pacemaker.Simulate(r, now)
+			one, err = s.env.Actions.Pacemaker.Until(ctx).Simulate(r, now)
 			return err
 		})
 		if err != nil {
@@ -146,7 +146,7 @@ func (s *shell) simulatePacemaker(path, output string, now time.Time) error {
 // observePacemaker looks on until it is interrupted.
 func (s *shell) observePacemaker(ctx context.Context, o importCommand, args []string) error {
 	watch := pacemaker.Observer{
-		Reader: s.env.Actions.Pacemaker, Clock: s.env.Clock, Every: o.every, Events: o.events,
+		Reader: s.env.Actions.Pacemaker.Until(ctx), Clock: s.env.Clock, Every: o.every, Events: o.events,
 		Query: pacemaker.Source(args, o.query),
 		Tell:  func(e pacemaker.Event) { s.tty.Printf("%s", e.Form(o.output)) },
 	}

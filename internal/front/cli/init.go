@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -22,7 +24,7 @@ a cell already.
     --replace-voter-after DURATION
                          how long a node with a vote may be lost until another
                          takes its vote (default 5m, 0 for never)
-` + nodeFlagsHelp + `
+` + nodeFlagsHelp + output.FlagHelp + `
 Exit status: 0 made, 1 not possible here, 2 wrong usage.
 
 Example:
@@ -42,6 +44,7 @@ func (s *shell) initCommand() *cobra.Command {
 	var flags nodeFlags
 	var cell string
 	var patience time.Duration
+	var out *output.Form
 	c := &cobra.Command{Use: "init", Long: initHelp, Args: exactly(), RunE: func(c *cobra.Command, _ []string) error {
 		node, config, err := flags.settle(s)
 		if err != nil {
@@ -60,26 +63,24 @@ func (s *shell) initCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s.tty.Printf("cell %s is made, and this server is its node %s (%s)\n", cell, node.Name, node.Address)
-		s.notes(result.Notes)
-		s.started(result.Started)
-		if result.Started {
-			s.tty.Printf("next: keelson token create, then keelson join on the other servers\n")
+		did := output.Done{
+			Action: "init", Outcome: output.Finished, Cell: cell, Node: node.Name, Notes: result.Notes,
+			Member: &output.Member{Address: node.Address, Started: result.Started},
+			Text:   fmt.Sprintf("cell %s is made, and this server is its node %s (%s)", cell, node.Name, node.Address),
+			Next:   node.Folders.agent(),
 		}
-		return nil
+		token := "keelson token create" + node.Folders.socket()
+		if result.Started {
+			did.Next = token
+			return did.Say(s.tty, *out, append(notes(result.Notes), "keelson runs", "next: "+token+", then keelson join on the other servers")...)
+		}
+		return did.Say(s.tty, *out, append(notes(result.Notes), "next: start it with `"+did.Next+"`, then `"+token+"`")...)
 	}}
 	flags.register(c)
+	out = output.Flag(c)
 	c.Flags().StringVar(&cell, "cell", "main", "")
 	c.Flags().DurationVar(&patience, "replace-voter-after", defaultPatience, "")
 	return c
-}
-
-func (s *shell) started(started bool) {
-	if started {
-		s.tty.Printf("keelson runs\n")
-		return
-	}
-	s.tty.Printf("next: start it with `keelson agent`\n")
 }
 
 const joinHelp = `Make this server a node of a cell.
@@ -98,7 +99,7 @@ joins again the same way under its own name, and keeps all that it has.
                          processes does not show)
     --witness            vote, but run no services: for the third vote of two
                          servers
-` + nodeFlagsHelp + `
+` + nodeFlagsHelp + output.FlagHelp + `
 Exit status: 0 joined, 1 the cell said no, 2 wrong usage, 3 ADDRESS cannot be
 reached.
 
@@ -110,6 +111,7 @@ Example:
 
 func (s *shell) joinCommand() *cobra.Command {
 	var flags nodeFlags
+	var out *output.Form
 	o := JoinOptions{Token: s.env.Getenv("KEELSON_TOKEN")}
 	c := &cobra.Command{Use: "join", Long: joinHelp, Args: exactly("ADDRESS"), RunE: func(c *cobra.Command, args []string) error {
 		if o.Token == "" {
@@ -132,12 +134,19 @@ func (s *shell) joinCommand() *cobra.Command {
 		if o.Witness {
 			as = "witness"
 		}
-		s.tty.Printf("this server is %s %s (%s) of cell %s\n", as, o.Name, o.Address, result.Cell)
-		s.notes(result.Notes)
-		s.started(result.Started)
-		return nil
+		did := output.Done{
+			Action: "join", Outcome: output.Finished, Cell: result.Cell, Node: o.Name, Notes: result.Notes,
+			Member: &output.Member{Address: o.Address, Witness: o.Witness, Started: result.Started},
+			Text:   fmt.Sprintf("this server is %s %s (%s) of cell %s", as, o.Name, o.Address, result.Cell),
+		}
+		if result.Started {
+			return did.Say(s.tty, *out, append(notes(result.Notes), "keelson runs")...)
+		}
+		did.Next = o.Folders.agent()
+		return did.Say(s.tty, *out, append(notes(result.Notes), "next: start it with `"+did.Next+"`")...)
 	}}
 	flags.register(c)
+	out = output.Flag(c)
 	c.Flags().StringVar(&o.Token, "token", o.Token, "")
 	c.Flags().BoolVar(&o.Witness, "witness", false, "")
 	return c

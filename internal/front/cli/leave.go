@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/awaiting"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -24,7 +26,7 @@ cell's store and who it was. The programs, their data and their kept output
     --yes                don't ask
     --data DIR           where state is kept (default /var/lib/keelson)
     --run DIR            where sockets are kept (default /run/keelson)
-
+` + output.FlagHelp + `
 Exit status: 0 it has left, 1 not possible, 2 wrong usage, 3 the cell cannot be
 reached.
 
@@ -39,6 +41,7 @@ func (s *shell) leaveCommand() *cobra.Command {
 	c := &cobra.Command{Use: "leave", Long: leaveHelp, Args: exactly()}
 	o.Folders.register(c)
 	c.Flags().BoolVar(&yes, "yes", false, "")
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		will := "Leaving moves all services off this server, then stops keelson here and deletes its state, keys included."
 		if s.tty.Ask && !yes {
@@ -57,8 +60,7 @@ func (s *shell) leaveCommand() *cobra.Command {
 		if err := s.env.Actions.Leave(c.Context(), o); err != nil {
 			return err
 		}
-		s.tty.Printf("this server has left the cell\n")
-		return nil
+		return output.Done{Action: "leave", Outcome: output.Finished, Text: "this server has left the cell"}.Say(s.tty, *out)
 	}
 	return c
 }
@@ -68,7 +70,7 @@ func (s *shell) leaveWill(ctx context.Context, api *client.Client) (string, erro
 	if err != nil {
 		return "", err
 	}
-	me, _ := findNode(now, now.Node)
+	me, _ := awaiting.FindNode(now, now.Node)
 	if len(now.Nodes) == 1 {
 		return "", refusedHere("last-node", "to end the cell stop keelson here and delete its data folder",
 			fmt.Sprintf("%s is the only node of cell %s", now.Node, now.Name))

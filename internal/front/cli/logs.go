@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -16,6 +18,7 @@ const logsHelp = `Show what a service's programs wrote.
 
 Usage:
     keelson logs SERVICE [--follow] [--part PART] [--node NODE] [--lines N]
+                 [-o FORMAT]
 
 The output is kept on the node where it was written; any node fetches it from
 there. If several parts have output, each line begins with its part.
@@ -24,6 +27,9 @@ there. If several parts have output, each line begins with its part.
     --part PART          of one part only
     --node NODE          from another node than where the service is, or was last
     -n, --lines N        so many of the last lines (default 100)
+    -o, --output FORMAT  table (the default: as it was written), json (one object
+                         a line, with part and line) or yaml (one document a
+                         line)
 
 Exit status: 0 shown, 1 there is none, 2 wrong usage, 3 the cell cannot be
 reached.
@@ -44,6 +50,7 @@ func (s *shell) logsCommand() *cobra.Command {
 	flags.StringVar(&node, "node", "", "")
 	flags.IntVarP(&ask.Lines, "lines", "n", request.DefaultLines, "")
 	s.completeFlag(c, "node", nodes)
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if ask.Lines < 1 || ask.Lines > request.MaxLines {
 			return wrong("choose 1 to 100000", "--lines %d is out of range", ask.Lines)
@@ -54,17 +61,20 @@ func (s *shell) logsCommand() *cobra.Command {
 			return err
 		}
 		defer api.Close()
-		return s.logs(c.Context(), api, ask)
+		return s.logs(c.Context(), api, ask, *out)
 	}
 	return c
 }
 
-func (s *shell) logs(ctx context.Context, api *client.Client, ask request.Logs) error {
+func (s *shell) logs(ctx context.Context, api *client.Client, ask request.Logs, form output.Form) error {
 	one, err := api.Service(ctx, ask.Service)
 	if err != nil {
 		return err
 	}
 	out := prefixer{to: s.tty, parts: map[string][]byte{}}
+	if form != output.Table {
+		out.each = func(l logLine) error { return s.showNext(form, output.Plain{Value: l}, nil) }
+	}
 	if ask.Part == "" && one.Spec != nil {
 		programs := 0
 		for _, p := range one.Spec.Parts {
@@ -85,17 +95,24 @@ func (s *shell) logs(ctx context.Context, api *client.Client, ask request.Logs) 
 // maxLine bounds what is held back of a line that has no end yet, in bytes.
 const maxLine = 64 << 10
 
+// logLine is a line of a part's output, for programs.
+type logLine struct {
+	Part string `json:"part"`
+	Line string `json:"line"`
+}
+
 // prefixer writes the output of several parts, a line at a time so that they
 // don't mix. With one part it passes everything on.
 type prefixer struct {
 	to     io.Writer
 	prefix bool
-	parts  map[string][]byte // lines without an end yet
+	each   func(logLine) error // takes the lines, if not nil
+	parts  map[string][]byte   // lines without an end yet
 	order  []string
 }
 
 func (p *prefixer) write(c request.LogChunk) error {
-	if !p.prefix {
+	if !p.prefix && p.each == nil {
 		_, err := p.to.Write(c.Data)
 		return err
 	}
@@ -118,6 +135,9 @@ func (p *prefixer) write(c request.LogChunk) error {
 }
 
 func (p *prefixer) line(part string, line []byte) error {
+	if p.each != nil {
+		return p.each(logLine{part, strings.ToValidUTF8(string(line), "\ufffd")})
+	}
 	_, err := io.WriteString(p.to, part+" | "+string(line)+"\n")
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/awaiting"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -19,9 +21,9 @@ Usage:
 Without NODE the cell chooses the best other one. It is a wish of one time: the
 service is not bound to that node.
 
-` + waitFlagsHelp + `
+` + waitFlagsHelp + output.FlagHelp + `
 Exit status: 0 moved, 1 refused, 2 wrong usage, 3 the cell cannot be reached, 4
-not there in time.
+not there in time, 7 it failed there for good, or went back.
 
 Example:
     $ keelson move shop b
@@ -35,6 +37,7 @@ func (s *shell) moveCommand() *cobra.Command {
 		ValidArgsFunction: s.completeNames(services, nodes),
 	}
 	wait.register(c)
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := wait.check(); err != nil {
 			return err
@@ -54,29 +57,32 @@ func (s *shell) moveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if m.From == m.To {
-			s.tty.Printf("%s is on %s already\n", name, m.To)
-			return nil
-		}
-		if wait.no {
-			s.tty.Printf("%s\n", moveText(name, m))
-			return nil
+		did := output.Done{Action: "move", Service: name, From: m.From, To: m.To}
+		switch {
+		case m.From == m.To:
+			did.Outcome, did.Text = output.Unchanged, fmt.Sprintf("%s is on %s already", name, m.To)
+			return did.Say(s.tty, *out)
+		case wait.no:
+			did.Outcome, did.Text = output.Begun, moveText(name, m)
+			return did.Say(s.tty, *out)
 		}
 		var last client.Status
-		err = s.await(c.Context(), api, wait.timeout, "move "+string(name), func(c client.Status) verdict {
+		goal := awaiting.Move{Service: name, Moved: m}
+		err = s.await(c.Context(), api, wait.timeout, "move "+string(name), func(c client.Status) awaiting.Verdict {
 			last = c
-			return moved(c, name, m)
+			return goal.Reached(c)
 		})
 		if err != nil {
 			return err
 		}
-		service, _ := find(last, name)
-		from := ""
+		service, _ := awaiting.Find(last, name)
+		from, took := "", s.env.Clock.Now().Sub(began)
 		if m.From != "" {
 			from = " from " + string(m.From)
 		}
-		s.tty.Printf("%s moved%s to %s in %s\n", name, from, service.Node, screen.Took(s.env.Clock.Now().Sub(began)))
-		return nil
+		did.Outcome, did.To, did.Seconds = output.Finished, service.Node, took.Seconds()
+		did.Text = fmt.Sprintf("%s moved%s to %s in %s", name, from, service.Node, screen.Took(took))
+		return did.Say(s.tty, *out)
 	}
 	return c
 }

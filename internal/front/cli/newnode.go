@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/internal/front/cli/agentfile"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -61,6 +62,27 @@ func (f *nodeFlags) register(c *cobra.Command) {
 func (f *Folders) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.Data, "data", defaultData, "")
 	c.Flags().StringVar(&f.Run, "run", defaultRun, "")
+}
+
+// agent is the command that runs the agent of these folders. It finds the agent's
+// file by itself.
+func (f Folders) agent() string {
+	text := "keelson agent"
+	if f.Data != defaultData {
+		text += " --data " + output.Quote(f.Data)
+	}
+	if f.Run != defaultRun {
+		text += " --run " + output.Quote(f.Run)
+	}
+	return text
+}
+
+// socket is what a command needs, after its own words, to call that agent.
+func (f Folders) socket() string {
+	if f.Run == defaultRun {
+		return ""
+	}
+	return " --socket " + output.Quote(filepath.Join(f.Run, "api.sock"))
 }
 
 // settle checks the flags and fills in what they leave out.

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/awaiting"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -19,7 +21,9 @@ import (
 const nodeHelp = `Change who is in the cell.
 
 Usage:
-    keelson node remove NODE [--force] [--yes]
+    keelson node remove NODE [--force] [--yes] [FLAGS]
+
+See ` + "`keelson node remove --help`" + `.
 
 Example:
     $ keelson node remove b
@@ -36,9 +40,9 @@ do that when you know that the server is off, or its services could run twice.
 
     --force              forget a node that is lost
     --yes                don't ask
-` + waitFlagsHelp + `
+` + waitFlagsHelp + output.FlagHelp + `
 Exit status: 0 removed, 1 refused, 2 wrong usage, 3 the cell cannot be reached, 4
-not out in time.
+not out in time, 7 a service does not stop there.
 
 Example:
     $ keelson node remove b --force --yes
@@ -60,6 +64,7 @@ func (s *shell) nodeRemoveCommand() *cobra.Command {
 	wait.register(c)
 	c.Flags().BoolVar(&force, "force", false, "")
 	c.Flags().BoolVar(&yes, "yes", false, "")
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := wait.check(); err != nil {
 			return err
@@ -84,16 +89,16 @@ func (s *shell) nodeRemoveCommand() *cobra.Command {
 		if err := s.remove(c.Context(), api, name, force, wait); err != nil {
 			return err
 		}
+		did := output.Done{Action: "node remove", Node: name, Outcome: output.Begun, Text: fmt.Sprintf("%s is to leave the cell", name)}
 		if wait.no {
-			s.tty.Printf("%s is to leave the cell\n", name)
-			return nil
+			return did.Say(s.tty, *out)
 		}
-		err = s.await(c.Context(), api, wait.timeout, "remove "+string(name), func(c client.Status) verdict { return gone(c, name) })
+		err = s.await(c.Context(), api, wait.timeout, "remove "+string(name), func(c client.Status) awaiting.Verdict { return awaiting.Gone(c, name) })
 		if err != nil {
 			return err
 		}
-		s.tty.Printf("%s is no longer in the cell\n", name)
-		return nil
+		did.Outcome, did.Text = output.Finished, fmt.Sprintf("%s is no longer in the cell", name)
+		return did.Say(s.tty, *out)
 	}
 	return c
 }
@@ -124,7 +129,7 @@ func (s *shell) remove(ctx context.Context, api *client.Client, name spec.NodeNa
 		}
 		passed := s.env.Clock.Now().Sub(began)
 		if passed >= wait.timeout {
-			return late("remove "+string(name), wait.timeout, verdict{far: known.Text})
+			return late("remove "+string(name), wait.timeout, awaiting.Verdict{Far: known.Text})
 		}
 		s.tty.Progress(fmt.Sprintf("remove %s: its vote is being taken away (%s)", name, screen.Age(passed)))
 		if s.env.Clock.Sleep(ctx, votePause) != nil {

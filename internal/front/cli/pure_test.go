@@ -7,15 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/request"
-	"github.com/keelson/keelson/internal/model/status"
 )
 
 // tree is the whole command, every action included.
@@ -77,17 +74,18 @@ func TestExitStatuses(t *testing.T) {
 		want int
 	}{
 		{"wrong usage", wrong("", "no"), exitUsage},
-		{"a refusal", &request.Error{Kind: request.Refused, Text: "no"}, exitFailed},
-		{"a store that is away", &request.Error{Kind: request.Unavailable, Text: "no"}, exitFailed},
-		{"nobody there", &request.Error{Kind: request.Unreachable, Text: "no"}, exitUnreachable},
-		{"time is up", &request.Error{Kind: request.Expired, Text: "no"}, exitTimeout},
-		{"something wrapped", fmt.Errorf("join: %w", &request.Error{Kind: request.Unreachable, Text: "no"}), exitUnreachable},
+		{"a refusal", &request.Error{Kind: request.Refused, Code: "x", Text: "no"}, exitFailed},
+		{"a store that is away", &request.Error{Kind: request.Unavailable, Code: "x", Text: "no"}, exitFailed},
+		{"nobody there", &request.Error{Kind: request.Unreachable, Code: "x", Text: "no"}, exitUnreachable},
+		{"time is up", &request.Error{Kind: request.Expired, Code: "x", Text: "no"}, exitTimeout},
+		{"something wrapped", fmt.Errorf("join: %w", &request.Error{Kind: request.Unreachable, Code: "x", Text: "no"}), exitUnreachable},
+		{"a wait for what failed for good", &lostError{text: "no"}, exitLost},
 		{"something else", errors.New("no"), exitFailed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, _, _ := explain(tt.err); got != tt.want {
-				t.Errorf("%d, want %d", got, tt.want)
+			if got := explain(tt.err); got.Exit != tt.want || got.Message == "" || got.Code == "" {
+				t.Errorf("%+v, want %d", got, tt.want)
 			}
 		})
 	}
@@ -130,44 +128,6 @@ func TestChooseAddress(t *testing.T) {
 		})
 	}
 }
-
-func TestVerdicts(t *testing.T) {
-	shop := func(change func(*client.Service)) client.Status {
-		s := client.Service{Name: "shop", State: status.Running, Ready: true, Node: "a", Generation: 2}
-		change(&s)
-		return client.Status{Node: "a", Services: []client.Service{s}, Nodes: []client.Node{{Name: "a", Draining: true}}}
-	}
-	same := func(*client.Service) {}
-	result := client.ApplyResult{Applied: []request.Applied{{Name: "shop", Generation: 2}}}
-	tests := []struct {
-		name string
-		got  verdict
-		want verdict
-	}{
-		{"applied and running", applied(shop(same), result), verdict{done: true}},
-		{"applied and stopped, as it says", applied(shop(func(s *client.Service) { s.State = status.Stopped }), result), verdict{done: true}},
-		{"an older generation", applied(shop(func(s *client.Service) { s.Generation = 1 }), result), verdict{far: "shop has not been seen by a"}},
-		{"running and not ready", applied(shop(func(s *client.Service) { s.Ready = false }), result), verdict{far: "shop is running but not ready on a"}},
-		{"moved to where it was to go", moved(shop(same), "shop", request.Moved{From: "b", To: "a"}), verdict{done: true}},
-		{"moved anywhere else", moved(shop(same), "shop", request.Moved{From: "b"}), verdict{done: true}},
-		{"not moved yet", moved(shop(same), "shop", request.Moved{From: "a"}), verdict{far: "shop is running on a"}},
-		{"between two nodes", moved(shop(func(s *client.Service) { s.Node = ""; s.State = status.Starting }), "shop", request.Moved{From: "a"}), verdict{far: "shop is starting"}},
-		{"deleted", deleted(client.Status{}, "shop"), verdict{done: true, far: "it runs nowhere any more and is being forgotten"}},
-		{"not deleted yet", deleted(shop(same), "shop"), verdict{far: "it is being stopped on a"}},
-		{"drained", drained(shop(same), "a"), verdict{done: true}},
-		{"a drain that this node does not know of", drained(client.Status{Node: "a", Nodes: []client.Node{{Name: "b"}}}, "b"), verdict{far: "the wish has not been seen by a"}},
-		{"gone", gone(client.Status{}, "a").withoutWords(), verdict{done: true}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, tt.got, cmp.AllowUnexported(verdict{})); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}
-
-func (v verdict) withoutWords() verdict { return verdict{done: v.done} }
 
 func FuzzLabels(f *testing.F) {
 	f.Add("a=b")

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/reasons"
 )
 
@@ -12,7 +13,7 @@ func (s *shell) reasonCommands() []*cobra.Command {
 		Dial: s.dial, Stdin: s.env.Stdin, Wrong: wrong, Arguments: between,
 		Services: s.completeNames(services), Nodes: s.completeNames(nodes), Replay: s.env.Actions.Replay,
 		Output: func(c *cobra.Command) func(any, func(int, bool) string) error {
-			form := outputFlag(c)
+			form := output.Flag(c)
 			return func(v any, text func(int, bool) string) error { return s.show(*form, v, text) }
 		},
 	})

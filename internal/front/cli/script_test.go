@@ -19,6 +19,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/front/cli"
+	"github.com/keelson/keelson/internal/front/cli/build"
 	"github.com/keelson/keelson/internal/front/cli/histories"
 	"github.com/keelson/keelson/internal/model/reason"
 	"github.com/keelson/keelson/internal/model/request"
@@ -50,7 +51,7 @@ func keelson() {
 	defer stop()
 	os.Exit(cli.Execute(ctx, cli.Environment{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Clock: clock.System{}, Version: "v0.1.0", Actions: actions(),
+		Getenv: os.Getenv, Clock: clock.System{}, Build: build.Of("v0.1.0", nil), Actions: actions(),
 	}))
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/internal/front/cli/histories"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/model/request"
 )
 
@@ -24,7 +25,7 @@ const (
 func (s *shell) simulateCommand() *cobra.Command {
 	var o histories.Options
 	c := &cobra.Command{Use: "simulate", Long: histories.Help, Args: exactly()}
-	out := outputFlag(c)
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		switch {
 		case o.Seeds == 0:
@@ -49,7 +50,7 @@ func (s *shell) simulateCommand() *cobra.Command {
 	return c
 }
 
-func (s *shell) simulate(ctx context.Context, o histories.Options, out format) error {
+func (s *shell) simulate(ctx context.Context, o histories.Options, out output.Form) error {
 	began := s.env.Clock.Now()
 	said := began
 	o.Progress = func(runs int, cell time.Duration) {
@@ -60,11 +61,11 @@ func (s *shell) simulate(ctx context.Context, o histories.Options, out format) e
 	}
 	r := s.env.Actions.Simulate(ctx, o)
 	s.tty.ClearProgress()
-	if out == asTable {
+	if out == output.Table {
 		s.tty.Printf("%s", r.Text(o))
 	} else {
 		text, err := r.JSON(o)
-		if err == nil && out == asYAML {
+		if err == nil && out == output.YAML {
 			text, err = yaml.JSONToYAML(text)
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 )
 
@@ -33,7 +34,7 @@ Example:
 func (s *shell) statusCommand() *cobra.Command {
 	var watch bool
 	c := &cobra.Command{Use: "status", Long: statusHelp, Args: exactly()}
-	out := outputFlag(c)
+	out := output.Flag(c)
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		api, err := s.dial(c.Flags())

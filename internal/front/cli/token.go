@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/request"
 )
@@ -48,7 +49,7 @@ func (s *shell) tokenCreateCommand() *cobra.Command {
 	var valid time.Duration
 	c := &cobra.Command{Use: "create", Long: tokenCreateHelp, Args: exactly()}
 	c.Flags().DurationVar(&valid, "valid", request.DefaultTokenValid, "")
-	out := outputFlag(c)
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if valid < time.Second || valid > request.MaxTokenValid {
 			return wrong("choose 1s to 168h", "--valid %s is out of range", valid)

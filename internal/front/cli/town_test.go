@@ -24,7 +24,7 @@ import (
 
 // town is a cell that does what it is asked at once: nodes a and b, and c, which
 // is lost. Services whose name begins with "slow" never become ready, never move
-// and never go.
+// and never go. Those whose name begins with "lost" have no home.
 type town struct {
 	mu       sync.Mutex
 	services map[spec.ServiceName]status.Service
@@ -78,6 +78,9 @@ func (t *town) set(name spec.ServiceName, s spec.Service) (generation uint64) {
 	if strings.HasPrefix(string(name), "slow") {
 		one.State, one.Ready, one.Problem = status.Recovering, false, "it is being restarted on a: exec: it ended with exit status 1"
 		one.Failures = []status.Failure{{At: noon(), Node: "a", Part: "exec", Why: "it ended with exit status 1"}}
+	}
+	if strings.HasPrefix(string(name), "lost") {
+		one.State, one.Ready, one.Node, one.Problem = status.Homeless, false, "", "no node may run it: a is drained"
 	}
 	t.services[name] = one
 	t.bell()

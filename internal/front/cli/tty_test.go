@@ -47,6 +47,7 @@ func sit(t *testing.T, socket string, env []string, args ...string) *seat {
 		t.Skipf("this machine gives no pseudo-terminals: %v", err)
 	}
 	defer slave.Close()
+	keepOutput(t, slave)
 
 	path, err := exec.LookPath("keelson")
 	if err != nil {
@@ -75,6 +76,21 @@ func sit(t *testing.T, socket string, env []string, args ...string) *seat {
 	}()
 	t.Cleanup(func() { master.Close() })
 	return s
+}
+
+// keepOutput has the kernel keep what the command writes when an interrupt is
+// typed. Else it drops what stands in the terminal after it has sent the signal,
+// and with it what a quick command has answered.
+func keepOutput(t *testing.T, slave *os.File) {
+	t.Helper()
+	mode, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mode.Lflag |= unix.NOFLSH
+	if err := unix.IoctlSetTermios(int(slave.Fd()), unix.TCSETS, mode); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *seat) text() string {

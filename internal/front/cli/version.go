@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"encoding/json"
-	"runtime"
-
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
+
+	"github.com/keelson/keelson/internal/front/cli/output"
 )
 
 const versionHelp = `Print the version of this binary. The status shows that of each node.
@@ -20,33 +18,14 @@ Exit status: 0 printed, 2 wrong usage.
 Example:
     $ keelson version
     keelson v0.1.0 (go1.26.8, linux/amd64)
+    of commit 25563d5ec2ed, 2026-11-23 21:20:35 UTC
 `
 
 func (s *shell) versionCommand() *cobra.Command {
 	c := &cobra.Command{Use: "version", Long: versionHelp, Args: exactly()}
-	out := outputFlag(c)
+	out := output.Flag(c)
 	c.RunE = func(*cobra.Command, []string) error {
-		v := struct {
-			Version  string `json:"version"`
-			Go       string `json:"go"`
-			Platform string `json:"platform"`
-		}{s.env.Version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-		encoded, err := json.MarshalIndent(v, "", "  ")
-		if err != nil {
-			return err
-		}
-		switch *out {
-		case asJSON:
-			s.tty.Printf("%s\n", encoded)
-		case asYAML:
-			if encoded, err = yaml.JSONToYAML(encoded); err != nil {
-				return err
-			}
-			s.tty.Printf("%s", encoded)
-		case asTable:
-			s.tty.Printf("keelson %s (%s, %s)\n", v.Version, v.Go, v.Platform)
-		}
-		return nil
+		return s.show(*out, output.Plain{Value: s.env.Build}, func(int, bool) string { return s.env.Build.Text() })
 	}
 	return c
 }

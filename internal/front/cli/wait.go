@@ -9,11 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/awaiting"
 	"github.com/keelson/keelson/internal/front/cli/screen"
-	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/request"
-	"github.com/keelson/keelson/internal/model/spec"
-	"github.com/keelson/keelson/internal/model/status"
 )
 
 // Limits of waiting.
@@ -21,6 +19,7 @@ const (
 	defaultWait = 2 * time.Minute
 	redial      = 500 * time.Millisecond // between two attempts to follow the cell
 	quiet       = time.Second            // nothing is shown before
+	surely      = 2 * time.Second        // what has failed for so long has failed for good
 )
 
 const waitFlagsHelp = `    --no-wait            return as soon as the cell has taken note of it
@@ -49,31 +48,35 @@ func (w *waiting) check() error {
 	return nil
 }
 
-// verdict is what a status says about something awaited: done, or how far it is.
-type verdict struct {
-	done bool
-	far  string
-}
-
 // errReached ends a watch that has seen what it waited for.
 var errReached = errors.New("reached")
 
-// await follows the cell until reached says that what was asked for is done. It
-// shows on a terminal how far it is. A connection that breaks is made again.
-func (s *shell) await(ctx context.Context, api *client.Client, limit time.Duration, what string, reached func(client.Status) verdict) error {
+// errLost ends a watch that has seen what looks like a failure for good.
+var errLost = errors.New("lost")
+
+// await follows the cell until reached says that what was asked for is done, or
+// for some time that it has failed for good. It shows on a terminal how far it is.
+// A connection that breaks is made again.
+func (s *shell) await(ctx context.Context, api *client.Client, limit time.Duration, what string, reached func(client.Status) awaiting.Verdict) error {
 	began := s.env.Clock.Now()
-	var last verdict
+	var last awaiting.Verdict
+	var lost time.Time // since when it has failed
 	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		err := api.WatchStatus(timed, func(c client.Status) error {
 			last = reached(c)
-			if last.done {
+			passed := s.env.Clock.Now().Sub(began)
+			if passed > quiet {
+				s.tty.Progress(fmt.Sprintf("%s: %s (%s)", what, last.Far, screen.Age(passed)))
+			}
+			switch {
+			case last.Done:
 				return errReached
+			case last.Failed:
+				return errLost
 			}
-			if passed := s.env.Clock.Now().Sub(began); passed > quiet {
-				s.tty.Progress(fmt.Sprintf("%s: %s (%s)", what, last.far, screen.Age(passed)))
-			}
+			lost = time.Time{}
 			return nil
 		})
 		switch {
@@ -85,9 +88,13 @@ func (s *shell) await(ctx context.Context, api *client.Client, limit time.Durati
 				Kind: request.Canceled, Code: "interrupted", Text: "interrupted: " + what + " goes on in the cell",
 				Hint: "see `keelson status`",
 			}
+		case errors.Is(err, errLost) && lost.IsZero():
+			lost = s.env.Clock.Now()
+		case errors.Is(err, errLost) && s.env.Clock.Now().Sub(lost) >= surely:
+			return &lostError{fmt.Sprintf("%s has failed: %s", what, last.Far), last.Next}
 		case timed.Err() != nil:
 			return late(what, limit, last)
-		case !transient(err):
+		case !errors.Is(err, errLost) && !transient(err):
 			return err
 		}
 		if s.env.Clock.Sleep(timed, redial) != nil {
@@ -96,13 +103,13 @@ func (s *shell) await(ctx context.Context, api *client.Client, limit time.Durati
 	}
 }
 
-func late(what string, limit time.Duration, last verdict) error {
-	if last.far == "" {
-		last.far = "the cell did not say how far it is"
+func late(what string, limit time.Duration, last awaiting.Verdict) error {
+	if last.Far == "" {
+		last.Far = "the cell did not say how far it is"
 	}
 	return &request.Error{
 		Kind: request.Expired, Code: "timeout",
-		Text: fmt.Sprintf("%s is not done after %s: %s", what, limit, last.far),
+		Text: fmt.Sprintf("%s is not done after %s: %s", what, limit, last.Far),
 		Hint: "the cell goes on with it; see `keelson status`",
 	}
 }
@@ -123,84 +130,4 @@ func transient(err error) bool {
 	case request.Invalid, request.NotFound, request.Exists, request.Refused, request.Denied, request.Unknown, request.Conflict:
 	}
 	return false
-}
-
-func find(c client.Status, name spec.ServiceName) (client.Service, bool) {
-	for _, s := range c.Services {
-		if s.Name == name {
-			return s, true
-		}
-	}
-	return client.Service{}, false
-}
-
-func findNode(c client.Status, name spec.NodeName) (client.Node, bool) {
-	for _, n := range c.Nodes {
-		if n.Name == name {
-			return n, true
-		}
-	}
-	return client.Node{}, false
-}
-
-// applied is reached when all of what was applied runs and is ready, or is
-// stopped because it says so.
-func applied(c client.Status, result client.ApplyResult) verdict {
-	for _, a := range result.Applied {
-		s, known := find(c, a.Name)
-		switch {
-		case !known || s.Generation < a.Generation:
-			return verdict{far: fmt.Sprintf("%s has not been seen by %s", a.Name, c.Node)}
-		case s.State == status.Stopped:
-		case s.State != status.Running || !s.Ready:
-			return verdict{far: view.Progress(s)}
-		}
-	}
-	return verdict{done: true}
-}
-
-// moved is reached when a service runs on another node than before, and on the
-// wanted one if one is.
-func moved(c client.Status, name spec.ServiceName, m request.Moved) verdict {
-	s, known := find(c, name)
-	there := s.Node != m.From
-	if m.To != "" {
-		there = s.Node == m.To
-	}
-	if known && there && s.State == status.Running {
-		return verdict{done: true}
-	}
-	return verdict{far: view.Progress(s)}
-}
-
-// deleted is reached when the cell knows the service no more.
-func deleted(c client.Status, name spec.ServiceName) verdict {
-	s, known := find(c, name)
-	if known && s.Node != "" {
-		return verdict{far: "it is being stopped on " + string(s.Node)}
-	}
-	return verdict{done: !known, far: "it runs nowhere any more and is being forgotten"}
-}
-
-// drained is reached when nothing runs on the node.
-func drained(c client.Status, name spec.NodeName) verdict {
-	n, known := findNode(c, name)
-	switch {
-	case !known:
-		return verdict{done: true}
-	case !n.Draining && !n.Leaving:
-		return verdict{far: "the wish has not been seen by " + string(c.Node)}
-	case len(n.Services) > 0:
-		return verdict{far: "still there: " + view.Names(n.Services)}
-	}
-	return verdict{done: true}
-}
-
-// gone is reached when the node is no member any more.
-func gone(c client.Status, name spec.NodeName) verdict {
-	n, known := findNode(c, name)
-	if known && len(n.Services) > 0 {
-		return verdict{far: "still there: " + view.Names(n.Services)}
-	}
-	return verdict{done: !known, far: "it is giving up its place in the cell"}
 }

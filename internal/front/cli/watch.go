@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 )
@@ -15,11 +16,11 @@ const rewatch = time.Second
 
 // watch shows the status as it changes, until ctx ends. On a terminal it takes
 // the screen and gives it back; there a broken connection is made again.
-func (s *shell) watch(ctx context.Context, api *client.Client, out format) error {
-	if !s.tty.Interactive() || out != asTable {
+func (s *shell) watch(ctx context.Context, api *client.Client, out output.Form) error {
+	if !s.tty.Interactive() || out != output.Table {
 		first := true
 		err := api.WatchStatus(ctx, func(c client.Status) error {
-			if !first && out == asTable {
+			if !first && out == output.Table {
 				s.tty.Printf("\n")
 			}
 			first = false

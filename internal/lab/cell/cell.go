@@ -138,7 +138,7 @@ func (c *Cell) StartAgent(ctx context.Context, node string) error {
 		w := c.o.Output(node)
 		command.Stdout, command.Stderr = w, w
 	case c.o.LogDir != "":
-		command.LogPath = filepath.Join(c.o.LogDir, node+".log")
+		command.LogPath = c.LogFile(node)
 	}
 	p, err := c.lab.Host(node).Start(ctx, command)
 	if err != nil {
@@ -154,6 +154,10 @@ func (c *Cell) Agent(node string) *lab.Process {
 	defer c.mu.Unlock()
 	return c.agents[node]
 }
+
+// LogFile is the file of the machine that gets the output of a node's agents, if
+// [Options.LogDir] says so.
+func (c *Cell) LogFile(node string) string { return filepath.Join(c.o.LogDir, node+".log") }
 
 // Boot switches a node on and starts its agent.
 func (c *Cell) Boot(ctx context.Context, node string) error {

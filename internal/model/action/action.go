@@ -19,6 +19,8 @@ type Placement struct {
 	// Copies is where the copies of a service that has several are to be, sorted
 	// by node; Order is empty then.
 	Copies []Copy `json:"copies,omitempty"`
+	// Orders is Order for the second and each further primary.
+	Orders [][]spec.NodeName `json:"orders,omitempty"`
 	// Why says, in sentences, why this node and why not each other one.
 	Why []string `json:"why"`
 	// Refusals names, for every node that is not in Order, what forbids it.

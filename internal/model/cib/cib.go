@@ -8,7 +8,6 @@
 package cib
 
 import (
-	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -22,6 +21,9 @@ const (
 	MaxDepth    = 64
 	MaxElements = 500_000
 	MaxAttrs    = 256 // of one element
+	// MaxRun is how many bytes may follow each other without the beginning of an
+	// element: no attribute and no text is larger.
+	MaxRun = 256 << 10
 )
 
 var (
@@ -46,14 +48,7 @@ type Element struct {
 // Read returns the root element of a document, which is named "cib". It wraps
 // [ErrTooLarge], [ErrUnsafe], [ErrBroken] or [ErrNotCIB].
 func Read(r io.Reader) (*Element, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read the document: %w", err)
-	}
-	if len(text) > MaxBytes {
-		return nil, fmt.Errorf("%w: more than %d MiB", ErrTooLarge, MaxBytes>>20)
-	}
-	root, err := parse(text)
+	root, err := parse(&bounded{from: r})
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +58,44 @@ func Read(r io.Reader) (*Element, error) {
 	return root, nil
 }
 
-func parse(text []byte) (*Element, error) {
-	dec := xml.NewDecoder(bytes.NewReader(text))
+// bounded reads a document and ends with [ErrTooLarge] where it exceeds a limit, so
+// that what is too large is never held.
+type bounded struct {
+	from     io.Reader
+	all, run int
+	err      error // of reading, nil if there was none
+}
+
+// Read implements [io.Reader].
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.from.Read(p)
+	b.all += n
+	for _, c := range p[:n] {
+		b.run++
+		if c == '<' {
+			b.run = 0
+		}
+		if b.run > MaxRun {
+			b.err = fmt.Errorf("%w: more than %d KiB in one value or text", ErrTooLarge, MaxRun>>10)
+			return 0, b.err
+		}
+	}
+	switch {
+	case b.all > MaxBytes:
+		b.err = fmt.Errorf("%w: more than %d MiB", ErrTooLarge, MaxBytes>>20)
+		return 0, b.err
+	case err != nil && !errors.Is(err, io.EOF):
+		b.err = fmt.Errorf("read the document: %w", err)
+		return n, b.err
+	}
+	return n, err
+}
+
+func parse(text *bounded) (*Element, error) {
+	dec := xml.NewDecoder(text)
 	var root *Element
 	var open []*Element
 	count := 0
@@ -72,6 +103,9 @@ func parse(text []byte) (*Element, error) {
 		token, err := dec.RawToken()
 		if errors.Is(err, io.EOF) {
 			break
+		}
+		if text.err != nil {
+			return nil, text.err
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s", ErrBroken, clip(err.Error()))

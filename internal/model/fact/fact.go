@@ -34,6 +34,7 @@ type Instance struct {
 	Phase      Phase            `json:"phase"`
 	Ready      bool             `json:"ready"`           // readiness checks pass
 	Role       spec.Role        `json:"role,omitempty"`  // of a copy that has one
+	Right      int              `json:"right,omitempty"` // which lease it is primary under; 0: the first
 	Epoch      uint64           `json:"epoch,omitempty"` // of the lease it runs under
 	Since      time.Time        `json:"since"`           // when Phase was entered
 	// Took is how long the last start took, from the lease to the last part
@@ -130,9 +131,17 @@ type Service struct {
 	Copies []spec.NodeName `json:"copies,omitempty"`
 	// Planned is the generation that Order was made for; 0: not known.
 	Planned uint64 `json:"planned,omitempty"`
+	// Rights are the leases of the second and each further primary.
+	Rights []Right `json:"rights,omitempty"`
 	// Cleared is when an operator last said that failures on a node are to be
 	// forgotten, by node.
 	Cleared map[spec.NodeName]time.Time `json:"cleared,omitempty"`
+}
+
+// Right is the lease of one primary of several. The fields are as in [Service].
+type Right struct {
+	Order  []spec.NodeName `json:"order,omitempty"`
+	Holder spec.NodeName   `json:"holder,omitempty"`
 }
 
 // Snapshot is the whole input of a decision. Nodes and Services are sorted by

@@ -95,6 +95,10 @@ type Seek struct {
 	// epoch above Demoted: what ran under such a one when it ended is cut off.
 	Replica bool   `json:"replica,omitempty"`
 	Demoted uint64 `json:"demoted,omitempty"`
+	// Fence says that the agent could not stop what is listed. The guard cuts it off
+	// and gives the lease back once nothing of it is left; where it cannot make sure
+	// of that, it lets the watchdog end the host.
+	Fence bool `json:"fence,omitempty"`
 }
 
 // Beat says that the agent is alive. Sent every [BeatEvery].
@@ -153,13 +157,24 @@ type State struct {
 	// up to 1 s. Measured is for how long they have been measured.
 	Late     time.Duration `json:"late,omitempty"`
 	Measured time.Duration `json:"measured,omitempty"`
+	// Waits is how long the guard waits at present until it misses another node,
+	// the longest of all: what it learned of lateness, gaps and loss.
+	Waits time.Duration `json:"waits,omitempty"`
 	// Skewed are the slots of nodes whose clocks a majority of the voters finds to
 	// run at another rate. Their votes do not count.
 	Skewed uint32 `json:"skewed,omitempty"`
-	// Rules is true of a guard that fills in Hold.Ruled.
-	Rules bool `json:"rules,omitempty"`
+	Powers
 	// Warnings are sentences for the operator, such as a missing capability.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Powers are what a guard can do beyond holding leases.
+type Powers struct {
+	// Rules is true of a guard that fills in Hold.Ruled.
+	Rules bool `json:"rules,omitempty"`
+	// Watchdog: one is armed, which ends the host if the guard cannot keep what it
+	// promised.
+	Watchdog bool `json:"watchdog,omitempty"`
 }
 
 // StateEvery is the longest time between two states.

@@ -28,6 +28,9 @@ type Run struct {
 	// role of the copy in which the part runs, empty if copies have none.
 	Copy int
 	Role spec.Role
+	// Lease is which of the service's leases Epoch is of, where the part runs as
+	// primary of several; 0 is the first.
+	Lease int
 
 	// RunDir is the folder for state that must not survive a reboot (it is on
 	// tmpfs), LogDir that for kept output. Both are the driver's own for this
@@ -87,6 +90,25 @@ func (n Name) Number() int {
 // Valid reports whether n is the name of an instance in its only spelling.
 func (n Name) Valid() bool {
 	return n.Service().Valid() && n.Number() >= 0 && n == NameOf(n.Service(), n.Number())
+}
+
+// LeaseName names one of a service's leases, as guards and agents speak of it: the
+// first has the service's own name, and those of further primaries have names that
+// no service can have, such as "db/2".
+func LeaseName(s spec.ServiceName, lease int) spec.ServiceName {
+	if lease == 0 {
+		return s
+	}
+	return s + "/" + spec.ServiceName(strconv.Itoa(lease+1))
+}
+
+// LeaseOf is what [LeaseName] made a name of.
+func LeaseOf(name spec.ServiceName) (s spec.ServiceName, lease int) {
+	base, text, further := strings.Cut(string(name), "/")
+	if n, err := strconv.Atoi(text); further && err == nil && n > 1 {
+		return spec.ServiceName(base), n - 1
+	}
+	return name, 0
 }
 
 // Observed is what a probe saw.

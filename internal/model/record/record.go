@@ -187,11 +187,14 @@ type CellWish struct {
 
 // Service is a spec as it was applied. Written by apply and move.
 type Service struct {
-	Spec       spec.Service `json:"spec"`
-	ID         uint32       `json:"id"`         // number on the wire, never reused within the cell
-	Generation uint64       `json:"generation"` // grows with each change of Spec
-	Applied    time.Time    `json:"applied"`
-	By         string       `json:"by"`
+	Spec spec.Service `json:"spec"`
+	ID   uint32       `json:"id"` // number on the wire, never reused within the cell
+	// Rights are the numbers of the leases of the second and each further primary,
+	// which are never reused either. There may be more than it has primaries now.
+	Rights     []uint32  `json:"rights,omitempty"`
+	Generation uint64    `json:"generation"` // grows with each change of Spec
+	Applied    time.Time `json:"applied"`
+	By         string    `json:"by"`
 	// Move asks for another node; it is a wish of one time, not a rule.
 	Move *Move `json:"move,omitempty"`
 	// Deleting: stop everywhere, then forget.
@@ -219,10 +222,14 @@ type Placement struct {
 	// Copies is where the copies of a service that has several shall be, sorted by
 	// node and number. Where copies have roles, Order lists their nodes: the
 	// primary, then who becomes it.
-	Copies  []Copy    `json:"copies,omitempty"`
-	Reasons []string  `json:"reasons,omitempty"`
-	PlanID  string    `json:"plan_id"`
-	At      time.Time `json:"at"`
+	Copies []Copy `json:"copies,omitempty"`
+	// Orders is Order for the leases of the second and each further primary, and
+	// Epochs is Epoch for them.
+	Orders  [][]spec.NodeName `json:"orders,omitempty"`
+	Epochs  []uint64          `json:"epochs,omitempty"`
+	Reasons []string          `json:"reasons,omitempty"`
+	PlanID  string            `json:"plan_id"`
+	At      time.Time         `json:"at"`
 	// Epoch is the highest under which the controller knew the service to run. A
 	// holder under a higher one took over since, whenever this was written.
 	Epoch uint64 `json:"epoch,omitempty"`
@@ -232,6 +239,41 @@ type Placement struct {
 	TTL      spec.Duration `json:"ttl,omitempty"`
 	TTLBy    spec.NodeName `json:"ttl_by,omitempty"`
 	TTLStall spec.Duration `json:"ttl_stall,omitempty"`
+}
+
+// OrderOf is the succession list of a lease, 0 for the first, and EpochOf the
+// highest epoch that was known of it.
+func (p Placement) OrderOf(lease int) []spec.NodeName {
+	switch {
+	case lease == 0:
+		return p.Order
+	case lease > 0 && lease <= len(p.Orders):
+		return p.Orders[lease-1]
+	}
+	return nil
+}
+
+// EpochOf is explained at OrderOf.
+func (p Placement) EpochOf(lease int) uint64 {
+	switch {
+	case lease == 0:
+		return p.Epoch
+	case lease > 0 && lease <= len(p.Epochs):
+		return p.Epochs[lease-1]
+	}
+	return 0
+}
+
+// LeaseID is the number of one of the service's leases, 0 for the first; 0 if there
+// is none.
+func (s *Service) LeaseID(lease int) uint32 {
+	switch {
+	case lease == 0:
+		return s.ID
+	case lease > 0 && lease <= len(s.Rights):
+		return s.Rights[lease-1]
+	}
+	return 0
 }
 
 // Copy is one copy of a service. Number is 0 for copies that are all alike, else
@@ -262,15 +304,32 @@ type Report struct {
 	// Warnings are sentences for the operator: fallbacks in use, problems.
 	Warnings []string `json:"warnings,omitempty"`
 	GuardUp  bool     `json:"guard_up"`
+	// Watchdog: the guard has one armed, that ends the host if need be.
+	Watchdog bool `json:"watchdog,omitempty"`
 	// Stall is the longest pause the guard has measured in the last 10 min.
 	Stall spec.Duration `json:"stall"`
 	// Late is the longest of those pauses that leases and timeouts can cover,
 	// up to 1 s. Measured is for how long the guard has measured.
 	Late     spec.Duration `json:"late,omitempty"`
 	Measured spec.Duration `json:"measured,omitempty"`
+	// Waits is how long the guard waits until it misses another node, the longest of
+	// all; 0: not known.
+	Waits spec.Duration `json:"waits,omitempty"`
 	// Keeps are the services, sorted, that may go on here without a lease, as far
 	// as the guard was told (spec.Service.KeptOnQuorumLoss).
 	Keeps []spec.ServiceName `json:"keeps,omitempty"`
+	// Interfaces are the names of the host's network interfaces, sorted, without
+	// loopback and spec.Passing; empty: not known.
+	Interfaces []string `json:"interfaces,omitempty"`
+	// Health is how well the node is, by its own word.
+	Health Health `json:"health,omitzero"`
+}
+
+// Health is a score for everything on a node, see [fact.Node], and the reason in a
+// few words. The zero value is well.
+type Health struct {
+	Score int    `json:"score,omitempty"`
+	Why   string `json:"why,omitempty"`
 }
 
 // EventHead says which events are kept. Every writer of events guards its

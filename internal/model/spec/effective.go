@@ -1,7 +1,10 @@
 package spec
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +17,14 @@ func (s Service) IsExclusive() bool {
 
 // HasRoles reports whether copies of s are primary and replicas.
 func (s Service) HasRoles() bool { return s.Copies != nil && s.Copies.Primaries > 0 }
+
+// Primaries returns how many copies of s are primary, 0 if it has no roles.
+func (s Service) Primaries() int {
+	if s.Copies == nil {
+		return 0
+	}
+	return s.Copies.Primaries
+}
 
 // HasLease reports whether s runs, or its primary is primary, under a lease.
 func (s Service) HasLease() bool { return s.Copies == nil || s.HasRoles() }
@@ -81,6 +92,11 @@ func (f Failover) EffectiveAgentLoss() time.Duration {
 // a majority. It is false for whatever is exclusive.
 func (s Service) KeptOnQuorumLoss() bool {
 	return !s.IsExclusive() && s.Failover.OnQuorumLoss == QuorumLossKeep
+}
+
+// Allows reports whether On and Never let the service run on a node.
+func (p Place) Allows(n NodeName) bool {
+	return (len(p.On) == 0 || slices.Contains(p.On, n)) && !slices.Contains(p.Never, n)
 }
 
 // EffectiveStickiness returns the score of staying.
@@ -233,4 +249,14 @@ func either(d Duration, other time.Duration) time.Duration {
 		return other
 	}
 	return time.Duration(d)
+}
+
+// Same reports whether s and other say the same, to the letter of their JSON form.
+func (s Service) Same(other Service) bool {
+	a, err := json.Marshal(s)
+	if err != nil {
+		return false
+	}
+	b, err := json.Marshal(other)
+	return err == nil && bytes.Equal(a, b)
 }

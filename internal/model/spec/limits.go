@@ -32,6 +32,7 @@ const (
 	MaxRestarts    = 100
 	MaxCopies      = 256
 	MaxPerNode     = 64
+	MaxPrimaries   = 8 // each has a lease of its own
 	MaxNeed        = 1_000_000_000
 	MinWithin      = time.Second
 	MaxWithin      = 168 * time.Hour

@@ -26,7 +26,7 @@ type Copies struct {
 	// Unique copies differ from each other; others are all alike.
 	Unique bool `json:"unique,omitempty"`
 	// Primaries is how many are primary, the others being replicas; 0 means that
-	// copies have no roles.
+	// copies have no roles. Range 0 to 8. Each primary has a lease of its own.
 	Primaries int `json:"primaries,omitempty"`
 }
 
@@ -67,7 +67,8 @@ const CapacityLabel = "capacity"
 type StopFailure string
 
 // What can be done then. Block is the default: the service stays where it is
-// until a person has looked.
+// until a person has looked. Fence: the guard cuts it off, and the watchdog ends the
+// host if that cannot be proved; then another node runs it.
 const (
 	StopBlock StopFailure = "block"
 	StopFence StopFailure = "fence"
@@ -82,8 +83,8 @@ func (p Preference) Holds(t time.Time) bool {
 func (c *checker) placing(s Service) {
 	if k := s.Copies; k != nil {
 		c.number("copies.count", k.Count, 0, MaxCopies)
-		c.number("copies.per_node", k.PerNode, 0, MaxPerNode)
-		c.number("copies.primaries", k.Primaries, 0, MaxCopies)
+		c.positive("copies.per_node", k.PerNode, MaxPerNode)
+		c.number("copies.primaries", k.Primaries, 0, MaxPrimaries)
 		if k.Count > 0 && k.Primaries > k.Count {
 			c.add("copies.primaries", Clash, fmt.Sprintf("%d primaries of %d copies", k.Primaries, k.Count), "have at least as many copies as primaries")
 		}
@@ -112,6 +113,7 @@ func (c *checker) placing(s Service) {
 		c.near(index("place.near", i), s, n)
 	}
 	spread := s.Place.Spread[:c.count("place.spread", "labels", len(s.Place.Spread), MaxLabels)]
+	once(c, "place.spread", spread)
 	for i, label := range spread {
 		c.labelKey(index("place.spread", i), label)
 	}
@@ -129,11 +131,11 @@ func (c *checker) copies(s Service, k Copies) {
 		c.add("copies.per_node", Clash, "copies with roles cannot share a node", "leave per_node out")
 	}
 	for i, p := range s.Parts {
-		if p.Address == nil || p.Role == RolePrimary {
+		if p.Address == nil || p.Role == RolePrimary && k.Primaries <= 1 {
 			continue
 		}
 		hint := "make a service of its own of the address, and place it near this one"
-		if k.Primaries > 0 {
+		if k.Primaries == 1 {
 			hint = "write role: primary beside it, so that only the primary has it"
 		}
 		c.add(index("parts", i)+".address", Clash, "an address can be on one node only, and the copies run on several", hint)
@@ -212,16 +214,4 @@ func (c *checker) labelKey(path, key string) {
 	if !ValidLabel(key, "x") {
 		c.add(path, BadLabel, fmt.Sprintf("%s is not a label's key", quote(key)), "write the key alone, such as rack")
 	}
-}
-
-// notYet reports what the cell's agents cannot carry out in this version. It is
-// the one list of such keys: deciding knows all of them already.
-func (c *checker) notYet(s Service) {
-	refuse := func(is bool, path, what, hint string) {
-		if is {
-			c.add(path, NotYet, "this version cannot "+what+" yet", hint)
-		}
-	}
-	refuse(s.Copies != nil && s.Copies.Primaries > 1, "copies.primaries", "have more than one primary", "write 1: each further primary needs a lease of its own")
-	refuse(s.Failover.StopFailure == StopFence, "failover.stop_failure", "fence a node", "remove it")
 }

@@ -33,9 +33,9 @@ const (
 	BadProof      Code = "bad-proof"
 	BadQuorumLoss Code = "bad-quorum-loss"
 	BadRole       Code = "bad-role"
-	NotYet        Code = "not-yet" // right, but this version's agents cannot do it
 	Circle        Code = "circle"  // services that wait for each other
 	TooBig        Code = "too-big" // no node can have it
+	NotYet        Code = "not-yet" // right, but this version cannot do it
 	SelfReference Code = "self-reference"
 	Duplicate     Code = "duplicate"
 	AddressTaken  Code = "address-taken"   // it belongs to another service
@@ -98,6 +98,13 @@ func (c *checker) size(path string, s, lo, hi Size) {
 func (c *checker) number(path string, n, lo, hi int) {
 	if n < lo || n > hi {
 		c.add(path, OutOfRange, fmt.Sprintf("%d is out of range", n), fmt.Sprintf("give %d to %d", lo, hi))
+	}
+}
+
+// positive reports a number that is set and not between 1 and most.
+func (c *checker) positive(path string, n, most int) {
+	if n != 0 {
+		c.number(path, n, 1, most)
 	}
 }
 

@@ -230,7 +230,7 @@ func TestValidateFindsWhatIsWrong(t *testing.T) {
 			s.Parts[0].Role, s.Parts[1].Role, s.Copies = RolePrimary, RolePrimary, &Copies{Primaries: 1}
 			s.Parts[1].Exec.Promote = []string{"/bin/up"}
 		}, []found{{"parts[1].exec.promote", Clash}}},
-		{"two primaries", func(s *Service) { s.Parts, s.Copies = s.Parts[1:], &Copies{Count: 3, Primaries: 2} }, []found{{"copies.primaries", NotYet}}},
+		{"two primaries", func(s *Service) { s.Parts, s.Copies = s.Parts[1:], &Copies{Count: 3, Primaries: 2} }, nil},
 		{"a primary that is not exclusive", func(s *Service) {
 			s.Parts, s.Exclusive, s.Copies = s.Parts[1:], pointer(false), &Copies{Primaries: 1}
 		}, []found{{"exclusive", Clash}}},
@@ -243,7 +243,17 @@ func TestValidateFindsWhatIsWrong(t *testing.T) {
 		{"an order, a spread and a maintenance", func(s *Service) {
 			s.After, s.Place.Spread, s.Maintenance = []After{{Service: "db", Role: RolePrimary}}, []string{"rack"}, true
 		}, nil},
-		{"a fence", func(s *Service) { s.Failover.StopFailure = StopFence }, []found{{"failover.stop_failure", NotYet}}},
+		{"a fence", func(s *Service) { s.Failover.StopFailure = StopFence }, nil},
+		{"a fence for what may run twice", func(s *Service) {
+			s.Failover.StopFailure, s.Exclusive = StopFence, pointer(false)
+		}, []found{{"failover.stop_failure", Clash}}},
+		{"a stop whose failure is ignored", func(s *Service) { s.Failover.StopFailure = "ignore" }, []found{{"failover.stop_failure", BadKind}}},
+		{"two primaries with one address", func(s *Service) {
+			s.Parts[0].Role, s.Copies = RolePrimary, &Copies{Count: 3, Primaries: 2}
+		}, []found{{"parts[0].address", Clash}}},
+		{"more primaries than there can be leases", func(s *Service) {
+			s.Parts, s.Copies = s.Parts[1:], &Copies{Primaries: 9}
+		}, []found{{"copies.primaries", OutOfRange}}},
 		{"an unknown word for the loss of the quorum", func(s *Service) { s.Failover.OnQuorumLoss = "go" }, []found{{"failover.on_quorum_loss", BadQuorumLoss}}},
 		{"a label with a line break", func(s *Service) { s.Labels = map[string]string{"a": "b\n"} }, []found{{"labels.a", BadLabel}}},
 	}

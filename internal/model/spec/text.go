@@ -1,12 +1,21 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// ErrOutOfRange means that a number with a unit is written well, and larger or
+// smaller than can be. The error that wraps it says which.
+var ErrOutOfRange = errors.New("out of range")
+
+// numberAndUnits is how a duration is written.
+var numberAndUnits = regexp.MustCompile(`^[-+]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`)
 
 // String returns the shortest usual form: "10m" rather than "10m0s".
 func (d Duration) String() string {
@@ -26,6 +35,9 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // UnmarshalText reads what [time.ParseDuration] reads. The unit is required.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
+	if err != nil && numberAndUnits.Match(text) {
+		return fmt.Errorf("%s is %w", clip(string(text)), ErrOutOfRange)
+	}
 	if err != nil {
 		return fmt.Errorf("%q is not a duration: give a number and a unit such as 500ms, 10s, 5m or 1h", clip(string(text)))
 	}
@@ -51,7 +63,11 @@ func (t *TTL) UnmarshalText(text []byte) error {
 		return nil
 	}
 	var d Duration
-	if err := d.UnmarshalText(text); err != nil {
+	err := d.UnmarshalText(text)
+	if errors.Is(err, ErrOutOfRange) {
+		return err
+	}
+	if err != nil {
 		return fmt.Errorf("%q is not a lease length: write auto, or a number and a unit such as 500ms or 2s", clip(string(text)))
 	}
 	if d == 0 {
@@ -98,17 +114,21 @@ func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // byte is dropped.
 func (s *Size) UnmarshalText(text []byte) error {
 	in := string(text)
-	cut := strings.IndexFunc(in, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
+	number := strings.TrimLeft(in, "+-")
+	cut := strings.IndexFunc(number, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
 	if cut <= 0 {
 		return sizeError(in)
 	}
-	name := strings.TrimSpace(in[cut:])
+	name := strings.TrimSpace(number[cut:])
 	for _, u := range units {
 		if !strings.EqualFold(name, u.name) {
 			continue
 		}
-		n, ok := scale(in[:cut], u.bytes)
-		if !ok {
+		n, err := scale(number[:cut], u.bytes)
+		switch {
+		case len(number) == len(in)-1 && err == nil, errors.Is(err, ErrOutOfRange):
+			return fmt.Errorf("%s is %w", clip(in), ErrOutOfRange)
+		case len(number) != len(in) || err != nil:
 			return sizeError(in)
 		}
 		*s = Size(n)
@@ -117,21 +137,26 @@ func (s *Size) UnmarshalText(text []byte) error {
 	return sizeError(in)
 }
 
-// scale returns number times by, exactly but for a dropped fraction of one.
-func scale(number string, by int64) (int64, bool) {
+// scale returns number times by, exactly but for a dropped fraction of one. The
+// error is [ErrOutOfRange] if that is more than can be, and another one if number
+// is none.
+func scale(number string, by int64) (int64, error) {
 	whole, fraction, dotted := strings.Cut(number, ".")
-	if dotted && fraction == "" || len(fraction) > 6 {
-		return 0, false
+	if dotted && (fraction == "" || len(fraction) > 6) || strings.Contains(fraction, ".") {
+		return 0, strconv.ErrSyntax
 	}
 	n, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || n > math.MaxInt64/by-1 {
-		return 0, false
+	if errors.Is(err, strconv.ErrRange) || err == nil && n > math.MaxInt64/by-1 {
+		return 0, ErrOutOfRange
+	}
+	if err != nil {
+		return 0, err
 	}
 	total := n * by
 	if fraction != "" {
 		f, err := strconv.ParseUint(fraction, 10, 32)
 		if err != nil {
-			return 0, false
+			return 0, err
 		}
 		divisor := int64(1)
 		for range fraction {
@@ -140,7 +165,7 @@ func scale(number string, by int64) (int64, bool) {
 		// by is at most 2^40 and f below 10^6, so the product fits.
 		total += int64(f) * by / divisor
 	}
-	return total, true
+	return total, nil
 }
 
 func sizeError(in string) error {

@@ -20,9 +20,11 @@ func (s Service) Validate() []Problem {
 	c.place(s.Name, s.Place)
 	c.failover(s.Failover)
 	c.quorumLoss(s)
+	if s.Failover.StopFailure == StopFence && !s.IsExclusive() {
+		c.add("failover.stop_failure", Clash, "only what is exclusive needs proof that it has stopped, and this may run on several nodes", "remove it")
+	}
 	c.labels(s.Labels)
 	c.placing(s)
-	c.notYet(s)
 	return c.problems
 }
 
@@ -145,7 +147,7 @@ func (c *checker) failover(f Failover) {
 	switch f.StopFailure {
 	case "", StopBlock, StopFence:
 	default:
-		c.add("failover.stop_failure", BadKind, fmt.Sprintf("%s is not what can be done", quote(string(f.StopFailure))), "use block or fence")
+		c.add("failover.stop_failure", BadKind, fmt.Sprintf("%s is not what can be done when a part does not stop", quote(string(f.StopFailure))), "use block, or fence; to ignore it could run the service twice")
 	}
 }
 

@@ -148,8 +148,8 @@ func (c *checker) check(path string, k *Check) {
 	c.duration(path+".every", k.Every, MinEvery, MaxWait)
 	c.duration(path+".timeout", k.Timeout, MinTimeout, MaxTimeout)
 	c.wait(path+".after", k.After)
-	c.number(path+".failures", k.Failures, 0, MaxInARow)
-	c.number(path+".successes", k.Successes, 0, MaxInARow)
+	c.positive(path+".failures", k.Failures, MaxInARow)
+	c.positive(path+".successes", k.Successes, MaxInARow)
 }
 
 func (c *checker) url(path, value string) {

@@ -1,7 +1,6 @@
 package specfile
 
 import (
-	"encoding"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,6 +16,8 @@ type decoder struct {
 	source   source
 	places   places
 	problems Problems
+	unread   map[string]unread // by path
+	missing  []string          // keys that must be there and are not
 }
 
 // value is a value in the document and the path that leads to it.
@@ -98,6 +99,10 @@ next:
 				k.read(e.value)
 				continue next
 			}
+		}
+		if m, hint, known := elsewhere(e.name); known && want == wantPart {
+			d.problem(value{path: e.value.path, at: e.at}, spec.NotYet, m, hint)
+			continue
 		}
 		names := make([]string, 0, len(keys))
 		for _, k := range keys {
@@ -203,37 +208,11 @@ func textMap(d *decoder, to *map[string]string) func(value) {
 	}
 }
 
-// unit reads a text with a unit: a duration, a size.
-func unit(d *decoder, to encoding.TextUnmarshaler) func(value) {
-	return func(v value) {
-		s, ok := scalarText(v.node)
-		if !ok {
-			d.wrongType(v, "a number with a unit")
-			return
-		}
-		if err := to.UnmarshalText([]byte(s)); err != nil {
-			d.problem(v, BadValue, err.Error(), "")
-		}
-	}
-}
-
 // optional reads a value that knows "not set" by being nil.
 func optional[T any](to **T, read func(*T) func(value)) func(value) {
 	return func(v value) {
 		*to = new(T)
 		read(*to)(v)
-	}
-}
-
-// some refuses a zero for a value whose zero means "not set": who writes 0 does
-// not expect the default.
-func some[T ~int | ~int64](d *decoder, to *T, read func(value)) func(value) {
-	return func(v value) {
-		before := len(d.problems)
-		read(v)
-		if *to == 0 && len(d.problems) == before {
-			d.problem(v, spec.OutOfRange, "0 is out of range", "give more, or remove the key to have the default")
-		}
 	}
 }
 
@@ -245,30 +224,6 @@ func truth(d *decoder, to *bool) func(value) {
 			return
 		}
 		*to = b.Value
-	}
-}
-
-func whole(d *decoder, to *int) func(value) {
-	return func(v value) {
-		s, _ := scalarText(v.node)
-		n, err := strconv.Atoi(s)
-		if err != nil || quoted(v.node) {
-			d.wrongType(v, "a whole number")
-			return
-		}
-		*to = n
-	}
-}
-
-func number(d *decoder, to *float64) func(value) {
-	return func(v value) {
-		s, _ := scalarText(v.node)
-		n, err := strconv.ParseFloat(s, 64)
-		if err != nil || quoted(v.node) {
-			d.wrongType(v, "a number")
-			return
-		}
-		*to = n
 	}
 }
 

@@ -2,8 +2,6 @@ package specfile
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/keelson/keelson/internal/model/spec"
@@ -59,22 +57,7 @@ func (d *decoder) near(to *[]spec.Near) func(value) {
 }
 
 // needs reads how much of the nodes' capacity a service uses.
-func (d *decoder) needs(to *map[string]int) func(value) {
-	return func(v value) {
-		texts := map[string]string{}
-		textMap(d, &texts)(v)
-		*to = make(map[string]int, len(texts))
-		for _, k := range slices.Sorted(maps.Keys(texts)) {
-			s := texts[k]
-			var n int
-			if _, err := fmt.Sscanf(s, "%d", &n); err != nil || fmt.Sprint(n) != s {
-				d.problem(v, WrongType, fmt.Sprintf("%s needs a whole number, not %q", clip(k, 60), clip(s, 60)), "write needs: {cpu: 2}")
-				continue
-			}
-			(*to)[k] = n
-		}
-	}
-}
+func (d *decoder) needs(to *map[string]int) func(value) { return amounts(d, to) }
 
 // moment reads a point in time.
 func (d *decoder) moment(to *time.Time) func(value) {

@@ -108,14 +108,17 @@ func placeOf(t *token.Token) place {
 type places map[string]place
 
 // find returns the place of path, or of the nearest value around it.
-func (ps places) find(path string) place {
+func (ps places) find(path string) place { return ps[ps.nearest(path)] }
+
+// nearest returns path or, if nothing stands there, what is around it.
+func (ps places) nearest(path string) string {
 	for {
-		if at, ok := ps[path]; ok {
-			return at
+		if _, ok := ps[path]; ok {
+			return path
 		}
 		cut := strings.LastIndexAny(path, ".[")
 		if cut < 0 {
-			return ps[""]
+			return ""
 		}
 		path = path[:cut]
 	}

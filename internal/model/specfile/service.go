@@ -2,6 +2,8 @@ package specfile
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -16,7 +18,8 @@ func (d *decoder) document(doc *ast.DocumentNode) spec.Service {
 	var s spec.Service
 	root := d.value(doc.Body, "", place{})
 	d.mapping(root, "a mapping that begins with kind: service", d.serviceKeys(&s))
-	if _, ok := doc.Body.(*ast.MappingNode); !ok {
+	_, ok := doc.Body.(*ast.MappingNode)
+	if !ok || slices.ContainsFunc(d.problems, func(p Problem) bool { return p.Code == spec.NotYet && p.Path == "kind" }) {
 		return s
 	}
 	for _, required := range []struct{ key, hint string }{
@@ -25,6 +28,7 @@ func (d *decoder) document(doc *ast.DocumentNode) spec.Service {
 		{"parts", "list what the service is made of"},
 	} {
 		if _, ok := d.places[required.key]; !ok {
+			d.missing = append(d.missing, required.key)
 			d.problem(root, MissingKey, fmt.Sprintf("the key %q is missing", required.key), required.hint)
 		}
 	}
@@ -52,20 +56,30 @@ func (d *decoder) serviceKeys(s *spec.Service) []key {
 func (d *decoder) kind(v value) {
 	var kind string
 	text(d, &kind)(v)
+	if slices.Contains(otherKinds(), strings.ToLower(kind)) {
+		d.problem(v, spec.NotYet, fmt.Sprintf("this version has no kind %q in a file", kind), "it has service")
+		return
+	}
 	if kind != kindService && kind != "" {
 		d.problem(v, UnknownKind, fmt.Sprintf("unknown kind %q", clip(kind, 60)), suggest(kind, []string{kindService}))
 	}
 }
 
+// otherKinds are the kinds of documents that are told of, and not in this version.
+func otherKinds() []string { return []string{"cell", "node", "fence", "site", "fleet"} }
+
 func (d *decoder) parts(to *[]spec.Part) func(value) {
 	return func(v value) {
 		for _, item := range d.items(v, "a list of parts") {
 			var p spec.Part
-			d.mapping(item, "a part such as address: 10.77.0.100/24", d.partKeys(&p))
+			d.mapping(item, wantPart, d.partKeys(&p))
 			*to = append(*to, p)
 		}
 	}
 }
+
+// wantPart is what is expected of an item of the list of parts.
+const wantPart = "a part such as address: 10.77.0.100/24"
 
 func (d *decoder) partKeys(p *spec.Part) []key {
 	return []key{

@@ -77,11 +77,10 @@ func Read(name string, content []byte) (*File, error) {
 	f := &File{source: src}
 	var found Problems
 	for _, doc := range documents {
-		d := &decoder{source: src, places: places{}}
-		s := d.document(doc)
-		if len(d.problems) == 0 {
-			s = s.Normalize()
-			d.add(src.place(d.places, s.Validate()))
+		d := &decoder{source: src, places: places{}, unread: map[string]unread{}}
+		s := d.document(doc).Normalize()
+		if _, ok := doc.Body.(*ast.MappingNode); ok {
+			d.judge(s)
 		}
 		found = append(found, d.problems...)
 		f.Services = append(f.Services, s)
@@ -133,9 +132,20 @@ func (f *File) CheckAgainst(cell []spec.Service) (warnings Problems, err error) 
 			all = append(all, s)
 		}
 	}
+	return f.sort(func(s spec.Service) []spec.Problem { return spec.Conflicts(s, all) })
+}
+
+// CheckOn returns what is wrong with the file's services on the nodes of the cell,
+// as [File.CheckAgainst] does.
+func (f *File) CheckOn(hosts []spec.Host) (warnings Problems, err error) {
+	return f.sort(func(s spec.Service) []spec.Problem { return spec.Unfit(s, hosts) })
+}
+
+// sort tells warnings from what stands in the way.
+func (f *File) sort(judge func(spec.Service) []spec.Problem) (warnings Problems, err error) {
 	var wrong Problems
 	for i, s := range f.Services {
-		for _, p := range f.source.place(f.places[i], spec.Conflicts(s, all)) {
+		for _, p := range f.source.place(f.places[i], judge(s)) {
 			if p.Warning {
 				warnings = append(warnings, p)
 			} else {

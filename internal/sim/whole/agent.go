@@ -273,7 +273,7 @@ func (w *world) meet(n *node) {
 	a.settled = a.settled || asked
 	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
 		r := a.runners[name]
-		gone := r.wish.Gone && a.wish(name, 0).Gone && !w.holdOf(n, name.Service()).Held
+		gone := r.wish.Gone && a.wish(name, 0).Gone && !w.signature(n, name.Service()).any()
 		if r.heard && r.st.Clear(w.wall(n)) && (gone || asked && !wanted[name] && name.Number() > 0) {
 			r.turn++
 			delete(a.runners, name)
@@ -313,7 +313,7 @@ func (a *agent) certain() uint32 {
 }
 
 // wish is what the cell wants of an instance.
-func (a *agent) wish(name instance.Name, alive uint32) supervise.Wish {
+func (a *agent) wish(name instance.Name, alive uint32) mandate.Wish {
 	wish := a.view.Wanted(name, alive)
 	wish.Gone = wish.Service == nil && a.listed[servicesTopic]
 	return wish
@@ -390,11 +390,9 @@ func (w *world) makeDuty(n *node, floor mandate.Raised) guardwire.Duty {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
-		if seek, ok := a.view.Seek(name, w.doing(n, a.runners[name])); ok {
-			d.Seeks = append(d.Seeks, seek)
-		}
+		d.Seeks = append(d.Seeks, a.view.Seeks(name, w.doing(n, a.runners[name]))...)
 	}
-	d.Seeks = mandate.Seeks(d.Seeks)
+	d.Seeks = mandate.Sort(d.Seeks)
 	return d
 }
 

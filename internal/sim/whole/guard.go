@@ -215,7 +215,7 @@ func (w *world) forsake(n *node) {
 	g, now := &n.guard, w.boottime(n)
 	why := custody.Absence{Alone: now - g.heard}
 	g.plane.SetIdle(now, why.Alone > custody.ShortestLoss(&g.duty))
-	if !why.Worth() {
+	if !g.books().Parts(why) {
 		return
 	}
 	g.holds = g.plane.Holds(now, g.holds[:0])
@@ -230,7 +230,9 @@ func (w *world) forsake(n *node) {
 		g.plane.Release(now, b.ID, b.Epoch)
 	}
 	g.plane.SetDuty(now, g.wish())
-	w.loseWire(n)
+	if why.Away() {
+		w.loseWire(n)
+	}
 }
 
 // command makes orders of the leases.
@@ -410,7 +412,7 @@ func (w *world) agentConnects(n *node) {
 // agentSays notes that the agent was heard.
 func (w *world) agentSays(n *node) {
 	n.guard.heard = w.boottime(n)
-	clear(n.guard.forsaken)
+	n.guard.books().Heard()
 	n.guard.dirty = true
 }
 

@@ -26,8 +26,8 @@ type runner struct {
 	name   instance.Name
 	began  Boot
 	st     supervise.State
-	wish   supervise.Wish
-	hold   supervise.Hold // as it was when the runner last looked, but for its end
+	wish   mandate.Wish
+	hold   holds // as they were when the runner last looked, but for their ends
 	done   *supervise.Result
 	died   []supervise.Death
 	flight *flight
@@ -73,7 +73,7 @@ func (w *world) step(n *node, r *runner) {
 		}
 		if d.Op.Kind == supervise.Release {
 			if !d.Op.Own {
-				n.agent.releases = append(n.agent.releases, release{r.name.Service(), d.Op.Epoch})
+				n.agent.releases = append(n.agent.releases, release{instance.LeaseName(r.name.Service(), d.Op.Lease), d.Op.Epoch})
 			}
 			continue
 		}
@@ -115,11 +115,15 @@ func (w *world) planStep(n *node, r *runner) {
 // look gathers what [supervise.Step] looks at.
 func (w *world) look(n *node, r *runner) supervise.Input {
 	now := w.boottime(n)
-	in := supervise.Input{Now: w.wall(n), Boot: now, Wish: r.wish, Done: r.done, Died: r.died}
-	under := w.holdOf(n, r.name.Service())
-	under.Known = under.Known || now >= r.began+adoptWait
-	under.Awaited = n.agent.seen.Up && r.lag.Awaits(under, now, time.Duration(n.agent.seen.State.Now))
-	in.Hold, in.Right = r.st.Rights(&in.Wish, now, under)
+	in := supervise.Input{Now: w.wall(n), Boot: now, Wish: r.wish.Wish, Done: r.done, Died: r.died}
+	r.st.Look(&in, r.wish.Rights, func(lease int) supervise.Hold {
+		h := w.holdOf(n, instance.LeaseName(r.name.Service(), lease))
+		h.Lease, h.Known = lease, h.Known || now >= r.began+adoptWait
+		return h
+	})
+	up, said := n.agent.seen.Up, time.Duration(n.agent.seen.State.Now)
+	in.Hold.Awaited = up && !in.Hold.Own && r.lag.Awaits(in.Hold, now, said)
+	in.Right.Awaited = up && r.lag.Awaits(in.Right, now, said)
 	return in
 }
 
@@ -131,14 +135,25 @@ func (w *world) holdOf(n *node, name spec.ServiceName) supervise.Hold {
 
 // signature is what is known of a lease but for its end, of which it only says
 // whether that is near or past.
-func (w *world) signature(n *node, name spec.ServiceName) supervise.Hold {
-	h := w.holdOf(n, name)
-	if h.Until-w.boottime(n) > supervise.StopAhead {
-		h.Until = 1
-	} else {
-		h.Until = 0
+func (w *world) signature(n *node, name spec.ServiceName) holds {
+	var out holds
+	for lease := range out {
+		h := w.holdOf(n, instance.LeaseName(name, lease))
+		if h.Until-w.boottime(n) > supervise.StopAhead {
+			h.Until = 1
+		} else {
+			h.Until = 0
+		}
+		out[lease] = h
 	}
-	return h
+	return out
+}
+
+// holds is what is known of each lease of a service.
+type holds [spec.MaxPrimaries]supervise.Hold
+
+func (h holds) any() bool {
+	return slices.ContainsFunc(h[:], func(one supervise.Hold) bool { return one.Held })
 }
 
 // instance describes the runner's instance for a report.
@@ -150,9 +165,10 @@ func (w *world) instance(n *node, r *runner) fact.Instance {
 
 // doing is what the runner does, for the guard's duty.
 func (w *world) doing(n *node, r *runner) *mandate.Doing {
-	d := &mandate.Doing{
-		Run: r.st.Run, MayRun: r.st.MayRun(), Banned: r.st.Banned(w.wall(n)), Held: w.holdOf(n, r.name.Service()).Held,
-		MayBePrimary: r.st.MayBePrimary(), Shed: r.st.Right.Shed,
+	d := mandate.DoingOf(&r.st, w.wall(n))
+	d.Held = map[spec.ServiceName]bool{}
+	for lease, h := range w.signature(n, r.name.Service()) {
+		d.Held[instance.LeaseName(r.name.Service(), lease)] = h.Held
 	}
 	services := []*record.Service{&r.st.Run}
 	if r.wish.Service != nil {
@@ -171,5 +187,5 @@ func (w *world) doing(n *node, r *runner) *mandate.Doing {
 	slices.Sort(d.Addresses)
 	slices.Sort(d.Cgroups)
 	d.Addresses, d.Cgroups = slices.Compact(d.Addresses), slices.Compact(d.Cgroups)
-	return d
+	return &d
 }

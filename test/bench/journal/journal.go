@@ -54,6 +54,9 @@ type Trial struct {
 	// repair; if Lost, nobody answered until then.
 	OutageMS float64 `json:"outage_ms"`
 	Lost     bool    `json:"lost,omitempty"`
+	// BoundMS is what Keelson said beforehand that such an outage takes at most,
+	// 0 if it did not say or the fault is none that a bound is given for.
+	BoundMS float64 `json:"bound_ms,omitempty"`
 	// AfterMS is the longest time without an answer after the repair.
 	AfterMS float64 `json:"after_ms"`
 	// Frozen is set if the fault was a freeze.

@@ -19,8 +19,10 @@ const (
 	aimOfBest      = 0.5
 	aimService     = 150.0
 	aimMove        = 250.0
+	aimMoveReady   = 50.0
 	exclusive      = "keelson"
 	notExclusive   = "keelson-free"
+	runsOnAll      = "keelson-copies"
 	pacemakerPlain = "pacemaker"
 	pacemakerBest  = "pacemaker-300"
 	keepalivedFast = "keepalived-0.1"
@@ -54,7 +56,13 @@ func aims(r Report) []Aim {
 			out.most(f.title+", not exclusive: no more than keepalived at 0.1 s", us.Outage.Median, them.Outage.Median, "ms")
 		}
 	}
-	for _, c := range []string{exclusive, notExclusive} {
+	for _, c := range []string{exclusive, notExclusive, runsOnAll} {
+		for _, f := range faultNames() {
+			us, _ := r.fault(c, f.name)
+			if bounds, over := us.foretold(); len(bounds) > 0 {
+				out.most(f.title+", "+c+": outages longer than status had said", float64(over), 0, "")
+			}
+		}
 		if us, ok := r.fault(c, "service"); ok {
 			out.most("service killed, "+c+": the program's own start and 150 ms", us.Outage.Median, r.Setup.StartMS+aimService, "ms")
 		}
@@ -65,6 +73,9 @@ func aims(r Report) []Aim {
 	}
 	if us, ok := r.fault(exclusive, "move"); ok {
 		out.most("planned move, the program starts on the target: median outage", us.Outage.Median, aimMove, "ms")
+	}
+	if us, ok := r.fault(runsOnAll, "move"); ok {
+		out.most("planned move, the program runs on the target: median outage", us.Outage.Median, aimMoveReady, "ms")
 	}
 	for _, c := range []string{exclusive, notExclusive} {
 		for _, condition := range conditionNames() {

@@ -160,6 +160,25 @@ func faultOf(contestant, fault string, trials []journal.Trial) Fault {
 	return f
 }
 
+// question is the time between two questions of a client: what an outage can
+// look longer than it was.
+const question = 5.0
+
+// foretold returns the bounds that were shown before the trials, and how many of
+// those trials' outages were longer.
+func (f Fault) foretold() (bounds []float64, over int) {
+	for _, t := range f.Trials {
+		if t.BoundMS == 0 {
+			continue
+		}
+		bounds = append(bounds, t.BoundMS)
+		if t.OutageMS > t.BoundMS+question {
+			over++
+		}
+	}
+	return bounds, over
+}
+
 // fault returns the trials of a contestant, and false if there are none.
 func (r Report) fault(contestant, fault string) (Fault, bool) {
 	i := slices.IndexFunc(r.Faults, func(f Fault) bool { return f.Contestant == contestant && f.Fault == fault })

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,22 @@ func TestAimsAreHeldAgainstTheSameRun(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("aims (-want +got):\n%s", diff)
+	}
+}
+
+func TestOutagesAreHeldAgainstTheBoundThatWasShown(t *testing.T) {
+	told := func(round int, outage, bound float64) journal.Entry {
+		e := trial("keelson", "cut", round, outage)
+		e.Trial.BoundMS = bound
+		return e
+	}
+	r := report.Of([]journal.Entry{told(1, 400, 450), told(2, 454, 450), told(3, 456, 450), told(4, 900, 0)}, contestants())
+	want := report.Aim{What: "cable cut, keelson: outages longer than status had said", Found: 1}
+	if !slices.Contains(r.Aims, want) {
+		t.Errorf("no %+v in %+v", want, r.Aims)
+	}
+	if text := r.Text(); !strings.Contains(text, "450 (450 to 450)") || !strings.Contains(text, "1 of 3") {
+		t.Errorf("the text does not say so:\n%s", text)
 	}
 }
 

@@ -30,6 +30,7 @@ func (r Report) Text() string {
 	}{
 		{"No answer after a fault, ms: median (least to most) of n trials", r.outages()},
 		{"Frozen and thawed, ms: median (most)", r.frozen()},
+		{"The bound that status showed before the fault, ms: median (least to most)", r.bounds()},
 		{"No fault of a host", r.calm()},
 		{"Cells of many nodes", r.sizes()},
 		{"Aims", r.aimed()},
@@ -81,6 +82,25 @@ func (r Report) frozen() [][]string {
 			row = append(row, fmt.Sprintf("%.0f (%.0f)", v.Median, v.Most))
 		}
 		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (r Report) bounds() [][]string {
+	rows := [][]string{{"", "", "bound", "longest outage", "outages that were longer"}}
+	for _, c := range r.Contestants {
+		for _, name := range faultNames() {
+			f, _ := r.fault(c.Name, name.name)
+			bounds, over := f.foretold()
+			if len(bounds) == 0 {
+				continue
+			}
+			v := valuesOf(bounds)
+			rows = append(rows, []string{
+				c.Title, name.title, fmt.Sprintf("%.0f (%.0f to %.0f)", v.Median, v.Least, v.Most),
+				fmt.Sprintf("%.0f", f.Outage.Most), fmt.Sprintf("%d of %d", over, len(bounds)),
+			})
+		}
 	}
 	return rows
 }

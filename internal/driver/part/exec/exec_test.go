@@ -335,7 +335,7 @@ func TestStopSignalGraceAndKill(t *testing.T) {
 		},
 		{
 			"one that ignores the signal is killed after its grace",
-			spec.Exec{Grace: grace(50 * time.Millisecond)},
+			spec.Exec{Grace: grace(500 * time.Millisecond)},
 			"trap 'echo no >>$F' TERM; echo up >>$F; while :; do sleep 0.02; done", "up\nno\n",
 		},
 		{

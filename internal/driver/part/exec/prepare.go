@@ -201,6 +201,9 @@ func environment(run instance.Run, id identity, marks []string) []string {
 	if run.Role != "" {
 		env["KEELSON_ROLE"] = string(run.Role)
 	}
+	if run.Role == spec.RolePrimary {
+		env["KEELSON_PRIMARY"] = strconv.Itoa(run.Lease + 1)
+	}
 	if run.Copy > 0 {
 		env["KEELSON_COPY"] = strconv.Itoa(run.Copy)
 	}

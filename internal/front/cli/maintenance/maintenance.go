@@ -3,10 +3,15 @@
 package maintenance
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/output"
+	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -14,8 +19,8 @@ import (
 const Help = `Leave services as they are while somebody works on them.
 
 Usage:
-    keelson maintenance on NODE...|--cell
-    keelson maintenance off NODE...|--cell
+    keelson maintenance on NODE...|--cell [-o FORMAT]
+    keelson maintenance off NODE...|--cell [-o FORMAT]
 
 Nothing on the nodes is started, stopped, restarted or moved by itself, whatever
 its checks say; what they say is shown. Leases are renewed all the same, and what
@@ -27,7 +32,7 @@ One service is left alone by ` + "`maintenance: true`" + ` in its file. To empty
 first, use ` + "`keelson drain`" + `.
 
     --cell               the whole cell
-
+` + output.FlagHelp + `
 Exit status: 0 done, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
 
 Example:
@@ -41,7 +46,8 @@ Example:
 type Tools struct {
 	// Dial connects to the cell that the flags name.
 	Dial func(*pflag.FlagSet) (*client.Client, error)
-	Say  func(format string, args ...any)
+	// Terminal is where what was done is said.
+	Terminal *screen.Terminal
 	// Wrong makes an error of wrong usage.
 	Wrong    func(hint, format string, args ...any) error
 	Complete cobra.CompletionFunc // of nodes' names
@@ -58,32 +64,39 @@ func set(t Tools, verb string, on bool) *cobra.Command {
 	var whole bool
 	c := &cobra.Command{Use: verb, Long: Help, Args: cobra.ArbitraryArgs, ValidArgsFunction: t.Complete}
 	c.Flags().BoolVar(&whole, "cell", false, "")
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if whole == (len(args) > 0) {
 			return t.Wrong("see `keelson maintenance --help`", "say which nodes, or --cell for the whole cell")
-		}
-		if whole {
-			args = []string{""}
 		}
 		api, err := t.Dial(c.Flags())
 		if err != nil {
 			return err
 		}
 		defer api.Close()
-		for _, name := range args {
-			if err := api.SetMaintenance(c.Context(), spec.NodeName(name), on); err != nil {
+		did := output.Done{Action: "maintenance " + verb, Outcome: output.Finished}
+		said := map[bool]string{true: "is left as it is", false: "is looked after again"}[on]
+		if whole {
+			if err := api.SetMaintenance(c.Context(), "", on); err != nil {
 				return err
 			}
-			t.Say("%s %s\n", subject(name), map[bool]string{true: "is left as it is", false: "is looked after again"}[on])
+			did.Text = "the whole cell " + said
+			return did.Say(t.Terminal, *out)
 		}
-		return nil
+		var lines []string
+		for _, name := range args {
+			if err := api.SetMaintenance(c.Context(), spec.NodeName(name), on); err != nil {
+				if did.Outcome = output.Partly; len(lines) == 0 {
+					return err
+				}
+				did.Text = strings.Join(lines, "\n")
+				return errors.Join(did.Say(t.Terminal, *out), err)
+			}
+			did.Nodes = append(did.Nodes, spec.NodeName(name))
+			lines = append(lines, name+" "+said)
+		}
+		did.Text = strings.Join(lines, "\n")
+		return did.Say(t.Terminal, *out)
 	}
 	return c
-}
-
-func subject(node string) string {
-	if node == "" {
-		return "the whole cell"
-	}
-	return node
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -20,13 +21,13 @@ import (
 const clearHelp = `Forget where a service failed, so that it may be tried there again.
 
 Usage:
-    keelson clear SERVICE [--node NODE]
+    keelson clear SERVICE [--node NODE] [-o FORMAT]
 
 A service that failed on every node that may run it is stopped for a person:
 correct the cause, then clear it. Applying a changed spec clears it too.
 
     --node NODE          forget only what failed there
-
+` + output.FlagHelp + `
 Exit status: 0 done, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
 
 Example:
@@ -37,12 +38,13 @@ Example:
 const trustHelp = `Trust a node again that was quarantined because it kept failing.
 
 Usage:
-    keelson trust NODE
+    keelson trust NODE [-o FORMAT]
 
 A node that is lost again and again, or on which one service after the other
 fails that is well elsewhere, gets no new work for a time that doubles with each
 quarantine; then it is on probation. This ends both, and forgets its past.
 
+` + output.FlagHelp + `
 Exit status: 0 done, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
 
 Example:
@@ -54,17 +56,19 @@ const recoveryHelp = `Show or change what bounds the moves that the cell makes b
 
 Usage:
     keelson recovery [--share PERCENT] [--moves N] [--cell-moves N]
-                     [--window TIME]
+                     [--window TIME] [-o FORMAT]
 
 Successors of a lost node take over at once, whatever stands here, and what you
-ask for with move, drain or apply is done.
+ask for with move, drain or apply is done. Without a flag it shows what is in
+force.
 
     --share PERCENT      how many of a hundred nodes services leave at once
-                         because of trouble there; never less than one node
-    --moves N            moves of one service within the window
-    --cell-moves N       moves of all services within the window
-    --window TIME        1m to 24h
-
+                         because of trouble there; never less than one node (at
+                         first 34)
+    --moves N            moves of one service within the window (at first 4)
+    --cell-moves N       moves of all services within the window (at first 30)
+    --window TIME        1m to 24h (at first 10m)
+` + output.FlagHelp + `
 Exit status: 0 shown or changed, 1 refused, 2 wrong usage, 3 the cell cannot be
 reached.
 
@@ -101,42 +105,44 @@ func (a Around) clear() *cobra.Command {
 	c := &cobra.Command{Use: "clear", Long: clearHelp, Args: a.Exactly("a SERVICE"), ValidArgsFunction: a.Service}
 	var node string
 	c.Flags().StringVar(&node, "node", "", "")
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		cell, err := a.Dial(c.Flags())
 		if err != nil {
 			return err
 		}
 		defer cell.Close()
-		nodes, err := cell.Clear(c.Context(), spec.ServiceName(args[0]), spec.NodeName(node))
+		did := output.Done{Action: "clear", Service: spec.ServiceName(args[0]), Node: spec.NodeName(node), Outcome: output.Finished}
+		did.Nodes, err = cell.Clear(c.Context(), did.Service, did.Node)
 		switch {
 		case err != nil:
 			return err
-		case len(nodes) == 0:
-			a.Terminal.Printf("%s had failed nowhere\n", args[0])
+		case len(did.Nodes) == 0:
+			did.Outcome, did.Text = output.Unchanged, args[0]+" had failed nowhere"
 		default:
-			a.Terminal.Printf("%s may be tried again on %s\n", args[0], view.Names(nodes))
+			did.Text = fmt.Sprintf("%s may be tried again on %s", args[0], view.Names(did.Nodes))
 		}
-		return nil
+		return did.Say(a.Terminal, *out)
 	}
 	return c
 }
 
 func (a Around) trust() *cobra.Command {
-	return &cobra.Command{
-		Use: "trust", Long: trustHelp, Args: a.Exactly("a NODE"), ValidArgsFunction: a.Node,
-		RunE: func(c *cobra.Command, args []string) error {
-			cell, err := a.Dial(c.Flags())
-			if err != nil {
-				return err
-			}
-			defer cell.Close()
-			if err := cell.Trust(c.Context(), spec.NodeName(args[0])); err != nil {
-				return err
-			}
-			a.Terminal.Printf("%s is trusted again\n", args[0])
-			return nil
-		},
+	c := &cobra.Command{Use: "trust", Long: trustHelp, Args: a.Exactly("a NODE"), ValidArgsFunction: a.Node}
+	out := output.Flag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cell, err := a.Dial(c.Flags())
+		if err != nil {
+			return err
+		}
+		defer cell.Close()
+		did := output.Done{Action: "trust", Node: spec.NodeName(args[0]), Outcome: output.Finished, Text: args[0] + " is trusted again"}
+		if err := cell.Trust(c.Context(), did.Node); err != nil {
+			return err
+		}
+		return did.Say(a.Terminal, *out)
 	}
+	return c
 }
 
 func (a Around) recovery() *cobra.Command {
@@ -147,6 +153,7 @@ func (a Around) recovery() *cobra.Command {
 	c.Flags().IntVar(&r.ServiceMoves, "moves", 0, "")
 	c.Flags().IntVar(&r.CellMoves, "cell-moves", 0, "")
 	c.Flags().DurationVar(&window, "window", 0, "")
+	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cell, err := a.Dial(c.Flags())
 		if err != nil {
@@ -154,7 +161,9 @@ func (a Around) recovery() *cobra.Command {
 		}
 		defer cell.Close()
 		r.Window = spec.Duration(window)
+		did := output.Done{Action: "recovery", Outcome: output.Unchanged}
 		if r != (spec.Recovery{}) {
+			did.Outcome = output.Finished
 			if err := cell.SetRecovery(c.Context(), r); err != nil {
 				return err
 			}
@@ -163,8 +172,8 @@ func (a Around) recovery() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("read what bounds recovery: %w", err)
 		}
-		a.Terminal.Printf("%s\n", now)
-		return nil
+		did.Recovery, did.Text = &now, now.String()
+		return did.Say(a.Terminal, *out)
 	}
 	return c
 }

@@ -45,8 +45,9 @@ before you rely on the services.
     --every TIME  how often it asks (default 2s)
     --events N    end after N events (default 0: when interrupted)
     --query PROGRAM  ask this program, without arguments, and not cibadmin
-    -o json       for programs: with --observe one object a line, with "at", "nodes",
-                  "did", "would", "differs" and "error"; else an object with "case", "before" and "after" (by
+    -o json       for programs, with --simulate or --observe. With --observe one
+                  object a line, with "at", "nodes", "did", "would", "differs" and
+                  "error"; else an object with "case", "before" and "after" (by
                   resource, a list of {"node", "role", "count"}), "nodes",
                   "steps", "why" and "not_understood"; for a FOLDER a list of
                   such objects, sorted by case.
@@ -141,10 +142,10 @@ func (one Simulated) Text() string {
 	for _, name := range slices.Sorted(maps.Keys(one.After)) {
 		before, after := seats(one.Before[name]), seats(one.After[name])
 		if before == after {
-			fmt.Fprintf(&b, "  %s: %s\n", name, after)
+			fmt.Fprintf(&b, "  %s: %s\n", Plain(name), after)
 			continue
 		}
-		fmt.Fprintf(&b, "  %s: %s (was: %s)\n", name, after, before)
+		fmt.Fprintf(&b, "  %s: %s (was: %s)\n", Plain(name), after, before)
 	}
 	for _, step := range one.Steps {
 		fmt.Fprintf(&b, "  - %s\n", step)
@@ -158,7 +159,7 @@ func seats(list []Seat) string {
 	}
 	var out []string
 	for _, s := range list {
-		text := s.Node
+		text := Plain(s.Node)
 		if s.Role != "Started" {
 			text += " " + strings.ToLower(s.Role)
 		}

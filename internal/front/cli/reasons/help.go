@@ -154,7 +154,7 @@ file twice changes nothing.
     -o, --output FORMAT  table, json or yaml
 
 Exit status: 0 applied, 1 refused, 2 wrong usage, 3 the cell cannot be reached,
-4 not ready in time.
+4 not ready in time, 7 applied, and it failed for good: a person has to look.
 
 Example:
     $ keelson apply -f shop.yaml --wait

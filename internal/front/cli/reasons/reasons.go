@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/keelson/keelson/api/client"
+	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -298,9 +299,9 @@ func (s Shell) end(c *cobra.Command, back bool, what string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return show(done, func(int, bool) string {
-				return fmt.Sprintf("change %s %s: %s\n", done.Change, what, joined(done.Services))
-			})
+			did := output.Done{Action: c.Name(), Outcome: output.Finished, Change: done.Change, Services: done.Services}
+			did.Text = fmt.Sprintf("change %s %s: %s", done.Change, what, joined(done.Services))
+			return show(output.Plain{Value: did}, func(int, bool) string { return did.Text + "\n" })
 		})
 	}
 	return c

@@ -1,4 +1,10 @@
-package agent
+// Package journal keeps, on a node, what must outlive the agent: one file an
+// instance, in a folder that a reboot empties.
+//
+// Its main rule is that no file means that nothing runs and nothing is remembered,
+// so a file is written before each step. It refuses to believe a file that is no
+// entry: that is put aside and named. It decides nothing.
+package journal
 
 import (
 	"bytes"
@@ -16,35 +22,31 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// The journal is one file an instance, in a folder that a reboot empties. It says
-// what may run, and is written before each step; no file means that nothing
-// runs and nothing is remembered.
-
 const (
 	entrySuffix   = ".json"
 	brokenSuffix  = ".json.broken"
 	maxEntryBytes = 4 << 20
 )
 
-// entry is what the journal says of one service.
-type entry struct {
+// Entry is what the journal says of one instance, and of which cell it is.
+type Entry struct {
 	Cell string `json:"cell,omitempty"`
 	supervise.Memory
 }
 
-// errEntry means that a journal file is not one.
-var errEntry = errors.New("not a journal entry")
+// ErrEntry means that a journal file is not one. It is to be put aside.
+var ErrEntry = errors.New("not a journal entry")
 
-func (e entry) valid(name instance.Name) error {
+func (e Entry) valid(name instance.Name) error {
 	switch {
 	case e.Run.Spec.Name != name.Service():
-		return fmt.Errorf("%w: it is of service %q", errEntry, e.Run.Spec.Name)
+		return fmt.Errorf("%w: it is of service %q", ErrEntry, e.Run.Spec.Name)
 	case len(e.Parts) != len(e.Run.Spec.Parts):
-		return fmt.Errorf("%w: %d states of %d parts", errEntry, len(e.Parts), len(e.Run.Spec.Parts))
+		return fmt.Errorf("%w: %d states of %d parts", ErrEntry, len(e.Parts), len(e.Run.Spec.Parts))
 	}
 	for _, p := range e.Run.Spec.Parts {
 		if !spec.ServiceName(p.Name).Valid() { // it becomes a folder's name
-			return fmt.Errorf("%w: part %q", errEntry, p.Name)
+			return fmt.Errorf("%w: part %q", ErrEntry, p.Name)
 		}
 	}
 	for _, p := range e.Parts {
@@ -52,28 +54,31 @@ func (e entry) valid(name instance.Name) error {
 		case supervise.Down, supervise.Up, supervise.Dirty, supervise.Dead, supervise.Unknown,
 			supervise.Raised, supervise.Half, supervise.Torn:
 		default:
-			return fmt.Errorf("%w: unknown state %q", errEntry, p)
+			return fmt.Errorf("%w: unknown state %q", ErrEntry, p)
 		}
 	}
 	return nil
 }
 
-// journal keeps one service's file.
-type journal struct {
+// A File is what the journal has of one instance. It has one owner.
+type File struct {
 	path string
 	last []byte // as written; nil if there is no file
 }
 
-func newJournal(dir string, name instance.Name) *journal {
-	return &journal{path: filepath.Join(dir, string(name)+entrySuffix)}
+// New returns the file of an instance in a folder that [Read] has made. Nothing is
+// written yet.
+func New(dir string, name instance.Name) *File {
+	return &File{path: filepath.Join(dir, string(name)+entrySuffix)}
 }
 
-// write makes the file say what st says.
-func (j *journal) write(cell string, st supervise.State) error {
+// Write makes the file say what st says, and removes it where there is nothing to
+// remember.
+func (j *File) Write(cell string, st supervise.State) error {
 	if !st.Memorable() {
 		return j.remove()
 	}
-	data, err := json.Marshal(entry{Cell: cell, Memory: st.Memory})
+	data, err := json.Marshal(Entry{Cell: cell, Memory: st.Memory})
 	if err != nil {
 		return fmt.Errorf("journal %s: %w", j.path, err)
 	}
@@ -87,7 +92,7 @@ func (j *journal) write(cell string, st supervise.State) error {
 	return nil
 }
 
-func (j *journal) remove() error {
+func (j *File) remove() error {
 	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("journal: %w", err)
 	}
@@ -95,9 +100,9 @@ func (j *journal) remove() error {
 	return nil
 }
 
-// readJournal returns the entries in dir, which is made if it does not exist.
+// Read returns the entries in dir, which is made if it does not exist.
 // Files that are no entries are renamed aside and named in broken.
-func readJournal(dir string) (entries map[instance.Name]entry, broken []error, err error) {
+func Read(dir string) (entries map[instance.Name]Entry, broken []error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
@@ -108,7 +113,7 @@ func readJournal(dir string) (entries map[instance.Name]entry, broken []error, e
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal: %w", err)
 	}
-	entries = make(map[instance.Name]entry)
+	entries = make(map[instance.Name]Entry)
 	for _, f := range files {
 		base, found := strings.CutSuffix(f.Name(), entrySuffix)
 		name := instance.Name(base)
@@ -127,22 +132,22 @@ func readJournal(dir string) (entries map[instance.Name]entry, broken []error, e
 	return entries, broken, nil
 }
 
-func readEntry(path string, name instance.Name) (entry, error) {
+func readEntry(path string, name instance.Name) (Entry, error) {
 	data, err := atomicfile.Read(path, maxEntryBytes)
 	if err != nil {
-		return entry{}, fmt.Errorf("journal: %w", err)
+		return Entry{}, fmt.Errorf("journal: %w", err)
 	}
-	e, err := parseEntry(data, name)
+	e, err := parse(data, name)
 	if err != nil {
-		return entry{}, fmt.Errorf("journal %s: %w", path, err)
+		return Entry{}, fmt.Errorf("journal %s: %w", path, err)
 	}
 	return e, nil
 }
 
-func parseEntry(data []byte, name instance.Name) (entry, error) {
-	var e entry
+func parse(data []byte, name instance.Name) (Entry, error) {
+	var e Entry
 	if err := json.Unmarshal(data, &e); err != nil {
-		return entry{}, fmt.Errorf("%w: %w", errEntry, err)
+		return Entry{}, fmt.Errorf("%w: %w", ErrEntry, err)
 	}
 	e.Run.Spec = e.Run.Spec.Normalize()
 	return e, e.valid(name)

@@ -1,4 +1,9 @@
-package decide
+// Package verify looks at a finished plan with fresh eyes: through the specs, and
+// not through the notes of the planner that made it.
+//
+// Its main rule is that a plan that breaks a rule is not carried out, whatever the
+// planner thought. It places nothing and repairs nothing: it says what is wrong.
+package verify
 
 import (
 	"fmt"
@@ -11,10 +16,9 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// check looks at a finished plan with fresh eyes, through the specs and not
-// through the planner's own notes. It returns the first rule that the plan
-// breaks, empty if it breaks none.
-func check(s fact.Snapshot, plan action.Plan) string {
+// Plan returns the first rule that a plan for the snapshot breaks, in a sentence
+// without a full stop; empty if it breaks none.
+func Plan(s fact.Snapshot, plan action.Plan) string {
 	nodes := make(map[spec.NodeName]fact.Node, len(s.Nodes))
 	for _, n := range s.Nodes {
 		nodes[n.Name] = n
@@ -33,7 +37,7 @@ func check(s fact.Snapshot, plan action.Plan) string {
 		}
 	}
 	for _, p := range plan.Placements {
-		if fault := checkRoles(p); fault != "" && services[p.Service].Spec.HasRoles() {
+		if fault := checkRoles(p, services[p.Service].Spec.Primaries()); fault != "" && services[p.Service].Spec.HasRoles() {
 			return fault
 		}
 		if fault := checkNeighbors(services[p.Service], holders); fault != "" {
@@ -44,22 +48,32 @@ func check(s fact.Snapshot, plan action.Plan) string {
 }
 
 // checkRoles looks whether only copies become primary, and who is meant to be is.
-func checkRoles(p action.Placement) string {
-	for i, n := range p.Order {
-		at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == n })
-		if at < 0 {
-			return fmt.Sprintf("%s is to become primary of %s without a copy", n, p.Service)
+func checkRoles(p action.Placement, primaries int) string {
+	first := map[spec.NodeName]bool{}
+	for _, order := range append([][]spec.NodeName{p.Order}, p.Orders...) {
+		for i, n := range order {
+			at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == n })
+			switch {
+			case at < 0:
+				return fmt.Sprintf("%s is to become primary of %s without a copy", n, p.Service)
+			case i == 0 && p.Copies[at].Role != spec.RolePrimary:
+				return fmt.Sprintf("%s is first in line for %s and is to be a %s", n, p.Service, p.Copies[at].Role)
+			case i == 0 && first[n]:
+				return fmt.Sprintf("%s is to be primary of %s twice", n, p.Service)
+			case i == 0:
+				first[n] = true
+			}
 		}
-		if i == 0 && p.Copies[at].Role != spec.RolePrimary {
-			return fmt.Sprintf("%s is first in line for %s and is to be a %s", n, p.Service, p.Copies[at].Role)
-		}
+	}
+	if len(p.Orders)+1 > max(1, primaries) {
+		return fmt.Sprintf("%s is to have %d primaries and is given %d leases", p.Service, primaries, len(p.Orders)+1)
 	}
 	return ""
 }
 
 func checkOrder(s fact.Service, order []spec.NodeName, nodes map[spec.NodeName]fact.Node) string {
 	name, place := s.Spec.Name, s.Spec.Place
-	if len(order) > 0 && !active(s) {
+	if len(order) > 0 && (s.Deleting || s.Spec.Stopped) {
 		return fmt.Sprintf("%s is not to run and has a place", name)
 	}
 	for i, at := range order {

@@ -1,4 +1,6 @@
-package app
+// Package sentence makes what a disk, a port or the store refused into what an
+// operator can read and act on. An error that is in words already stays as it is.
+package sentence
 
 import (
 	"context"
@@ -17,9 +19,9 @@ import (
 	"github.com/keelson/keelson/internal/store/etcdstore"
 )
 
-// diskError makes a sentence of what a disk refuses. dir is the folder that was
+// Disk makes a sentence of what a disk refuses. dir is the folder that was
 // to be used; an error that is already in words, or not the disk's, stays.
-func diskError(dir string, err error) error {
+func Disk(dir string, err error) error {
 	var known *request.Error
 	if err == nil || errors.As(err, &known) {
 		return err
@@ -62,9 +64,9 @@ func diskError(dir string, err error) error {
 	return err
 }
 
-// storeError makes what can be wrong with the store a sentence. dir is the
+// Store makes what can be wrong with the store a sentence. dir is the
 // folder of the store's data.
-func storeError(dir string, err error) error {
+func Store(dir string, err error) error {
 	var known *request.Error
 	if err == nil || errors.As(err, &known) {
 		return err
@@ -77,24 +79,24 @@ func storeError(dir string, err error) error {
 		{etcdstore.ErrPortInUse, "port-in-use", where + " is used by another program", "stop that program (`ss -ltnp` names it) and try again; a new node can take other ports with --peer-port and --client-port"},
 		{etcdstore.ErrNoAddress, "no-such-address", "this server does not have the address " + host, "give a new node an address of this server with --address; if it had this one before, bring it back (`ip address`)"},
 		{etcdstore.ErrDiskFull, "disk-full", "the disk under " + dir + " is full; what was written before is intact", "make room (a voter needs 32 MiB to begin), then try again"},
-		{etcdstore.ErrCorrupt, "data-corrupted", "the store's data in " + dir + " is damaged (" + innermost(err) + "); it was left as it is", "move " + dir + " away and start the agent: one of several voters gets its data from the others; the only voter of a cell needs " + dir + " from a backup"},
+		{etcdstore.ErrCorrupt, "data-corrupted", "the store's data in " + dir + " is damaged (" + Innermost(err) + "); it was left as it is", "move " + dir + " away and start the agent: one of several voters gets its data from the others; the only voter of a cell needs " + dir + " from a backup"},
 		{etcdstore.ErrForeign, "data-foreign", dir + " holds the data of another cell or node; it was left as it is", "move " + dir + " away if it is not needed"},
 		{etcdstore.ErrInUse, "already-running", "another agent uses " + dir, "stop it first"},
 		{etcdstore.ErrCertificate, "certificate-invalid", "this node's certificate is not valid at this host's time", "check the clock (`date -u`); if it is right, join again under the same name with a new token"},
 		{etcdstore.ErrFull, "store-full", "the cell's store has reached its size limit and takes no changes", "delete services that are not needed; what runs goes on"},
-		{etcdstore.ErrBroken, "store-broken", "the store stopped in a way that this process cannot mend (" + innermost(err) + ")", "start the agent again; what runs goes on"},
-		{store.ErrUnavailable, "store-unavailable", "the cell's store does not answer (" + innermost(err) + ")", "check that a majority of the voters runs and can be reached"},
+		{etcdstore.ErrBroken, "store-broken", "the store stopped in a way that this process cannot mend (" + Innermost(err) + ")", "start the agent again; what runs goes on"},
+		{store.ErrUnavailable, "store-unavailable", "the cell's store does not answer (" + Innermost(err) + ")", "check that a majority of the voters runs and can be reached"},
 	} {
 		if errors.Is(err, s.is) {
 			return &request.Error{Kind: request.Refused, Code: s.code, Text: s.text, Hint: s.hint, Err: err}
 		}
 	}
-	return diskError(dir, err)
+	return Disk(dir, err)
 }
 
-// unanswered makes a sentence of a store that did not answer. what says what
+// Unanswered makes a sentence of a store that did not answer. what says what
 // became of the request then.
-func unanswered(what string, err error) error {
+func Unanswered(what string, err error) error {
 	var known *request.Error
 	if errors.As(err, &known) || !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -119,9 +121,9 @@ func listening(err error) (where, host string) {
 	return fmt.Sprintf("port %s on %s", port, host), host
 }
 
-// innermost returns the cause at the end of a chain of errors, which says most
+// Innermost returns the cause at the end of a chain of errors, which says most
 // in the fewest words.
-func innermost(err error) string {
+func Innermost(err error) string {
 	for {
 		var next error
 		switch e := err.(type) { //nolint:errorlint // walks the chain by itself
@@ -139,8 +141,8 @@ func innermost(err error) string {
 	}
 }
 
-// hint returns what an error tells the operator to do.
-func hint(err error) string {
+// Hint returns what an error tells the operator to do.
+func Hint(err error) string {
 	var known *request.Error
 	if errors.As(err, &known) {
 		return known.Hint
