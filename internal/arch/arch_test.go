@@ -47,6 +47,8 @@ var siblings = map[string][]string{
 	"core/detect":           {"core/quorum"},
 	"core/plane":            {"core/lease", "core/detect", "core/quorum"},
 	"core/bound":            {"core/detect", "core/lease", "core/plane"},
+	"core/custody":          {"core/bound", "core/lease", "core/plane", "core/quorum", "core/supervise"},
+	"core/mandate":          {"core/supervise"},
 	"core/step":             {"core/place"},
 	"core/crm":              {"core/place", "core/step"},
 	"core/decide":           {"core/audit", "core/place", "core/recovery", "core/step"},
