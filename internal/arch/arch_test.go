@@ -65,6 +65,7 @@ var siblings = map[string][]string{
 	"front/cli/mending":     {"front/cli/screen", "front/cli/screen/view", "front/cli/output"},
 	"front/cli/reasons":     {"front/cli/screen", "front/cli/output"},
 	"sim":                   {"sim/agenda", "sim/truth"},
+	"sim/whole":             {"sim/agenda"},
 	"front/cli/awaiting":    {"front/cli/screen/view"},
 	"front/cli/maintenance": {"front/cli/output", "front/cli/screen"},
 	"front/cli/output":      {"front/cli/screen"},

@@ -66,7 +66,7 @@ const (
 // startGuard begins a guard without memory. It says nothing before its first duty.
 func (w *world) startGuard(n *node) {
 	g := &n.guard
-	*g = guard{process: process{up: true, life: g.life + 1}, inc: uint64(w.now) + w.line.Added() + 1}
+	*g = guard{process: process{up: true, life: g.life + 1}, inc: uint64(w.now) + w.added + 1}
 	g.forsaken, g.primary, g.joined = map[spec.ServiceName]time.Duration{}, map[uint32]uint64{}, never
 	g.enforcement = enforcement{
 		cuts: map[spec.ServiceName]*custody.Cut{}, proven: map[spec.ServiceName]bool{},

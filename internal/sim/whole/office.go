@@ -80,7 +80,7 @@ func (w *world) officeDue(d time.Duration) {
 	if o.holder == nobody || o.turn > 0 && o.at <= at {
 		return
 	}
-	o.turn, o.at = int(w.line.Added())+1, at
+	o.turn, o.at = int(w.added)+1, at
 	turn := o.turn
 	w.after(at-w.now, func() {
 		if o.turn == turn {

@@ -204,18 +204,19 @@ func (w *world) spawn(n *node, r *runner, f *flight, p *program) {
 	case ill == script.StartFails:
 		w.after(takes/2, func() { w.remove(n, p) })
 	}
+	tell := n.agent.only(func() {
+		if n.has(p) {
+			w.finish(n, r, f, supervise.Result{})
+		} else {
+			w.finish(n, r, f, supervise.Result{Err: errEnded})
+		}
+	})
 	w.after(takes, func() {
 		if n.has(p) {
 			p.ready = true
 			w.watch.note(w)
 		}
-		n.agent.only(func() {
-			if n.has(p) {
-				w.finish(n, r, f, supervise.Result{})
-			} else {
-				w.finish(n, r, f, supervise.Result{Err: errEnded})
-			}
-		})()
+		tell()
 	})
 }
 
@@ -239,11 +240,12 @@ func (w *world) beginStop(n *node, r *runner, f *flight) {
 	default:
 		p.asked = true
 	}
+	tell := n.agent.only(func() { w.finish(n, r, f, supervise.Result{}) })
 	w.after(takes, func() {
 		if n.has(p) {
 			w.remove(n, p)
 		}
-		n.agent.only(func() { w.finish(n, r, f, supervise.Result{}) })()
+		tell()
 	})
 }
 

@@ -39,8 +39,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/keelson/keelson/internal/sim/agenda"
 	"github.com/keelson/keelson/internal/sim/whole/script"
-	"github.com/keelson/keelson/internal/sim/whole/timeline"
 )
 
 // Options choose the kind of history.
@@ -80,7 +80,8 @@ type world struct {
 	plan   script.Plan
 	dice   *rand.Rand
 	now    time.Duration
-	line   timeline.Timeline
+	agenda agenda.Queue
+	added  uint64 // to the agenda
 	nodes  []*node
 	net    network
 	store  store
@@ -95,7 +96,10 @@ type world struct {
 }
 
 // after plans something.
-func (w *world) after(d time.Duration, do func()) { w.line.Add(w.now+max(d, 0), do) }
+func (w *world) after(d time.Duration, do func()) {
+	w.added++
+	w.agenda.Call(w.now+max(d, 0), do)
+}
 
 // every does something again and again.
 func (w *world) every(d time.Duration, do func()) {
@@ -138,14 +142,14 @@ func (w *world) run(p script.Plan) Result {
 	w.after(p.Length, func() { w.mend() })
 	end := p.Length + script.Settle
 	for w.result.Violation == nil {
-		if w.line.First() > end {
+		if w.agenda.Next() > end {
 			w.now = end
 			w.watch.last(w)
 			break
 		}
-		at, do := w.line.Take()
-		w.now = max(w.now, at)
-		do()
+		e := w.agenda.Pop()
+		w.now = max(w.now, e.At)
+		w.agenda.Called(e.What)()
 		w.watch.check(w)
 	}
 	w.result.Length = w.now
