@@ -177,9 +177,9 @@ func (s *scene) frozen() {
 func (s *scene) learning() {
 	every := plane.Interval(s.p.nodes)
 	at := time.Duration(0)
-	for _, lost := range []time.Duration{2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 6, 6, 9, 12} {
+	for _, lost := range []time.Duration{2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 6, 6, 6, 6, 9} {
 		s.add(burst, at, lost*every-3*ms, holder, 0).bear = verdicts
-		at += max(600*ms, lost*every+300*ms)
+		at += s.between(550*ms, 600*ms) // never the same part of an interval
 	}
 }
 
