@@ -167,7 +167,7 @@ func (r *runner) settle(ctx context.Context) {
 			r.wakeIn(r.began + adoptWait - in.Boot)
 		}
 		if in.Hold.Awaited || in.Right.Awaited {
-			r.wakeIn(r.lag.since + hearingTime - in.Boot)
+			r.wakeIn(hearingLook)
 		}
 		r.lag.due = 0
 		if r.wake > 0 {

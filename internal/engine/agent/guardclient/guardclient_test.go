@@ -512,7 +512,7 @@ func (b *belated) SetReadDeadline(time.Time) error {
 
 func TestWhatCameInBeforeADeadlineThatWasMissedIsRead(t *testing.T) {
 	var got [4]byte
-	n, err := patient{&belated{}, clock.System{}}.Read(got[:])
+	n, err := newListener(&belated{}, clock.System{}).Read(got[:])
 	if err != nil || string(got[:n]) != "word" {
 		t.Errorf("read %q, %v", got[:n], err)
 	}
