@@ -52,6 +52,7 @@ var siblings = map[string][]string{
 	"core/decide":           {"core/place", "core/recovery", "core/step"},
 	"core/explain":          {"core/decide"},
 	"engine/mirror":         {"engine/cell"},
+	"engine/agent/lateness": {"engine/agent/guardclient"},
 	"store/etcdstore":       {"store"},
 	"store/memstore":        {"store"},
 	"store/storetest":       {"store"},

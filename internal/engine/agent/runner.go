@@ -14,6 +14,7 @@ import (
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/engine/agent/journal"
+	"github.com/keelson/keelson/internal/engine/agent/lateness"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -51,7 +52,8 @@ type runner struct {
 	wish wish
 	done *supervise.Result
 	died []supervise.Death
-	lag
+	lag  lateness.Lag
+	wake time.Duration // as the last step says; 0: none
 	hands
 
 	told    status // the last one sent
@@ -123,8 +125,8 @@ func (r *runner) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if r.lag.due > 0 {
-			timer.Reset(max(r.lag.due-r.options.Clock.Boot(), 0))
+		if due := r.lag.Due(); due > 0 {
+			timer.Reset(max(due-r.options.Clock.Boot(), 0))
 		} else {
 			timer.Stop()
 		}
@@ -152,7 +154,7 @@ func (r *runner) run(ctx context.Context) {
 
 // settle asks [supervise.Step] until there is nothing more to do at once.
 func (r *runner) settle(ctx context.Context) {
-	r.lag.note(r.options.Clock.Boot(), r.options.Guard.Latest())
+	r.lag.Note(r.options.Clock.Boot(), r.options.Guard.Latest())
 	for {
 		in := r.look()
 		next, d := supervise.Step(r.st, in)
@@ -167,12 +169,9 @@ func (r *runner) settle(ctx context.Context) {
 			r.wakeIn(r.began + adoptWait - in.Boot)
 		}
 		if in.Hold.Awaited || in.Right.Awaited {
-			r.wakeIn(hearingLook)
+			r.wakeIn(lateness.LookEvery)
 		}
-		r.lag.due = 0
-		if r.wake > 0 {
-			r.lag.due = in.Boot + r.wake
-		}
+		r.lag.Next(in.Boot, r.wake)
 		if d.Cancel && r.cancel != nil {
 			r.cancel()
 		}
@@ -269,7 +268,7 @@ func (r *runner) holdUnder(g guardclient.View, lease int, now time.Duration) sup
 	h := holdOf(g, instance.LeaseName(r.name.Service(), lease))
 	h.Lease = lease
 	h.Known = h.Known || now >= r.began+adoptWait
-	h.Awaited = r.lag.awaits(h, now, g)
+	h.Awaited = r.lag.Awaits(h, now, g)
 	return h
 }
 
