@@ -22,6 +22,7 @@ import (
 	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/base/thread"
 	"github.com/keelson/keelson/internal/driver/interfaces"
 	"github.com/keelson/keelson/internal/driver/part/address"
 	partexec "github.com/keelson/keelson/internal/driver/part/exec"
@@ -97,6 +98,9 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 	n := &node{app: &app{App: a, folders: f, local: l, config: config, log: a.logger(o.Logging)}}
 	if err := n.alone(ctx); err != nil {
 		return err
+	}
+	if err := thread.Prefer(); err != nil {
+		n.log.Debug("nice value not lowered", logkey.Err, err)
 	}
 	n.log.Info("agent started", logkey.Node, l.Node, "cell", l.Cell, logkey.Version, a.version)
 	defer n.closeStore(ctx)

@@ -104,42 +104,66 @@ const (
 	// lagWorth is by how much an agent may be late without being taken for one that
 	// did not run.
 	lagWorth = 5 * time.Millisecond
-	// HearingTime is how long what the guard said meanwhile may take to be read.
+	// HearingTime is how long a guard that was late as well has to say something.
 	HearingTime = LookAhead
+	// hearingMost is how long what the guard said may lie unread, in time in which
+	// the agent ran.
+	hearingMost = 5 * time.Second
+	// LookEvery is the time between two looks while newer word is awaited.
+	LookEvery = 10 * time.Millisecond
 )
+
+// Heard is what an agent has of its guard's words.
+type Heard struct {
+	Said   time.Duration // the moment of the guard's last state that was read
+	Unread bool          // the guard has said more, which nobody has read yet
+}
 
 // Lag is what an agent knows of its own lateness with one instance. It looks at a
 // lease LookAhead before it would stop what runs under it, and again when it
 // would. One that is on time for both and has heard of no renewal knows that there
-// was none to hear: the guard says it halfway to the end. One that was late for
-// either knows nothing of the kind, since the reader of the guard's words was late
-// like it. It then waits for a word that the guard said after that, for
-// HearingTime at most.
+// was none to hear, if nothing that the guard said lies unread: the guard says it
+// halfway to the end. While something does, it waits until that is read, however
+// long the reader takes to run. One that was late itself also waits for a word
+// that the guard said after that, for HearingTime at most.
 //
 // Nothing runs longer for that than the guard allows: it cuts off what has lost
 // its lease by itself. A guard that is away or stands still gives an agent that
 // was late HearingTime once, and one that is on time nothing.
 type Lag struct {
-	Due   time.Duration // boot time at which it is to look next; 0: for news only
-	Since time.Duration // when it last saw that it was late; 0: never
-	spent time.Duration // the moment of the last state after which newer word was awaited
+	Due    time.Duration // boot time at which it is to look next; 0: for news only
+	Since  time.Duration // when it last saw that it was late; 0: never
+	spent  time.Duration // the moment of the last state after which newer word was awaited
+	looked time.Duration // when it last saw that something lies unread
+	waited time.Duration // for that to be read, but for the time in which it did not run
 }
 
-// Note is called when the agent looks again; said is the moment of the guard's
-// last state. A guard that says nothing is not waited for twice after the same
-// state.
-func (l *Lag) Note(now, said time.Duration) {
-	if l.Due != 0 && now-l.Due > lagWorth && said != l.spent {
+// Note is called when the agent looks again. A guard that says nothing is not
+// waited for twice after the same state.
+func (l *Lag) Note(now time.Duration, h Heard) {
+	if l.Due != 0 && now-l.Due > lagWorth && h.Said != l.spent {
 		l.Since = now
+	}
+	if !h.Unread {
+		l.waited = 0
 	}
 }
 
 // Awaits reports whether newer word of the guard is to be awaited, since the end
-// of the lease that it showed last is near or past.
-func (l *Lag) Awaits(h Hold, now, said time.Duration) bool {
-	awaits := h.Held && h.Until-now <= StopAhead && l.Since > 0 && now < l.Since+HearingTime && said < l.Since
+// of the lease that it showed last is near or past. It is to be asked again after
+// LookEvery.
+func (l *Lag) Awaits(h Hold, now time.Duration, heard Heard) bool {
+	if !h.Held || h.Until-now > StopAhead {
+		return false
+	}
+	if heard.Unread && l.waited < hearingMost {
+		l.waited += min(now-l.looked, LookEvery)
+		l.looked = now
+		return true
+	}
+	awaits := l.Since > 0 && now < l.Since+HearingTime && heard.Said < l.Since
 	if awaits {
-		l.spent = said
+		l.spent = heard.Said
 	}
 	return awaits
 }

@@ -60,6 +60,11 @@ type runner struct {
 	place  *place  // that this one has or waits for; nil: none
 }
 
+// heard is what was read of the guard's words, and whether there are more.
+func heard(g guardclient.View) supervise.Heard {
+	return supervise.Heard{Said: time.Duration(g.State.Now), Unread: g.Unread}
+}
+
 // pacing is when a runner looks again.
 type pacing struct {
 	lag  supervise.Lag
@@ -143,7 +148,7 @@ func (r *runner) run(ctx context.Context) {
 
 // settle asks [supervise.Step] until there is nothing more to do at once.
 func (r *runner) settle(ctx context.Context) {
-	r.lag.Note(r.options.Clock.Boot(), time.Duration(r.options.Guard.Latest().State.Now))
+	r.lag.Note(r.options.Clock.Boot(), heard(r.options.Guard.Latest()))
 	for {
 		in := r.look()
 		next, d := supervise.Step(r.st, in)
@@ -158,7 +163,7 @@ func (r *runner) settle(ctx context.Context) {
 			r.wakeIn(r.began + adoptWait - in.Boot)
 		}
 		if in.Hold.Awaited || in.Right.Awaited {
-			r.wakeIn(r.lag.Since + supervise.HearingTime - in.Boot)
+			r.wakeIn(supervise.LookEvery)
 		}
 		r.lag.Due = 0
 		if r.wake > 0 {
@@ -198,8 +203,8 @@ func (r *runner) look() supervise.Input {
 	in.Crowded = r.places != nil && !r.place.held()
 	g := r.options.Guard.Latest()
 	r.st.Look(&in, r.wish.rights, func(lease int) supervise.Hold { return r.holdUnder(g, lease, in.Boot) })
-	in.Hold.Awaited = g.Up && !in.Hold.Own && r.lag.Awaits(in.Hold, in.Boot, time.Duration(g.State.Now))
-	in.Right.Awaited = g.Up && r.lag.Awaits(in.Right, in.Boot, time.Duration(g.State.Now))
+	in.Hold.Awaited = g.Up && !in.Hold.Own && r.lag.Awaits(in.Hold, in.Boot, heard(g))
+	in.Right.Awaited = g.Up && r.lag.Awaits(in.Right, in.Boot, heard(g))
 	return in
 }
 

@@ -39,7 +39,7 @@ type runner struct {
 // step asks [supervise.Step] until there is nothing more to do at once.
 func (w *world) step(n *node, r *runner) {
 	now := w.boottime(n)
-	r.lag.Note(now, time.Duration(n.agent.seen.State.Now))
+	r.lag.Note(now, supervise.Heard{Said: time.Duration(n.agent.seen.State.Now)})
 	for turns := 0; ; turns++ {
 		if turns > maxTurns {
 			w.violate("comes-to-rest", "%s on node %s is told to release without end", r.name, n.name)
@@ -122,8 +122,8 @@ func (w *world) look(n *node, r *runner) supervise.Input {
 		return h
 	})
 	up, said := n.agent.seen.Up, time.Duration(n.agent.seen.State.Now)
-	in.Hold.Awaited = up && !in.Hold.Own && r.lag.Awaits(in.Hold, now, said)
-	in.Right.Awaited = up && r.lag.Awaits(in.Right, now, said)
+	in.Hold.Awaited = up && !in.Hold.Own && r.lag.Awaits(in.Hold, now, supervise.Heard{Said: said})
+	in.Right.Awaited = up && r.lag.Awaits(in.Right, now, supervise.Heard{Said: said})
 	return in
 }
 
