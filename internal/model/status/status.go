@@ -55,6 +55,10 @@ type Node struct {
 	// Maintenance: all on it is left as it is.
 	Maintenance bool
 	Trust       Trust
+	// Measured is for how long its guard has measured pauses.
+	Measured time.Duration
+	// Stale: the store did not answer; all but the liveness is the last known state.
+	Stale bool
 }
 
 // Trust is what the cell makes of a node's past, until when, and the sentence that
@@ -78,6 +82,7 @@ const (
 	Failed     State = "failed"     // it runs nowhere and a person must look
 	Homeless   State = "homeless"   // no node may run it
 	Deleting   State = "deleting"   // on its way out of the cell
+	Unknown    State = "unknown"    // the store did not answer, and nothing is known at first hand
 )
 
 // Service is an applied service and how it is.
@@ -110,6 +115,7 @@ type Service struct {
 	// Node then is where the primary is, if there are roles.
 	Copies []Copy
 	Pause
+	Doubt
 	// Recovery is how far its recovery has come.
 	Recovery Recovery
 	// Trial is the change of it that is taken back unless it is confirmed; nil:
@@ -123,6 +129,17 @@ type Pause struct {
 	Waits string
 	// Maintenance: it is left as it is.
 	Maintenance bool
+}
+
+// Doubt says how far to rely on what is said of a service. Its zero value means:
+// wholly.
+type Doubt struct {
+	// Stale: the store did not answer, and what is said is what the node that was
+	// asked knows by itself.
+	Stale bool
+	// LastKnown is how the service was last known while its state is [Unknown], such
+	// as "running on a".
+	LastKnown string
 }
 
 // Copy is one copy of a service.
