@@ -6,6 +6,7 @@
 package status
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/keelson/keelson/internal/model/fact"
@@ -59,6 +60,21 @@ type Node struct {
 	Measured time.Duration
 	// Stale: the store did not answer; all but the liveness is the last known state.
 	Stale bool
+}
+
+// StallWindow is the time of which the longest pause of a guard is kept.
+const StallWindow = 10 * time.Minute
+
+// Measured says of which time a guard's longest pause is, if it has measured for so
+// long; 0: that is not known.
+func Measured(d time.Duration) string {
+	switch {
+	case d <= 0 || d >= StallWindow:
+		return "the last 10 min"
+	case d < time.Minute:
+		return fmt.Sprintf("the %d s for which it has been measured", int(d.Seconds()))
+	}
+	return fmt.Sprintf("the %d min for which it has been measured", int(d.Minutes()))
 }
 
 // Trust is what the cell makes of a node's past, until when, and the sentence that
