@@ -50,7 +50,7 @@ func FromNode(n status.Node) *keelsonv1.Node {
 		Draining: n.Draining, Leaving: n.Leaving, Version: n.Version, Joined: stamp(n.Joined),
 		Stall: span(n.Stall), Warnings: n.Warnings, Services: strings[string](n.Services), GuardUp: n.GuardUp,
 		Maintenance: n.Maintenance, Measured: span(n.Measured), Stale: n.Stale,
-		Trust:       string(n.Trust.State), TrustUntil: stamp(n.Trust.Until), TrustWhy: n.Trust.Why,
+		Trust: string(n.Trust.State), TrustUntil: stamp(n.Trust.Until), TrustWhy: n.Trust.Why,
 	}
 }
 
@@ -63,7 +63,7 @@ func ToNode(m *keelsonv1.Node) status.Node {
 		Version: m.GetVersion(), Joined: moment(m.GetJoined()), Stall: Span(m.GetStall()),
 		Warnings: m.GetWarnings(), Services: strings[spec.ServiceName](m.GetServices()), GuardUp: m.GetGuardUp(),
 		Maintenance: m.GetMaintenance(), Measured: Span(m.GetMeasured()), Stale: m.GetStale(),
-		Trust:       status.Trust{State: fact.Trust(m.GetTrust()), Until: moment(m.GetTrustUntil()), Why: m.GetTrustWhy()},
+		Trust: status.Trust{State: fact.Trust(m.GetTrust()), Until: moment(m.GetTrustUntil()), Why: m.GetTrustWhy()},
 	}
 }
 

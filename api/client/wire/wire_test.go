@@ -228,6 +228,7 @@ func TestJSONIsTheSameEveryTimeAndHasEveryField(t *testing.T) {
   "services": [],
   "guard_up": false,
   "maintenance": false,
+  "stale": false,
   "trust": "",
   "trust_why": ""
 }`

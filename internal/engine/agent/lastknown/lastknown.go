@@ -85,7 +85,7 @@ func (k *Keeper) Save(v any) error {
 		return nil
 	}
 	text := fmt.Sprintf("What this node knows of the cell is not saved: %s. Until it is, a restart without the store begins with what was saved last; it is tried again every %s.",
-		k.words(err), RetryEvery)
+		Words(k.Path, err), RetryEvery)
 	k.trouble.Store(&text)
 	if text != was {
 		k.Log.Warn("last known state not saved", logkey.Err, err)
@@ -104,9 +104,9 @@ func (k *Keeper) write(v any) error {
 	return atomicfile.Write(k.Path, data, 0o600)
 }
 
-// words says what the disk refused, and what to do.
-func (k *Keeper) words(err error) string {
-	dir := filepath.Dir(k.Path)
+// Words says what the disk refused for the file at path, and what to do.
+func Words(path string, err error) string {
+	dir := filepath.Dir(path)
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return fmt.Sprintf("the disk under %s is full, make room", dir)

@@ -2,6 +2,7 @@ package lastknown_test
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/engine/agent/lastknown"
@@ -58,17 +61,26 @@ func holds(t *testing.T, path, want string) {
 	}
 }
 
-func TestAFullDiskIsNamed(t *testing.T) {
-	full := filepath.Join("/dev", "full")
-	if _, err := os.Stat(full); err != nil {
-		t.Skip("there is no /dev/full here")
-	}
-	dir := t.TempDir()
-	k := &lastknown.Keeper{Path: filepath.Join(dir, "x.json"), Clock: bubble{}, Log: slog.New(slog.DiscardHandler)}
+func TestWhatIsTooLargeIsNotSaved(t *testing.T) {
+	k := &lastknown.Keeper{Path: filepath.Join(t.TempDir(), "x.json"), Clock: bubble{}, Log: slog.New(slog.DiscardHandler)}
 	if err := k.Save(strings.Repeat("x", lastknown.Limit)); err == nil || !strings.Contains(k.Trouble(), "too large") {
 		t.Errorf("too much was saved: %v, %q", err, k.Trouble())
 	}
 	if err := k.Save("x"); err != nil || k.Trouble() != "" {
 		t.Errorf("a small one was not: %v, %q", err, k.Trouble())
+	}
+}
+
+func TestWhatTheDiskRefusesIsInWords(t *testing.T) {
+	for err, want := range map[error]string{
+		unix.ENOSPC: "the disk under /data is full, make room",
+		unix.EDQUOT: "the disk under /data is full, make room",
+		unix.EROFS:  "the disk under /data is mounted read-only, look at `dmesg` for why",
+		unix.EIO:    "the disk under /data does not work, look at `dmesg`",
+	} {
+		got := lastknown.Words("/data/x.json", &fs.PathError{Op: "write", Path: "/data/x.json", Err: err})
+		if got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
 	}
 }
