@@ -105,8 +105,10 @@ func ToService(m *keelsonv1.Service) status.Service {
 		Exclusive: m.GetExclusive(), Generation: m.GetGeneration(),
 		Successors: strings[spec.NodeName](m.GetSuccessors()), Reasons: m.GetReasons(),
 		TTL: Span(m.GetTtl()), Problem: m.GetProblem(), Trial: toTrial(m.GetTrial()),
-		Pause:  status.Pause{Waits: m.GetWaits(), Maintenance: m.GetMaintenance()},
-		Doubt:  status.Doubt{Stale: m.GetStale(), LastKnown: m.GetLastKnown()},
+		Notes: status.Notes{
+			Pause: status.Pause{Waits: m.GetWaits(), Maintenance: m.GetMaintenance()},
+			Doubt: status.Doubt{Stale: m.GetStale(), LastKnown: m.GetLastKnown()},
+		},
 		Copies: toCopies(m.GetCopies()), Parts: toParts(m.GetParts()),
 		Recovery: status.Recovery{Halted: moment(m.GetHalted()), Waits: m.GetHeldBack()},
 	}

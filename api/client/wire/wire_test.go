@@ -68,7 +68,7 @@ func service(t *rapid.T) status.Service {
 		Failures: list(t, func(t *rapid.T) status.Failure {
 			return status.Failure{At: moment(t), Node: spec.NodeName(word(t)), Part: word(t), Why: word(t)}
 		}),
-		Reasons: list(t, word), TTL: span(t), Problem: word(t), Doubt: status.Doubt{Stale: flag(t), LastKnown: word(t)},
+		Reasons: list(t, word), TTL: span(t), Problem: word(t), Notes: status.Notes{Doubt: status.Doubt{Stale: flag(t), LastKnown: word(t)}},
 		Recovery: status.Recovery{
 			Halted: moment(t), Waits: word(t),
 			Tried: list(t, func(t *rapid.T) fact.Try {

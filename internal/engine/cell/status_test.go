@@ -201,7 +201,7 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 				v.Live.Own.Instances = []fact.Instance{{Service: "shop", Generation: 1, Phase: fact.Running, Ready: true, Epoch: 8, Since: noon().Add(-time.Second)}}
 			},
 			want: status.Service{
-				State: status.Running, Ready: true, Node: "a", Epoch: 8, Since: noon().Add(-time.Second), Doubt: status.Doubt{Stale: true},
+				State: status.Running, Ready: true, Node: "a", Epoch: 8, Since: noon().Add(-time.Second), Notes: status.Notes{Doubt: status.Doubt{Stale: true}},
 				Bound: status.Bound{
 					Total: 1110 * time.Millisecond, Lease: 1060 * time.Millisecond, Claim: 50 * time.Millisecond,
 					Why: "1.06s until the lease ends, 50ms to claim it; how long the start takes was not seen yet",
@@ -215,7 +215,7 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 				v.Live.Guard.Quorate, v.Live.Guard.Holds, v.Live.Own.Instances = false, nil, nil
 			},
 			want: status.Service{
-				State: status.Unknown, Bound: none, Doubt: status.Doubt{Stale: true, LastKnown: "stopped on a"},
+				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "stopped on a"}},
 				Problem: "it was stopped on a, and while the store does not answer, it is not known whether it runs elsewhere",
 			},
 		},
@@ -225,7 +225,7 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Alive: 0b010, Lost: 0b101, Holders: map[uint32]uint8{1: 0}}, Own: &record.Report{Node: "b", GuardUp: true}}
 			},
 			want: status.Service{
-				State: status.Unknown, Bound: none, Doubt: status.Doubt{Stale: true, LastKnown: "running on a"},
+				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
 				Problem: "while the store does not answer, it is not known how it is; it was last known running on a",
 			},
 		},
@@ -235,7 +235,7 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Quorate: true, Alive: 0b111, Holders: map[uint32]uint8{1: 2}}, Own: &record.Report{Node: "b", GuardUp: true}}
 			},
 			want: status.Service{
-				State: status.Unknown, Node: "c", Bound: none, Doubt: status.Doubt{Stale: true, LastKnown: "running on a"},
+				State: status.Unknown, Node: "c", Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
 				Problem: "while the store does not answer, it is not known how it is; it was last known running on a; c holds its lease",
 			},
 		},
@@ -243,7 +243,7 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 			name:   "an agent that has not found out what runs here says nothing of it",
 			change: func(v *cell.View) { v.Live.Own, v.Live.Guard.Holds = nil, nil },
 			want: status.Service{
-				State: status.Unknown, Bound: none, Doubt: status.Doubt{Stale: true, LastKnown: "running on a"},
+				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
 				Problem: "while the store does not answer, it is not known how it is; it was last known running on a",
 			},
 		},
@@ -256,7 +256,7 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 			c := cell.Assemble(v)
 			s := c.Services[0]
 			equal(t, "service", status.Service{
-				State: s.State, Ready: s.Ready, Node: s.Node, Epoch: s.Epoch, Since: s.Since, Bound: s.Bound, Problem: s.Problem, Doubt: s.Doubt,
+				State: s.State, Ready: s.Ready, Node: s.Node, Epoch: s.Epoch, Since: s.Since, Bound: s.Bound, Problem: s.Problem, Notes: status.Notes{Doubt: s.Doubt},
 			}, tt.want)
 			equal(t, "a problem line", slices.Contains(c.Problems, "service shop: "+s.Problem), s.Problem != "")
 			equal(t, "the node is marked", c.Nodes[0].Stale, true)

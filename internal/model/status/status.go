@@ -130,13 +130,18 @@ type Service struct {
 	// Copies are those of a service that has several, sorted by node and number.
 	// Node then is where the primary is, if there are roles.
 	Copies []Copy
-	Pause
-	Doubt
+	Notes
 	// Recovery is how far its recovery has come.
 	Recovery Recovery
 	// Trial is the change of it that is taken back unless it is confirmed; nil:
 	// there is none.
 	Trial *Trial
+}
+
+// Notes go with the state of a service.
+type Notes struct {
+	Pause
+	Doubt
 }
 
 // Pause says what holds a service up.

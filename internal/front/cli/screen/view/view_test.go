@@ -45,7 +45,7 @@ func troubled() client.Status {
 			{Name: "db", State: status.Homeless, Generation: 3, Problem: "no node may run it: every node lacks the label ssd=true"},
 			{Name: "mail", State: status.Failed, Problem: "it failed on b: exec: it ended with exit status 1"},
 			{Name: "off", State: status.Stopped},
-			{Name: "mq", State: status.Unknown, Problem: "it is not known how it is", Bound: status.Bound{Why: "not known"}, Doubt: status.Doubt{Stale: true, LastKnown: "running on b"}},
+			{Name: "mq", State: status.Unknown, Problem: "it is not known how it is", Bound: status.Bound{Why: "not known"}, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on b"}}},
 			{Name: "shop", State: status.Running, Node: "a", Since: noon().Add(-90 * time.Second), Epoch: 12, TTL: 300 * time.Millisecond, Bound: status.Bound{Total: 410 * time.Millisecond, Lease: 300 * time.Millisecond, Claim: 50 * time.Millisecond, Start: 60 * time.Millisecond, By: "b", Why: "300ms until the lease ends"}, Successors: []spec.NodeName{"b"}},
 			{Name: "web", State: status.Starting, Node: "a"},
 		},
@@ -71,7 +71,7 @@ func TestGolden(t *testing.T) {
 		Services: []spec.ServiceName{"shop", "web"},
 	}
 	young := client.Node{Name: "b", Liveness: fact.Alive, Stall: 6600 * time.Microsecond, Measured: 5*time.Minute + 20*time.Second, Stale: true}
-	doubtful := client.Service{Name: "mq", State: status.Unknown, Doubt: status.Doubt{Stale: true, LastKnown: "running on b"}}
+	doubtful := client.Service{Name: "mq", State: status.Unknown, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on b"}}}
 	events := []client.Event{
 		{Seq: 1, At: noon(), Node: "a", Kind: event.NodeLost, About: "b", Text: "b is lost"},
 		{Seq: 2, At: noon().Add(time.Second), Node: "a", Kind: event.ServiceReady, Service: "shop", Text: "shop is ready"},
