@@ -54,6 +54,7 @@ type node struct {
 	guard     *guardclient.Client
 	clerk     *cell.Clerk
 	observer  *cell.Observer
+	runner    *agent.Agent
 	programs  *partexec.Driver
 	addresses *address.Driver
 	departing atomic.Bool            // the node leaves: its guard is not started again
@@ -244,12 +245,16 @@ func (n *node) live() cell.Live {
 	if v := n.guard.Latest(); v.Up {
 		l.Guard = &v.State
 	}
+	if n.runner != nil {
+		l.Own = n.runner.Own()
+	}
 	return l
 }
 
 // organs are all that runs while the agent does.
 func (n *node) organs(ctx context.Context) ([]organ, error) {
-	runner, err := agent.New(agent.Options{
+	var err error
+	n.runner, err = agent.New(agent.Options{
 		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n.App, n.log}, Events: emitter{n.recorder},
 		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
 		Clock: n.clock, Log: n.log,
@@ -275,7 +280,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 	leader := n.newController()
 	return append(faces,
 		organ{"guard client", n.guard.Run},
-		organ{"agent", runner.Run},
+		organ{"agent", n.runner.Run},
 		organ{"programs", n.programs.Run},
 		organ{"addresses", n.addresses.Run},
 		organ{"mirror", n.mirror.Run},

@@ -228,13 +228,21 @@ func (r *review) halt(s fact.Service, h *fact.ServiceHistory) {
 // Halted says, in a sentence or two, that a service is stopped for a person, and
 // what became of it on each node.
 func Halted(h fact.ServiceHistory) string {
-	each := make([]string, 0, len(h.Tried))
+	var whys []string
+	nodes := map[string][]string{}
 	for _, t := range h.Tried {
-		why := string(t.Node)
-		if t.Why != "" {
-			why += " (" + t.Why + ")"
+		if nodes[t.Why] == nil {
+			whys = append(whys, t.Why)
 		}
-		each = append(each, why)
+		nodes[t.Why] = append(nodes[t.Why], string(t.Node))
+	}
+	each := make([]string, 0, len(whys))
+	for _, why := range whys {
+		text := strings.Join(nodes[why], ", ")
+		if why != "" {
+			text += " (" + why + ")"
+		}
+		each = append(each, text)
 	}
 	return fmt.Sprintf("stopped for a person: it failed on every node that may run it: %s. Correct the cause, then `keelson clear %s`",
 		strings.Join(each, ", "), h.Service)

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
@@ -17,6 +18,7 @@ import (
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/engine/agent/journal"
+	"github.com/keelson/keelson/internal/engine/agent/lastknown"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -52,6 +54,7 @@ type Agent struct {
 	duty     sentDuty
 	guard    guardMemory
 	reported record.Report
+	latest   atomic.Pointer[record.Report] // see Own
 	organs
 }
 
@@ -92,7 +95,8 @@ type organs struct {
 	raiser   *raiser
 	resolver *resolver
 	places   *places
-	saver    *saver
+	views    mailbox[*view] // to be saved
+	keeper   *lastknown.Keeper
 	reporter *reporter
 }
 
@@ -107,7 +111,8 @@ func New(o Options) (*Agent, error) {
 	a.floors, a.answers = make(chan mandate.Raised), make(chan map[string]netip.Addr)
 	a.raiser = &raiser{options: &a.options, asked: newMailbox[uint64](), done: a.floors}
 	a.resolver = &resolver{options: &a.options, names: newMailbox[[]string](), answers: a.answers}
-	a.saver = &saver{options: &a.options, views: newMailbox[*view]()}
+	a.views = newMailbox[*view]()
+	a.keeper = &lastknown.Keeper{Path: o.LastKnown, Clock: o.Clock, Log: o.Log}
 	a.reporter = &reporter{options: &a.options, reports: newMailbox[record.Report]()}
 	return a, nil
 }
@@ -129,7 +134,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.tasks.Go(func() { a.raiser.run(ctx) })
 	a.tasks.Go(func() { a.resolver.run(ctx) })
-	a.tasks.Go(func() { a.saver.run(ctx) })
+	a.tasks.Go(func() { lastknown.Keep(ctx, a.keeper, a.views) })
 	a.tasks.Go(func() { a.reporter.run(ctx) })
 	a.options.emit(event.Event{Kind: event.AgentStarted, Text: fmt.Sprintf("The agent of %s started.", a.options.Node)})
 	a.loop(ctx)
@@ -246,7 +251,11 @@ func (a *Agent) sync(ctx context.Context) {
 		a.options.Guard.Release(r.Service, r.Epoch)
 	}
 	a.releases = nil
-	if r := a.makeReport(g); !a.heardAll() {
+	r := a.makeReport(g)
+	if a.heardAll(a.settled || a.fromDisk) {
+		a.latest.Store(&r)
+	}
+	if !a.heardAll(a.settled) {
 		// It would say that what runs does not.
 	} else if !sameReport(a.reported, r) || a.reported.Node == "" {
 		a.reported = r
@@ -254,7 +263,7 @@ func (a *Agent) sync(ctx context.Context) {
 	}
 	if a.dirty {
 		a.dirty = false
-		a.saver.views.put(a.view.clone())
+		a.views.put(a.view.clone())
 	}
 }
 
@@ -362,9 +371,15 @@ func (t *trust) use(h supervise.Hold, now time.Duration) {
 	}
 }
 
-// heardAll reports whether every runner has said how its instance is.
-func (a *Agent) heardAll() bool {
-	if len(a.entries) > 0 || !a.settled {
+// Own is what the report of this node says now, whether the store takes it or not;
+// nil: what runs here is not known yet. It is not to be changed. It is safe for
+// concurrent use.
+func (a *Agent) Own() *record.Report { return a.latest.Load() }
+
+// heardAll reports whether every runner has said how its instance is, if it is
+// known which there are.
+func (a *Agent) heardAll(known bool) bool {
+	if len(a.entries) > 0 || !known {
 		return false
 	}
 	for _, t := range a.services {
