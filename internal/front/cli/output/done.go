@@ -33,6 +33,8 @@ type Done struct {
 	Services []spec.ServiceName `json:"services,omitempty"`
 	Node     spec.NodeName      `json:"node,omitempty"`
 	Nodes    []spec.NodeName    `json:"nodes,omitempty"`
+	// Homeless are services that no node may run after it.
+	Homeless []spec.ServiceName `json:"homeless,omitempty"`
 	Change   string             `json:"change,omitempty"`
 	// From and To are nodes. An empty To means that the cell has yet to choose.
 	From spec.NodeName `json:"from,omitempty"`
