@@ -40,8 +40,9 @@ func (s *shell) applyCommand() *cobra.Command {
 		defer api.Close()
 		result, err := api.Apply(c.Context(), ask)
 		if err != nil {
-			return err
+			return file.OwnError(err)
 		}
+		result.Warnings = file.OwnAll(result.Warnings)
 		if wait && !ask.DryRun && *out != output.Table {
 			// One object, with what came of it; what was applied is told all the same.
 			places, err := s.awaitApplied(c, api, result, limit)

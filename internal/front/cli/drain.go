@@ -26,8 +26,8 @@ The node stays a member and keeps its vote. ` + "`keelson undrain`" + ` ends it.
 
     --why TEXT           a reason, for those who see it in the status
     --yes                don't ask
-    --force              also if services would have no node left to run on, which
-                         then stop; see ` + "`keelson whatif --drain NODE`" + `
+    --force              also if services would have no node left to run on
+                         and would stop; see ` + "`keelson whatif --drain NODE`" + `
 ` + waitFlagsHelp + output.FlagHelp + `
 Exit status: 0 the node is free, 1 refused, 2 wrong usage, 3 the cell cannot be
 reached, 4 not free in time, 7 a service does not stop there.

@@ -26,8 +26,8 @@ here and its state is deleted: the node's key and certificate, its copy of the
 cell's store and who it was. The programs, their data and their kept output
 (logs/ in the data folder) stay. To come back, join again with a new token.
 
-    --offline            delete the state here without asking the cell, on a server
-                         whose agent does not run and cannot be started; see below
+    --offline            delete the state here without asking the cell, where
+                         the agent does not run and cannot be started
     --yes                don't ask
     --data DIR           where state is kept (default /var/lib/keelson)
     --run DIR            where sockets are kept (default /run/keelson)

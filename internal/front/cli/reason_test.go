@@ -35,7 +35,7 @@ func (t *town) Why(_ context.Context, name spec.ServiceName) (reason.Why, error)
 			{Node: "b", Stand: reason.Next, By: reason.ByPreference, Why: "a scores 150 (place.prefer ssd=true +50, place.stickiness +100), b 0"},
 			{Node: "c", Stand: reason.Never, By: reason.ByRule, Why: "c is lost"},
 		},
-		Shifts: []reason.Shift{{If: "a were lost", To: []reason.Seat{{Node: "c"}}}},
+		Shifts: []reason.Shift{{If: "a were lost", To: []reason.Seat{{Node: "b"}}}},
 		Plan:   "3f2a91c0d2e4b871", Placed: noon(),
 	}, nil
 }
@@ -68,7 +68,7 @@ func (t *town) WhatIf(_ context.Context, ask request.WhatIf) (reason.Outlook, er
 		Room:  []reason.Room{{Node: "b", Unit: "cpu", Has: 16, Used: 12, Left: 4}},
 	}
 	if slices.Contains(ask.Drain, "c") {
-		out.Changes = []reason.Change{{Service: "shop", Kind: reason.Loses, From: []reason.Seat{{Node: "b"}}}}
+		out.Changes = []reason.Change{{Service: "shop", Kind: reason.Loses, From: []reason.Seat{{Node: "c"}}}}
 	}
 	for _, w := range ask.Fail {
 		if w != "a" && w != "rack=r1" {
