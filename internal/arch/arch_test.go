@@ -64,6 +64,7 @@ var siblings = map[string][]string{
 	"sim":                   {"sim/agenda", "sim/truth"},
 	"front/cli/awaiting":    {"front/cli/screen/view"},
 	"front/cli/maintenance": {"front/cli/output", "front/cli/screen"},
+	"front/cli/draining":    {"front/cli/screen/view"},
 	"front/cli/newcomer":    {"front/cli/screen"},
 	"front/cli/output":      {"front/cli/screen"},
 }

@@ -1,19 +1,15 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/front/cli/awaiting"
+	"github.com/keelson/keelson/internal/front/cli/draining"
 	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
-	"github.com/keelson/keelson/internal/model/reason"
-	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -78,7 +74,7 @@ func (s *shell) drainCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		homeless, err := homelessWithout(c.Context(), api, name)
+		homeless, err := draining.Homeless(c.Context(), api, name)
 		if err != nil && !force {
 			return err
 		}
@@ -86,7 +82,7 @@ func (s *shell) drainCommand() *cobra.Command {
 			return refusedHere("would-stop", "make room on another node first; `keelson whatif --drain "+string(name)+"` says why; add --force to have them stopped",
 				fmt.Sprintf("no other node may run %s, so draining %s would stop it; nothing was changed", view.Names(homeless), name))
 		}
-		will := drainWill(n, homeless)
+		will := draining.Will(n, homeless)
 		if err := s.confirm(c.Context(), yes, will, fmt.Sprintf("drain %s?", name)); err != nil {
 			return err
 		}
@@ -108,38 +104,6 @@ func (s *shell) drainCommand() *cobra.Command {
 		return did.Say(s.tty, *out)
 	}
 	return c
-}
-
-// homelessWithout returns the services that no node may run once name is drained,
-// and that have a home now.
-func homelessWithout(ctx context.Context, api *client.Client, name spec.NodeName) ([]spec.ServiceName, error) {
-	outlook, err := api.WhatIf(ctx, request.WhatIf{Drain: []string{string(name)}})
-	if err != nil {
-		return nil, fmt.Errorf("ask what a drain of %s would do: %w", name, err)
-	}
-	var out []spec.ServiceName
-	for _, c := range outlook.Changes {
-		if c.Kind == reason.Loses {
-			out = append(out, c.Service)
-		}
-	}
-	return out, nil
-}
-
-// drainWill says what a drain will do.
-func drainWill(n client.Node, homeless []spec.ServiceName) string {
-	moves := slices.DeleteFunc(slices.Clone(n.Services), func(s spec.ServiceName) bool { return slices.Contains(homeless, s) })
-	var will []string
-	if len(homeless) > 0 {
-		will = append(will, fmt.Sprintf("No other node may run these services, and they stop: %s.", view.Names(homeless)))
-	}
-	if len(moves) > 0 {
-		will = append(will, fmt.Sprintf("These services move away from %s, each with a short outage: %s.", n.Name, view.Names(moves)))
-	}
-	if len(will) == 0 {
-		return fmt.Sprintf("Nothing runs on %s now, and nothing will until `keelson undrain %s`.", n.Name, n.Name)
-	}
-	return strings.Join(will, " ")
 }
 
 func (s *shell) undrainCommand() *cobra.Command {

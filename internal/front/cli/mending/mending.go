@@ -79,13 +79,18 @@ Example:
     25 % of the nodes at once; within 10m 4 moves of a service and 30 of all
 `
 
+// Bounds are what bounds recovery in a cell.
+type Bounds interface {
+	Recovery(context.Context) (spec.Recovery, error)
+	SetRecovery(context.Context, spec.Recovery) error
+}
+
 // Cell is what these commands ask of a cell.
 type Cell interface {
+	Bounds
 	Clear(context.Context, spec.ServiceName, spec.NodeName) ([]spec.NodeName, error)
 	Node(context.Context, spec.NodeName) (client.Node, error)
 	Trust(context.Context, spec.NodeName) error
-	Recovery(context.Context) (spec.Recovery, error)
-	SetRecovery(context.Context, spec.Recovery) error
 	Close()
 }
 
