@@ -60,12 +60,12 @@ func TestAnAgentThatWasLateHearsTheGuardBeforeItStopsAnything(t *testing.T) {
 			w.say(time.Hour)
 		}, time.Second, nil},
 		{"a lease that is gone stops at once", func(w *world, _ *atomic.Int64) { w.say(0) }, 0, kills},
-		{"a guard that says nothing is not waited for any longer", func(*world, *atomic.Int64) {}, hearingTime + time.Millisecond, kills},
-		{"not yet", func(*world, *atomic.Int64) {}, hearingTime - time.Millisecond, nil},
+		{"a guard that says nothing is not waited for any longer", func(*world, *atomic.Int64) {}, supervise.HearingTime + time.Millisecond, kills},
+		{"not yet", func(*world, *atomic.Int64) {}, supervise.HearingTime - time.Millisecond, nil},
 		{"one that is late again does not wait again", func(w *world, missed *atomic.Int64) {
 			w.pass(step)
 			missed.Add(int64(time.Second))
-		}, hearingTime + time.Millisecond, kills},
+		}, supervise.HearingTime + time.Millisecond, kills},
 		{"a guard that is away is not waited for", func(w *world, _ *atomic.Int64) {
 			w.guard.set(func(v *guardclient.View) { v.Up = false })
 			w.place("a", "c", "b") // wakes it

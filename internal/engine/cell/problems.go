@@ -155,6 +155,9 @@ func (a *assembly) problems(c status.Cell) []string {
 				"Compare its clock source (/sys/devices/system/clocksource/clocksource0/current_clocksource) with the others', or replace the board", n.Name)
 		}
 	}
+	if held := a.Records.Held; held != nil {
+		say("nothing is planned since %s: %s. What runs goes on, and successors take over; report it with `keelson replay`'s file", held.Since.UTC().Format(time.RFC3339), held.Why)
+	}
 	if storm := a.Records.Storm; storm != nil {
 		say("%s: look for a common cause", storm.Why)
 	}
