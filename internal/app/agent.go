@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -84,7 +83,7 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 			return err
 		}
 	}
-	unlock, err := lock(filepath.Join(f.data, "agent.lock"))
+	unlock, err := lock(f.agentLock())
 	if err != nil {
 		return err
 	}

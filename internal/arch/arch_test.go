@@ -68,6 +68,8 @@ var siblings = map[string][]string{
 	"sim/whole":             {"sim/agenda"},
 	"front/cli/awaiting":    {"front/cli/screen/view"},
 	"front/cli/maintenance": {"front/cli/output", "front/cli/screen"},
+	"front/cli/draining":    {"front/cli/screen/view"},
+	"front/cli/newcomer":    {"front/cli/screen"},
 	"front/cli/output":      {"front/cli/screen"},
 }
 

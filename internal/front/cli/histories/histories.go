@@ -15,7 +15,8 @@ import (
 const Help = `Play histories of a cell under faults, and look for a broken promise.
 
 Usage:
-    keelson simulate [--seeds N] [--from S] [--workers K] [--nodes N] [--whole-nodes]
+    keelson simulate [--seeds N] [--from S] [--workers K] [--nodes N]
+                     [--whole-nodes]
         [-o FORMAT]
 
 It runs the real failure detector and lease protocol of this binary under virtual
@@ -32,14 +33,15 @@ is to be served again within the bound that keelson status would show.
     --from S             seed of the first (default 1)
     --workers K          how many are played at once (default one for each CPU)
     --nodes N            size of the cell, 1 to 32 (default 0: the seed chooses)
-    --whole-nodes        histories of another kind, with fewer and milder faults of
-                         clocks and networks, 1 to 5 nodes: beside the lease plane
-                         run the real decision and the real rules of agents and
-                         guards, with programs that take time, fail, hang and die,
-                         and operators who drain, move, apply, delete and maintain.
-                         It checks as well that order and limits are kept, that
-                         after the last fault all runs that has a home, and that
-                         nothing is left to decide
+    --whole-nodes        histories of another kind, with fewer and milder
+                         faults of clocks and networks, 1 to 5 nodes: beside
+                         the lease plane run the real decision and the real
+                         rules of agents and guards, with programs that take
+                         time, fail, hang and die, and operators who drain,
+                         move, apply, delete and maintain. It checks as well
+                         that order and limits are kept, that after the last
+                         fault all runs that has a home, and that nothing is
+                         left to decide
     -o, --output FORMAT  table, json or yaml
 
 The first broken promise ends it. It is then shown with its seed and with as few
