@@ -138,8 +138,11 @@ func (w *world) expect(dead quorum.Set) {
 		if w.net.loss > 0 {
 			limit += lossAllowance
 		}
-		began := w.now
+		began, faults := w.now, w.result.Faults
 		w.after(limit, func() {
+			if w.result.Faults != faults {
+				return // something else has happened since
+			}
 			for _, h := range w.hosts {
 				if h.serves(w.now, s) {
 					w.result.Takeovers++

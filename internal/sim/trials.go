@@ -34,6 +34,7 @@ var attempts = []struct {
 }{
 	{(*scene).weather, mostLoss},
 	{(*scene).death, wornLoss},
+	{(*scene).death, wornLoss},
 	{(*scene).knownStall, someLoss},
 	{(*scene).dozeTogether, someLoss},
 	{(*scene).brokenLink, someLoss},
