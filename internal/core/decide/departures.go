@@ -28,14 +28,14 @@ func (p *planner) copiesLeave(u *unit) []departure {
 	for i := range p.nodes {
 		n := &p.nodes[i]
 		gone := now[n.Name] - then[n.Name]
-		if gone <= 0 && then[n.Name] == 0 && tried(p.past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name) {
+		if gone <= 0 && then[n.Name] == 0 && gaveUp(p.past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name) {
 			gone = 1 // it was taken away when it failed, and what comes now takes its place
 		}
 		if gone <= 0 || n.Drain || n.Leaving || n.Maintenance {
 			continue
 		}
 		d := departure{unit: u, from: n.Name, copies: gone, lost: n.Liveness == fact.Lost}
-		d.down = !d.lost && tried(p.past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name)
+		d.down = !d.lost && gaveUp(p.past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name)
 		d.ill = !d.lost && (d.down || n.Health < 0)
 		switch {
 		case d.lost || d.down:

@@ -77,6 +77,10 @@ func (r *restraint) stoppedOn(s *fact.Service, node spec.NodeName) string {
 	if h.Stopped.IsZero() || at < 0 {
 		return ""
 	}
+	if lacks := h.Tried[at].Missing; lacks != "" {
+		return fmt.Sprintf("%s cannot start there without %s, and on no other node; it is tried again in a while, or after `keelson clear %s`",
+			s.Spec.Name, lacks, s.Spec.Name)
+	}
 	why := h.Tried[at].Why
 	if why != "" {
 		why = " (" + why + ")"
@@ -99,6 +103,12 @@ func (p *planner) waiting(u *unit) string {
 
 func tried(h fact.ServiceHistory, node spec.NodeName) bool {
 	return slices.ContainsFunc(h.Tried, func(t fact.Try) bool { return t.Node == node })
+}
+
+// gaveUp reports whether the service failed on the node for another reason than that
+// something is missing there: then it never started, and leaves nothing.
+func gaveUp(h fact.ServiceHistory, node spec.NodeName) bool {
+	return slices.ContainsFunc(h.Tried, func(t fact.Try) bool { return t.Node == node && t.Missing == "" })
 }
 
 // doubt says why a node is to come last for a unit; empty: it is not.
@@ -223,7 +233,7 @@ func (p *planner) departure(u *unit) (departure, bool) {
 	}
 	for k, s := range u.members {
 		from, down := u.at[k], false
-		if last, failed := lastTried(p.past[s.Spec.Name]); failed && (from == "" || tried(p.past[s.Spec.Name], from)) && !p.runsAt(s, from) {
+		if last, failed := lastTried(p.past[s.Spec.Name]); failed && (from == "" || gaveUp(p.past[s.Spec.Name], from)) && !p.runsAt(s, from) {
 			from, down = last, true
 		}
 		decided := len(s.Order) > 0 && s.Order[0] == to
@@ -267,12 +277,13 @@ func (p *planner) runsAt(s fact.Service, at spec.NodeName) bool {
 	return i != nil && recovery.Counts(s, at, *i) && !i.FailedUntil.After(p.snapshot.Now) && (running(*i) || i.Phase == fact.Backoff)
 }
 
-// lastTried returns the node on which the service gave up last.
+// lastTried returns the node on which the service gave up last, see [gaveUp].
 func lastTried(h fact.ServiceHistory) (spec.NodeName, bool) {
-	if len(h.Tried) == 0 {
+	failed := slices.DeleteFunc(slices.Clone(h.Tried), func(t fact.Try) bool { return t.Missing != "" })
+	if len(failed) == 0 {
 		return "", false
 	}
-	return slices.MaxFunc(h.Tried, func(a, b fact.Try) int {
+	return slices.MaxFunc(failed, func(a, b fact.Try) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(b.Node, a.Node))
 	}).Node, true
 }
@@ -411,11 +422,10 @@ func (p *planner) look(leaving []departure) {
 			why[d.from] = fmt.Sprintf("%s is too ill to run anything", d.from)
 		}
 	}
-	for _, h := range p.history.Services {
-		for _, t := range h.Tried {
-			if n, _ := p.node(t.Node); fresh(t.At) && why[t.Node] == "" && !n.Witness && !n.Leaving {
-				why[t.Node] = fmt.Sprintf("%s gave up on %s", h.Service, t.Node)
-			}
+	for node, failed := range p.failedAt(fresh) {
+		// What fails alone has its cause in itself, not in the node.
+		if n, _ := p.node(node); len(failed) > 1 && why[node] == "" && !n.Witness && !n.Leaving {
+			why[node] = fmt.Sprintf("%s gave up on %s", strings.Join(failed, ", "), node)
 		}
 	}
 	if len(why) <= p.atOnce {
@@ -439,6 +449,19 @@ func (p *planner) look(leaving []departure) {
 			count(len(why), "node"), p.workers, strings.Join(said, "; "), count(p.atOnce, "node"))
 	}
 	p.storm = s
+}
+
+// failedAt lists by node the services that gave up there and whose time is fresh.
+func (p *planner) failedAt(fresh func(time.Time) bool) map[spec.NodeName][]string {
+	out := map[spec.NodeName][]string{}
+	for _, h := range p.history.Services {
+		for _, t := range h.Tried {
+			if fresh(t.At) && t.Missing == "" {
+				out[t.Node] = append(out[t.Node], string(h.Service))
+			}
+		}
+	}
+	return out
 }
 
 // remember returns what is to be remembered of this decision, and tells of it.
