@@ -78,7 +78,7 @@ func (r *restraint) stoppedOn(s *fact.Service, node spec.NodeName) string {
 		return ""
 	}
 	if lacks := h.Tried[at].Missing; lacks != "" {
-		return fmt.Sprintf("%s cannot start there without %s, and on no other node; it is tried again in a while, or after `keelson clear %s`",
+		return fmt.Sprintf("%s cannot start there without %s, nor on any other node; it is tried again in a while, or after `keelson clear %s`",
 			s.Spec.Name, lacks, s.Spec.Name)
 	}
 	why := h.Tried[at].Why

@@ -41,7 +41,11 @@ func TestFiles(t *testing.T) {
 				if err != nil {
 					return err.Error()
 				}
-				return warnings.Error()
+				unknown, err := f.CheckNames(cell, []spec.NodeName{"alpha", "bravo"})
+				if err != nil {
+					return err.Error()
+				}
+				return append(warnings, unknown...).Error()
 			case "parse":
 				services, err := Parse("f.yaml", []byte(input))
 				if err != nil {
