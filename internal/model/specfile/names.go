@@ -3,6 +3,7 @@ package specfile
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -50,6 +51,22 @@ func (f *File) CheckNames(cell []spec.Service, nodes []spec.NodeName) (warnings 
 		}
 		return found
 	})
+}
+
+// NamedBy says which services name one that is deleted, as a sentence to add to
+// another; empty if none does. all may contain the one itself.
+func NamedBy(name spec.ServiceName, all []spec.Service) string {
+	var by []string
+	for _, s := range all {
+		if slices.ContainsFunc(namings(s), func(n naming) bool { return !n.node && n.name == string(name) }) {
+			by = append(by, string(s.Name))
+		}
+	}
+	if len(by) == 0 {
+		return ""
+	}
+	slices.Sort(by)
+	return fmt.Sprintf("; it is named by %s, where that counts no more", strings.Join(by, ", "))
 }
 
 // naming is a name of a service, or of a node, and where in a spec it stands.
