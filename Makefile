@@ -8,7 +8,7 @@
 # make bench-decide   deciding beside Pacemaker's crm_simulate on the same cells
 # make oracle     10,000 clusters decided on by both; ORACLE=n for others
 # make bench-failover   failovers beside those of Pacemaker and keepalived; hours
-# make histories  2,000 histories of the simulator; HISTORIES=n for others
+# make histories  2,000 histories of the lease plane, 300 of whole nodes; HISTORIES=n, WHOLE=n for others
 # make mutants    faults planted in the protocol, each found by the simulator
 # make sim SEED=7 one history; what it breaks, shortened, with its trace
 
@@ -82,6 +82,7 @@ test: packages format vet lint proto-check race histories mutants lab
 
 test-slow: test model oracle
 	KEELSON_SIM_SEEDS=100000 $(GO) test -count=1 -timeout 6h -v -run Invariants ./internal/sim
+	KEELSON_SIM_SEEDS=10000 $(GO) test -count=1 -timeout 6h -v -run Invariants ./internal/sim/whole
 
 # The oracle is crm_simulate, which needs no daemon. The list of disagreements is
 # written anew; KEELSON_CORPUS adds mutants of the incumbent's own cases.
@@ -128,10 +129,12 @@ sim:
 
 # The race detector makes these ten times slower; `race` plays a part of them.
 HISTORIES ?= 2000
+WHOLE ?= 300
 histories:
 	KEELSON_SIM_SEEDS=$(HISTORIES) $(GO) test -count=1 -timeout 1h -v -run Invariants ./internal/sim
+	KEELSON_SIM_SEEDS=$(WHOLE) $(GO) test -count=1 -timeout 1h -v -run Invariants ./internal/sim/whole
 
 # The tag exists for this alone: no build of the product has it.
 mutants:
-	$(GO) vet -tags keelson_mutant ./internal/core/bound ./internal/core/detect ./internal/core/lease ./internal/core/plane ./internal/sim
-	$(GO) test -tags keelson_mutant -count=1 -timeout 1h -v -run Mutant ./internal/sim
+	$(GO) vet -tags keelson_mutant ./internal/core/bound ./internal/core/detect ./internal/core/custody ./internal/core/lease ./internal/core/plane ./internal/core/supervise ./internal/sim/...
+	$(GO) test -tags keelson_mutant -count=1 -timeout 1h -v -run Mutant ./internal/sim/...

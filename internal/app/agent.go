@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +21,7 @@ import (
 	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/base/thread"
 	"github.com/keelson/keelson/internal/driver/interfaces"
 	"github.com/keelson/keelson/internal/driver/part/address"
 	partexec "github.com/keelson/keelson/internal/driver/part/exec"
@@ -53,6 +53,7 @@ type node struct {
 	guard     *guardclient.Client
 	clerk     *cell.Clerk
 	observer  *cell.Observer
+	runner    *agent.Agent
 	programs  *partexec.Driver
 	addresses *address.Driver
 	departing atomic.Bool            // the node leaves: its guard is not started again
@@ -82,7 +83,7 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 			return err
 		}
 	}
-	unlock, err := lock(filepath.Join(f.data, "agent.lock"))
+	unlock, err := lock(f.agentLock())
 	if err != nil {
 		return err
 	}
@@ -97,6 +98,9 @@ func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 	n := &node{app: &app{App: a, folders: f, local: l, config: config, log: a.logger(o.Logging)}}
 	if err := n.alone(ctx); err != nil {
 		return err
+	}
+	if err := thread.Prefer(); err != nil {
+		n.log.Debug("nice value not lowered", logkey.Err, err)
 	}
 	n.log.Info("agent started", logkey.Node, l.Node, "cell", l.Cell, logkey.Version, a.version)
 	defer n.closeStore(ctx)
@@ -240,12 +244,16 @@ func (n *node) live() cell.Live {
 	if v := n.guard.Latest(); v.Up {
 		l.Guard = &v.State
 	}
+	if n.runner != nil {
+		l.Own = n.runner.Own()
+	}
 	return l
 }
 
 // organs are all that runs while the agent does.
 func (n *node) organs(ctx context.Context) ([]organ, error) {
-	runner, err := agent.New(agent.Options{
+	var err error
+	n.runner, err = agent.New(agent.Options{
 		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n.App, n.log}, Events: emitter{n.recorder},
 		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
 		Clock: n.clock, Log: n.log,
@@ -271,7 +279,7 @@ func (n *node) organs(ctx context.Context) ([]organ, error) {
 	leader := n.newController()
 	return append(faces,
 		organ{"guard client", n.guard.Run},
-		organ{"agent", runner.Run},
+		organ{"agent", n.runner.Run},
 		organ{"programs", n.programs.Run},
 		organ{"addresses", n.addresses.Run},
 		organ{"mirror", n.mirror.Run},

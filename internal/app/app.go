@@ -41,7 +41,7 @@ func New(version string) *App {
 // Actions returns what the command line can do on this machine.
 func (a *App) Actions() cli.Actions {
 	return cli.Actions{
-		Init: a.Init, Join: a.Join, Leave: a.Leave, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo,
+		Init: a.Init, Join: a.Join, Leave: a.Leave, LeaveOffline: a.LeaveOffline, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo,
 		Simulate: a.Simulate, Pacemaker: readPacemaker(), Replay: explain.Replay,
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/keelson/keelson/internal/app/sentence"
@@ -159,7 +158,7 @@ func (a *App) again(f folders, l local, files *pki.Files, token pki.Token, o cli
 		return cli.NewNode{}, refused("wrong-cell", "make a token with `keelson token create` on another node of cell "+l.Cell,
 			"this server is node %s of cell %s, and the token is of another cell", l.Node, l.Cell)
 	}
-	unlock, err := lock(filepath.Join(f.data, "agent.lock"))
+	unlock, err := lock(f.agentLock())
 	if err != nil {
 		return cli.NewNode{}, err
 	}

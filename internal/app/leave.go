@@ -121,6 +121,9 @@ func (n *node) forget() error {
 		if err := errors.Join(filter.Remove(), filter.Close()); err != nil && !errors.Is(err, cutoff.ErrUnsupported) {
 			n.log.Warn("packet filter not removed", logkey.Err, err)
 		}
+		if err := n.folders.eraseRun(); err != nil {
+			n.log.Warn("what was kept about services was not deleted", logkey.Err, err)
+		}
 	}
 	if err := n.folders.erase(); err != nil {
 		n.log.Error("left the cell, but not all of its state could be deleted; delete it by hand", logkey.Err, err)

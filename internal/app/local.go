@@ -41,7 +41,7 @@ func (f folders) api() string       { return filepath.Join(f.run, "api.sock") }
 // can be: its keys, its store and those that were put aside, and at last its
 // identity. The output of programs stays.
 func (f folders) erase() error {
-	gone := []string{f.pki(), f.etcd(), f.founding(), f.lastKnown(), f.lastKnown() + ".removed"}
+	gone := []string{f.pki(), f.etcd(), f.founding(), f.lastKnown(), f.lastKnown() + ".removed", f.starts(), f.agentLock()}
 	aside, err := filepath.Glob(f.etcd() + ".removed-*")
 	for _, path := range append(append(gone, aside...), f.local()) {
 		err = errors.Join(err, os.RemoveAll(path))
@@ -88,7 +88,7 @@ func readLocal(f folders) (local, error) {
 		return l, &request.Error{
 			Kind: request.Refused, Code: "identity-damaged", Err: err,
 			Text: f.local() + " cannot be read as the identity of a node; nothing was changed",
-			Hint: "restore the file from a backup, or remove the node from the cell and join it again",
+			Hint: pki.Afresh,
 		}
 	}
 	return l, nil

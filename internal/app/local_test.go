@@ -71,7 +71,7 @@ func FuzzParseLocal(f *testing.F) {
 func TestEraseLeavesNothingButTheKeptOutput(t *testing.T) {
 	f := folders{data: t.TempDir(), run: t.TempDir()}
 	for _, name := range []string{
-		"node.json", "founding.json", "last-known.json", "last-known.json.removed", "pki/node.key", "pki/ca.crt",
+		"node.json", "founding.json", "guard-incarnation", "agent.lock", "last-known.json", "last-known.json.removed", "pki/node.key", "pki/ca.crt",
 		"etcd/member/snap/db", "etcd.removed-20261123T120000.000Z/member/wal/0.wal", "logs/shop/web/current",
 	} {
 		path := filepath.Join(f.data, name)

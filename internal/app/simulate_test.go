@@ -38,3 +38,15 @@ func TestSimulationEndsWhenItIsToldTo(t *testing.T) {
 		t.Errorf("%d histories were played, it was ended after 3", r.Runs)
 	}
 }
+
+func TestSimulationOfWholeNodesTellsWhatItPlayed(t *testing.T) {
+	told := 0
+	o := histories.Options{From: 3, Seeds: 2, Workers: 2, Nodes: 3, Whole: true, Progress: func(int, time.Duration) { told++ }}
+	r := New("test").Simulate(t.Context(), o)
+	if r.Broken != nil {
+		t.Fatalf("seed %d: %s", r.Broken.Seed, r.Broken.Text)
+	}
+	if r.Runs != 2 || told != 2 || r.Cell < 3*time.Minute || r.Starts == 0 || r.Plans == 0 || len(r.Faults) == 0 {
+		t.Errorf("told %d times, and then: %+v", told, r)
+	}
+}

@@ -153,8 +153,9 @@ func answers(ctx context.Context, trust pki.Trust, name spec.NodeName, where str
 	return tls.Client(conn, conf).HandshakeContext(ctx)
 }
 
-// dismiss ends a guard that runs here, if one does, and what it holds.
-func (n *node) dismiss(ctx context.Context) {
+// dismiss ends a guard that runs here, if one does, and what it holds. It reports
+// whether none runs then.
+func (n *node) dismiss(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quitTimeout)
 	c := guardclient.New(guardclient.Options{Socket: n.folders.guard(), Clock: n.clock, Log: n.log})
 	var task sync.WaitGroup
@@ -166,11 +167,12 @@ func (n *node) dismiss(ctx context.Context) {
 		v := c.Latest()
 		switch {
 		case v.Gone, asked && !v.Up:
-			return
+			return true
 		case v.Up && !asked:
 			c.Quit()
 			asked = true
 		}
 	}
 	n.log.Error("the guard that runs here could not be ended; switch this server off, or end it by hand")
+	return false
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/bound"
@@ -87,7 +88,7 @@ func (w *world) judgeCore() {
 	}
 	w.judge.See(w.now, w.stand())
 	core, since := w.judge.Core()
-	if core == 0 || w.now-since <= serveBound(w.plan.longest) {
+	if core == 0 || slices.ContainsFunc(w.hosts, func(h *host) bool { return h.excused > 0 }) || w.now-since <= serveBound(w.plan.longest) {
 		return
 	}
 	// With fewer voters than there are each packet counts.

@@ -26,6 +26,10 @@ func shrink(ctx context.Context, p plan) *Violation {
 	try := func(without int) bool {
 		fewer := p
 		fewer.faults = slices.Delete(slices.Clone(p.faults), without, without+1)
+		if p.trials { // what is to be borne has to be learned first
+			scene := p.faults[without].scene
+			fewer.faults = slices.DeleteFunc(slices.Clone(p.faults), func(f fault) bool { return f.scene == scene })
+		}
 		v := w.run(fewer).Violation
 		if v == nil || v.Invariant != worst.Invariant {
 			return false

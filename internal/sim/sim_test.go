@@ -111,7 +111,10 @@ func TestClocksBeyondTheBoundBreakThePromise(t *testing.T) {
 			continue
 		}
 		v := shrink(t.Context(), p)
-		if v == nil || v.Invariant != "one-holder" || v.At > p.length || len(v.Faults) > len(p.faults)/2 {
+		if v != nil && len(v.Faults) == 0 {
+			continue // the clocks alone did it, when they had gone far apart
+		}
+		if v == nil || v.Invariant != "one-holder" || v.At > p.length+p.settle || len(v.Faults) > len(p.faults)/2 {
 			t.Fatalf("of %d faults the shortest way to %q has %d: %+v", len(p.faults), whole.Violation.Text, len(v.Faults), v)
 		}
 		if again := shrink(t.Context(), p); !cmp.Equal(v, again) {

@@ -170,16 +170,14 @@ func (s *scene) frozen() {
 	s.add(stopGuard, 6*time.Second, 6*time.Second, holder, 0)
 }
 
-// learning: what a node says comes in gaps that become longer, each by less than
-// what the others have learned to bear (no-false-loss). Of so many intervals all
-// heartbeats are lost: that is a gap of one interval more, or seldom of none, so
-// that each is tried until there is no doubt.
+// learning: what a node says takes longer, by leaps, which are gaps in which nothing
+// is lost. Each is longer than the one before, by less than what the others have
+// learned to bear; who is calm reads up to an interval late, and may have seen a gap
+// shorter by that (no-false-loss).
 func (s *scene) learning() {
-	every := plane.Interval(s.p.nodes)
-	at := time.Duration(0)
-	for _, lost := range []time.Duration{2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 6, 6, 9, 12} {
-		s.add(burst, at, lost*every-3*ms, holder, 0).bear = verdicts
-		at += max(600*ms, lost*every+300*ms)
+	for i, gap := range []time.Duration{145, 155, 170, 193, 227, 278, 355} {
+		f := s.add(slow, time.Duration(i)*1400*ms, 700*ms, holder, others)
+		f.by, f.bear = gap*ms-plane.Interval(s.p.nodes), verdicts
 	}
 }
 

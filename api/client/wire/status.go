@@ -49,8 +49,8 @@ func FromNode(n status.Node) *keelsonv1.Node {
 		Liveness: string(n.Liveness), Voter: n.Voter, Witness: n.Witness,
 		Draining: n.Draining, Leaving: n.Leaving, Version: n.Version, Joined: stamp(n.Joined),
 		Stall: span(n.Stall), Warnings: n.Warnings, Services: strings[string](n.Services), GuardUp: n.GuardUp,
-		Maintenance: n.Maintenance,
-		Trust:       string(n.Trust.State), TrustUntil: stamp(n.Trust.Until), TrustWhy: n.Trust.Why,
+		Maintenance: n.Maintenance, Measured: span(n.Measured), Stale: n.Stale,
+		Trust: string(n.Trust.State), TrustUntil: stamp(n.Trust.Until), TrustWhy: n.Trust.Why,
 	}
 }
 
@@ -62,8 +62,8 @@ func ToNode(m *keelsonv1.Node) status.Node {
 		Voter: m.GetVoter(), Witness: m.GetWitness(), Draining: m.GetDraining(), Leaving: m.GetLeaving(),
 		Version: m.GetVersion(), Joined: moment(m.GetJoined()), Stall: Span(m.GetStall()),
 		Warnings: m.GetWarnings(), Services: strings[spec.ServiceName](m.GetServices()), GuardUp: m.GetGuardUp(),
-		Maintenance: m.GetMaintenance(),
-		Trust:       status.Trust{State: fact.Trust(m.GetTrust()), Until: moment(m.GetTrustUntil()), Why: m.GetTrustWhy()},
+		Maintenance: m.GetMaintenance(), Measured: Span(m.GetMeasured()), Stale: m.GetStale(),
+		Trust: status.Trust{State: fact.Trust(m.GetTrust()), Until: moment(m.GetTrustUntil()), Why: m.GetTrustWhy()},
 	}
 }
 
@@ -74,7 +74,7 @@ func FromService(s status.Service) *keelsonv1.Service {
 		Epoch: s.Epoch, Exclusive: s.Exclusive, Generation: s.Generation,
 		Successors: strings[string](s.Successors), Reasons: s.Reasons, Ttl: span(s.TTL), Problem: s.Problem, Trial: fromTrial(s.Trial),
 		Waits: s.Waits, Maintenance: s.Maintenance, Copies: fromCopies(s.Copies), Parts: fromParts(s.Parts),
-		Halted: stamp(s.Recovery.Halted), HeldBack: s.Recovery.Waits,
+		Halted: stamp(s.Recovery.Halted), HeldBack: s.Recovery.Waits, Stale: s.Stale, LastKnown: s.LastKnown,
 	}
 	for _, t := range s.Recovery.Tried {
 		out.Tried = append(out.Tried, &keelsonv1.Try{Node: string(t.Node), At: stamp(t.At), Why: t.Why, Until: stamp(t.Until)})
@@ -105,7 +105,10 @@ func ToService(m *keelsonv1.Service) status.Service {
 		Exclusive: m.GetExclusive(), Generation: m.GetGeneration(),
 		Successors: strings[spec.NodeName](m.GetSuccessors()), Reasons: m.GetReasons(),
 		TTL: Span(m.GetTtl()), Problem: m.GetProblem(), Trial: toTrial(m.GetTrial()),
-		Pause:  status.Pause{Waits: m.GetWaits(), Maintenance: m.GetMaintenance()},
+		Notes: status.Notes{
+			Pause: status.Pause{Waits: m.GetWaits(), Maintenance: m.GetMaintenance()},
+			Doubt: status.Doubt{Stale: m.GetStale(), LastKnown: m.GetLastKnown()},
+		},
 		Copies: toCopies(m.GetCopies()), Parts: toParts(m.GetParts()),
 		Recovery: status.Recovery{Halted: moment(m.GetHalted()), Waits: m.GetHeldBack()},
 	}

@@ -53,7 +53,7 @@ func node(t *rapid.T) status.Node {
 		Liveness: fact.Liveness(word(t)), Voter: flag(t), Witness: flag(t), Draining: flag(t), Leaving: flag(t),
 		Version: word(t), Joined: moment(t), Stall: span(t), Warnings: list(t, word),
 		Services: list(t, func(t *rapid.T) spec.ServiceName { return spec.ServiceName(word(t)) }), GuardUp: flag(t),
-		Trust: status.Trust{State: fact.Trust(word(t)), Until: moment(t), Why: word(t)},
+		Trust: status.Trust{State: fact.Trust(word(t)), Until: moment(t), Why: word(t)}, Measured: span(t), Stale: flag(t),
 	}
 }
 
@@ -68,7 +68,7 @@ func service(t *rapid.T) status.Service {
 		Failures: list(t, func(t *rapid.T) status.Failure {
 			return status.Failure{At: moment(t), Node: spec.NodeName(word(t)), Part: word(t), Why: word(t)}
 		}),
-		Reasons: list(t, word), TTL: span(t), Problem: word(t),
+		Reasons: list(t, word), TTL: span(t), Problem: word(t), Notes: status.Notes{Doubt: status.Doubt{Stale: flag(t), LastKnown: word(t)}},
 		Recovery: status.Recovery{
 			Halted: moment(t), Waits: word(t),
 			Tried: list(t, func(t *rapid.T) fact.Try {
@@ -228,6 +228,7 @@ func TestJSONIsTheSameEveryTimeAndHasEveryField(t *testing.T) {
   "services": [],
   "guard_up": false,
   "maintenance": false,
+  "stale": false,
   "trust": "",
   "trust_why": ""
 }`

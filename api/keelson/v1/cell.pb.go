@@ -399,6 +399,10 @@ type Node struct {
 	GuardUp  bool     `protobuf:"varint,15,opt,name=guard_up,json=guardUp,proto3" json:"guard_up,omitempty"`
 	// True while all on it is left as it is.
 	Maintenance bool `protobuf:"varint,16,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	// True if the store did not answer: all but the liveness is the last known state.
+	Stale bool `protobuf:"varint,17,opt,name=stale,proto3" json:"stale,omitempty"`
+	// For how long the guard has measured its pauses.
+	Measured *durationpb.Duration `protobuf:"bytes,18,opt,name=measured,proto3" json:"measured,omitempty"`
 	// "", "quarantined" or "probation", until when, and why.
 	Trust         string                 `protobuf:"bytes,40,opt,name=trust,proto3" json:"trust,omitempty"`
 	TrustUntil    *timestamppb.Timestamp `protobuf:"bytes,41,opt,name=trust_until,json=trustUntil,proto3" json:"trust_until,omitempty"`
@@ -549,6 +553,20 @@ func (x *Node) GetMaintenance() bool {
 	return false
 }
 
+func (x *Node) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+func (x *Node) GetMeasured() *durationpb.Duration {
+	if x != nil {
+		return x.Measured
+	}
+	return nil
+}
+
 func (x *Node) GetTrust() string {
 	if x != nil {
 		return x.Trust
@@ -575,7 +593,8 @@ type Service struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// "running", "starting", "stopping", "stopped", "recovering", "failed",
-	// "homeless" or "deleting".
+	// "homeless" or "deleting"; "unknown": the store did not answer, and the node
+	// that was asked does not hold it itself.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	Ready bool   `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
 	// The node that holds it, and since when.
@@ -604,6 +623,11 @@ type Service struct {
 	Waits string `protobuf:"bytes,18,opt,name=waits,proto3" json:"waits,omitempty"`
 	// True while it is left as it is.
 	Maintenance bool `protobuf:"varint,19,opt,name=maintenance,proto3" json:"maintenance,omitempty"`
+	// True if the store did not answer: what is said is what the node that was asked
+	// knows by itself.
+	Stale bool `protobuf:"varint,20,opt,name=stale,proto3" json:"stale,omitempty"`
+	// How it was last known while its state is "unknown", such as "running on a".
+	LastKnown string `protobuf:"bytes,21,opt,name=last_known,json=lastKnown,proto3" json:"last_known,omitempty"`
 	// Since when it has been stopped for a person, because it failed on every node.
 	Halted *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=halted,proto3" json:"halted,omitempty"`
 	// The nodes on which it gave up since it last ran well.
@@ -777,6 +801,20 @@ func (x *Service) GetMaintenance() bool {
 		return x.Maintenance
 	}
 	return false
+}
+
+func (x *Service) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
+func (x *Service) GetLastKnown() string {
+	if x != nil {
+		return x.LastKnown
+	}
+	return ""
 }
 
 func (x *Service) GetHalted() *timestamppb.Timestamp {
@@ -5088,7 +5126,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bproblems\x18\t \x03(\tR\bproblems\x12\x14\n" +
 	"\x05stale\x18\n" +
 	" \x01(\bR\x05stale\x12 \n" +
-	"\vmaintenance\x18\v \x01(\bR\vmaintenance\"\x9f\x05\n" +
+	"\vmaintenance\x18\v \x01(\bR\vmaintenance\"\xec\x05\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x18\n" +
@@ -5107,13 +5145,15 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x19\n" +
 	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x12 \n" +
 	"\vmaintenance\x18\x10 \x01(\bR\vmaintenance\x12\x14\n" +
+	"\x05stale\x18\x11 \x01(\bR\x05stale\x125\n" +
+	"\bmeasured\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\bmeasured\x12\x14\n" +
 	"\x05trust\x18( \x01(\tR\x05trust\x12;\n" +
 	"\vtrust_until\x18) \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"trustUntil\x12\x1b\n" +
 	"\ttrust_why\x18* \x01(\tR\btrustWhy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x86\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x06\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -5138,7 +5178,10 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x05bound\x18\x10 \x01(\v2\x11.keelson.v1.BoundR\x05bound\x12(\n" +
 	"\x06copies\x18\x11 \x03(\v2\x10.keelson.v1.CopyR\x06copies\x12\x14\n" +
 	"\x05waits\x18\x12 \x01(\tR\x05waits\x12 \n" +
-	"\vmaintenance\x18\x13 \x01(\bR\vmaintenance\x122\n" +
+	"\vmaintenance\x18\x13 \x01(\bR\vmaintenance\x12\x14\n" +
+	"\x05stale\x18\x14 \x01(\bR\x05stale\x12\x1d\n" +
+	"\n" +
+	"last_known\x18\x15 \x01(\tR\tlastKnown\x122\n" +
 	"\x06halted\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x06halted\x12%\n" +
 	"\x05tried\x18) \x03(\v2\x0f.keelson.v1.TryR\x05tried\x12\x1b\n" +
 	"\theld_back\x18* \x01(\tR\bheldBack\x12'\n" +
@@ -5571,123 +5614,124 @@ var file_keelson_v1_cell_proto_depIdxs = []int32{
 	78, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
 	80, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
 	81, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
-	80, // 8: keelson.v1.Node.trust_until:type_name -> google.protobuf.Timestamp
-	80, // 9: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
-	11, // 10: keelson.v1.Service.parts:type_name -> keelson.v1.Part
-	12, // 11: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
-	81, // 12: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
-	10, // 13: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
-	8,  // 14: keelson.v1.Service.copies:type_name -> keelson.v1.Copy
-	80, // 15: keelson.v1.Service.halted:type_name -> google.protobuf.Timestamp
-	9,  // 16: keelson.v1.Service.tried:type_name -> keelson.v1.Try
-	39, // 17: keelson.v1.Service.trial:type_name -> keelson.v1.Trial
-	80, // 18: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
-	11, // 19: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
-	80, // 20: keelson.v1.Try.at:type_name -> google.protobuf.Timestamp
-	80, // 21: keelson.v1.Try.until:type_name -> google.protobuf.Timestamp
-	81, // 22: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
-	81, // 23: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
-	81, // 24: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
-	81, // 25: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
-	80, // 26: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
-	81, // 27: keelson.v1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
-	15, // 28: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
-	80, // 29: keelson.v1.ApplyResponse.deadline:type_name -> google.protobuf.Timestamp
-	7,  // 30: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
-	6,  // 31: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
-	80, // 32: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
-	81, // 33: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
-	30, // 34: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
-	30, // 35: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
-	81, // 36: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	80, // 37: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	80, // 38: keelson.v1.Trial.deadline:type_name -> google.protobuf.Timestamp
-	41, // 39: keelson.v1.Verdict.scores:type_name -> keelson.v1.Score
-	40, // 40: keelson.v1.Shift.to:type_name -> keelson.v1.Seat
-	40, // 41: keelson.v1.ExplainServiceResponse.now:type_name -> keelson.v1.Seat
-	40, // 42: keelson.v1.ExplainServiceResponse.belongs:type_name -> keelson.v1.Seat
-	42, // 43: keelson.v1.ExplainServiceResponse.nodes:type_name -> keelson.v1.Verdict
-	43, // 44: keelson.v1.ExplainServiceResponse.shifts:type_name -> keelson.v1.Shift
-	80, // 45: keelson.v1.ExplainServiceResponse.placed:type_name -> google.protobuf.Timestamp
-	50, // 46: keelson.v1.PlanApplyResponse.outlook:type_name -> keelson.v1.Outlook
-	50, // 47: keelson.v1.WhatIfResponse.outlook:type_name -> keelson.v1.Outlook
-	51, // 48: keelson.v1.Outlook.changes:type_name -> keelson.v1.Change
-	52, // 49: keelson.v1.Outlook.alone:type_name -> keelson.v1.Alone
-	53, // 50: keelson.v1.Outlook.steps:type_name -> keelson.v1.Step
-	54, // 51: keelson.v1.Outlook.room:type_name -> keelson.v1.Room
-	40, // 52: keelson.v1.Change.from:type_name -> keelson.v1.Seat
-	40, // 53: keelson.v1.Change.to:type_name -> keelson.v1.Seat
-	42, // 54: keelson.v1.Change.against:type_name -> keelson.v1.Verdict
-	42, // 55: keelson.v1.Alone.against:type_name -> keelson.v1.Verdict
-	57, // 56: keelson.v1.ListDecisionsResponse.decisions:type_name -> keelson.v1.Decision
-	80, // 57: keelson.v1.Decision.at:type_name -> google.protobuf.Timestamp
-	57, // 58: keelson.v1.ReplayDecisionResponse.decision:type_name -> keelson.v1.Decision
-	60, // 59: keelson.v1.ReplayDecisionResponse.places:type_name -> keelson.v1.Placed
-	40, // 60: keelson.v1.Placed.seats:type_name -> keelson.v1.Seat
-	79, // 61: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
-	80, // 62: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
-	81, // 63: keelson.v1.Recovery.window:type_name -> google.protobuf.Duration
-	73, // 64: keelson.v1.GetRecoveryResponse.recovery:type_name -> keelson.v1.Recovery
-	73, // 65: keelson.v1.SetRecoveryRequest.recovery:type_name -> keelson.v1.Recovery
-	1,  // 66: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
-	3,  // 67: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
-	13, // 68: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
-	16, // 69: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
-	18, // 70: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
-	20, // 71: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
-	22, // 72: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
-	24, // 73: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
-	26, // 74: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
-	28, // 75: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
-	69, // 76: keelson.v1.CellService.ClearService:input_type -> keelson.v1.ClearServiceRequest
-	71, // 77: keelson.v1.CellService.TrustNode:input_type -> keelson.v1.TrustNodeRequest
-	74, // 78: keelson.v1.CellService.GetRecovery:input_type -> keelson.v1.GetRecoveryRequest
-	76, // 79: keelson.v1.CellService.SetRecovery:input_type -> keelson.v1.SetRecoveryRequest
-	31, // 80: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
-	33, // 81: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
-	35, // 82: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
-	37, // 83: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
-	67, // 84: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
-	44, // 85: keelson.v1.CellService.ExplainService:input_type -> keelson.v1.ExplainServiceRequest
-	46, // 86: keelson.v1.CellService.PlanApply:input_type -> keelson.v1.PlanApplyRequest
-	48, // 87: keelson.v1.CellService.WhatIf:input_type -> keelson.v1.WhatIfRequest
-	55, // 88: keelson.v1.CellService.ListDecisions:input_type -> keelson.v1.ListDecisionsRequest
-	58, // 89: keelson.v1.CellService.ReplayDecision:input_type -> keelson.v1.ReplayDecisionRequest
-	61, // 90: keelson.v1.CellService.ConfirmChange:input_type -> keelson.v1.ConfirmChangeRequest
-	63, // 91: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
-	65, // 92: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
-	2,  // 93: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
-	4,  // 94: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
-	14, // 95: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
-	17, // 96: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
-	19, // 97: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
-	21, // 98: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
-	23, // 99: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
-	25, // 100: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
-	27, // 101: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
-	29, // 102: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
-	70, // 103: keelson.v1.CellService.ClearService:output_type -> keelson.v1.ClearServiceResponse
-	72, // 104: keelson.v1.CellService.TrustNode:output_type -> keelson.v1.TrustNodeResponse
-	75, // 105: keelson.v1.CellService.GetRecovery:output_type -> keelson.v1.GetRecoveryResponse
-	77, // 106: keelson.v1.CellService.SetRecovery:output_type -> keelson.v1.SetRecoveryResponse
-	32, // 107: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
-	34, // 108: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
-	36, // 109: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
-	38, // 110: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
-	68, // 111: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
-	45, // 112: keelson.v1.CellService.ExplainService:output_type -> keelson.v1.ExplainServiceResponse
-	47, // 113: keelson.v1.CellService.PlanApply:output_type -> keelson.v1.PlanApplyResponse
-	49, // 114: keelson.v1.CellService.WhatIf:output_type -> keelson.v1.WhatIfResponse
-	56, // 115: keelson.v1.CellService.ListDecisions:output_type -> keelson.v1.ListDecisionsResponse
-	59, // 116: keelson.v1.CellService.ReplayDecision:output_type -> keelson.v1.ReplayDecisionResponse
-	62, // 117: keelson.v1.CellService.ConfirmChange:output_type -> keelson.v1.ConfirmChangeResponse
-	64, // 118: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
-	66, // 119: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
-	93, // [93:120] is the sub-list for method output_type
-	66, // [66:93] is the sub-list for method input_type
-	66, // [66:66] is the sub-list for extension type_name
-	66, // [66:66] is the sub-list for extension extendee
-	0,  // [0:66] is the sub-list for field type_name
+	81, // 8: keelson.v1.Node.measured:type_name -> google.protobuf.Duration
+	80, // 9: keelson.v1.Node.trust_until:type_name -> google.protobuf.Timestamp
+	80, // 10: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
+	11, // 11: keelson.v1.Service.parts:type_name -> keelson.v1.Part
+	12, // 12: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
+	81, // 13: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
+	10, // 14: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
+	8,  // 15: keelson.v1.Service.copies:type_name -> keelson.v1.Copy
+	80, // 16: keelson.v1.Service.halted:type_name -> google.protobuf.Timestamp
+	9,  // 17: keelson.v1.Service.tried:type_name -> keelson.v1.Try
+	39, // 18: keelson.v1.Service.trial:type_name -> keelson.v1.Trial
+	80, // 19: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
+	11, // 20: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
+	80, // 21: keelson.v1.Try.at:type_name -> google.protobuf.Timestamp
+	80, // 22: keelson.v1.Try.until:type_name -> google.protobuf.Timestamp
+	81, // 23: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
+	81, // 24: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
+	81, // 25: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
+	81, // 26: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
+	80, // 27: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
+	81, // 28: keelson.v1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	15, // 29: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
+	80, // 30: keelson.v1.ApplyResponse.deadline:type_name -> google.protobuf.Timestamp
+	7,  // 31: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
+	6,  // 32: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
+	80, // 33: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
+	81, // 34: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
+	30, // 35: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
+	30, // 36: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
+	81, // 37: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	80, // 38: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	80, // 39: keelson.v1.Trial.deadline:type_name -> google.protobuf.Timestamp
+	41, // 40: keelson.v1.Verdict.scores:type_name -> keelson.v1.Score
+	40, // 41: keelson.v1.Shift.to:type_name -> keelson.v1.Seat
+	40, // 42: keelson.v1.ExplainServiceResponse.now:type_name -> keelson.v1.Seat
+	40, // 43: keelson.v1.ExplainServiceResponse.belongs:type_name -> keelson.v1.Seat
+	42, // 44: keelson.v1.ExplainServiceResponse.nodes:type_name -> keelson.v1.Verdict
+	43, // 45: keelson.v1.ExplainServiceResponse.shifts:type_name -> keelson.v1.Shift
+	80, // 46: keelson.v1.ExplainServiceResponse.placed:type_name -> google.protobuf.Timestamp
+	50, // 47: keelson.v1.PlanApplyResponse.outlook:type_name -> keelson.v1.Outlook
+	50, // 48: keelson.v1.WhatIfResponse.outlook:type_name -> keelson.v1.Outlook
+	51, // 49: keelson.v1.Outlook.changes:type_name -> keelson.v1.Change
+	52, // 50: keelson.v1.Outlook.alone:type_name -> keelson.v1.Alone
+	53, // 51: keelson.v1.Outlook.steps:type_name -> keelson.v1.Step
+	54, // 52: keelson.v1.Outlook.room:type_name -> keelson.v1.Room
+	40, // 53: keelson.v1.Change.from:type_name -> keelson.v1.Seat
+	40, // 54: keelson.v1.Change.to:type_name -> keelson.v1.Seat
+	42, // 55: keelson.v1.Change.against:type_name -> keelson.v1.Verdict
+	42, // 56: keelson.v1.Alone.against:type_name -> keelson.v1.Verdict
+	57, // 57: keelson.v1.ListDecisionsResponse.decisions:type_name -> keelson.v1.Decision
+	80, // 58: keelson.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	57, // 59: keelson.v1.ReplayDecisionResponse.decision:type_name -> keelson.v1.Decision
+	60, // 60: keelson.v1.ReplayDecisionResponse.places:type_name -> keelson.v1.Placed
+	40, // 61: keelson.v1.Placed.seats:type_name -> keelson.v1.Seat
+	79, // 62: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
+	80, // 63: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
+	81, // 64: keelson.v1.Recovery.window:type_name -> google.protobuf.Duration
+	73, // 65: keelson.v1.GetRecoveryResponse.recovery:type_name -> keelson.v1.Recovery
+	73, // 66: keelson.v1.SetRecoveryRequest.recovery:type_name -> keelson.v1.Recovery
+	1,  // 67: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
+	3,  // 68: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
+	13, // 69: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
+	16, // 70: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
+	18, // 71: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
+	20, // 72: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
+	22, // 73: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
+	24, // 74: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
+	26, // 75: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
+	28, // 76: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
+	69, // 77: keelson.v1.CellService.ClearService:input_type -> keelson.v1.ClearServiceRequest
+	71, // 78: keelson.v1.CellService.TrustNode:input_type -> keelson.v1.TrustNodeRequest
+	74, // 79: keelson.v1.CellService.GetRecovery:input_type -> keelson.v1.GetRecoveryRequest
+	76, // 80: keelson.v1.CellService.SetRecovery:input_type -> keelson.v1.SetRecoveryRequest
+	31, // 81: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
+	33, // 82: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
+	35, // 83: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
+	37, // 84: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
+	67, // 85: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
+	44, // 86: keelson.v1.CellService.ExplainService:input_type -> keelson.v1.ExplainServiceRequest
+	46, // 87: keelson.v1.CellService.PlanApply:input_type -> keelson.v1.PlanApplyRequest
+	48, // 88: keelson.v1.CellService.WhatIf:input_type -> keelson.v1.WhatIfRequest
+	55, // 89: keelson.v1.CellService.ListDecisions:input_type -> keelson.v1.ListDecisionsRequest
+	58, // 90: keelson.v1.CellService.ReplayDecision:input_type -> keelson.v1.ReplayDecisionRequest
+	61, // 91: keelson.v1.CellService.ConfirmChange:input_type -> keelson.v1.ConfirmChangeRequest
+	63, // 92: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
+	65, // 93: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
+	2,  // 94: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
+	4,  // 95: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
+	14, // 96: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
+	17, // 97: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
+	19, // 98: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
+	21, // 99: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
+	23, // 100: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
+	25, // 101: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
+	27, // 102: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
+	29, // 103: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
+	70, // 104: keelson.v1.CellService.ClearService:output_type -> keelson.v1.ClearServiceResponse
+	72, // 105: keelson.v1.CellService.TrustNode:output_type -> keelson.v1.TrustNodeResponse
+	75, // 106: keelson.v1.CellService.GetRecovery:output_type -> keelson.v1.GetRecoveryResponse
+	77, // 107: keelson.v1.CellService.SetRecovery:output_type -> keelson.v1.SetRecoveryResponse
+	32, // 108: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
+	34, // 109: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
+	36, // 110: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
+	38, // 111: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
+	68, // 112: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
+	45, // 113: keelson.v1.CellService.ExplainService:output_type -> keelson.v1.ExplainServiceResponse
+	47, // 114: keelson.v1.CellService.PlanApply:output_type -> keelson.v1.PlanApplyResponse
+	49, // 115: keelson.v1.CellService.WhatIf:output_type -> keelson.v1.WhatIfResponse
+	56, // 116: keelson.v1.CellService.ListDecisions:output_type -> keelson.v1.ListDecisionsResponse
+	59, // 117: keelson.v1.CellService.ReplayDecision:output_type -> keelson.v1.ReplayDecisionResponse
+	62, // 118: keelson.v1.CellService.ConfirmChange:output_type -> keelson.v1.ConfirmChangeResponse
+	64, // 119: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
+	66, // 120: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
+	94, // [94:121] is the sub-list for method output_type
+	67, // [67:94] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_keelson_v1_cell_proto_init() }

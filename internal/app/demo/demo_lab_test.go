@@ -127,7 +127,7 @@ func decode(t *testing.T, text []byte) report {
 		t.Errorf("the keys (-want +got):\n%s", diff)
 	}
 	for _, s := range keys["stages"].([]any) {
-		if diff := cmp.Diff([]string{"at_ms", "by", "name", "took_ms"}, slices.Sorted(maps.Keys(s.(map[string]any)))); diff != "" {
+		if diff := cmp.Diff([]string{"after_first_answer", "at_ms", "by", "name", "took_ms"}, slices.Sorted(maps.Keys(s.(map[string]any)))); diff != "" {
 			t.Errorf("the keys of a stage (-want +got):\n%s", diff)
 		}
 	}

@@ -32,12 +32,14 @@ type report struct {
 }
 
 // reportStage is a stage that was seen: how long after the fault and after the
-// stage before, and which host it is about.
+// stage before, and which host it is about. Until the first answer what the stages
+// took adds up to when that came. What comes after it made nobody wait, and takes 0.
 type reportStage struct {
 	Name   string  `json:"name"`
 	AtMS   float64 `json:"at_ms"`
 	TookMS float64 `json:"took_ms"`
 	By     string  `json:"by"`
+	Late   bool    `json:"after_first_answer"`
 }
 
 func reportOf(i incident, nodes []string, version string) report {
@@ -48,12 +50,17 @@ func reportOf(i incident, nodes []string, version string) report {
 		Requests: len(i.results), FailedRequests: failed(i.results), TwoHoldersMS: millis(i.two),
 		Stages: []reportStage{},
 	}
-	last := i.fault
+	last, answered := 0.0, false
 	for _, s := range i.stages {
-		if s.Seen {
-			r.Stages = append(r.Stages, reportStage{Name: s.Name, AtMS: millis(s.At - i.fault), TookMS: millis(s.At - last), By: s.By})
-			last = s.At
+		if !s.Seen {
+			continue
 		}
+		stage := reportStage{Name: s.Name, AtMS: millis(s.At - i.fault), By: s.By, Late: answered}
+		if !answered {
+			stage.TookMS = math.Round(10*(stage.AtMS-last)) / 10
+			last, answered = stage.AtMS, s.Name == stageAnswer
+		}
+		r.Stages = append(r.Stages, stage)
 	}
 	return r
 }

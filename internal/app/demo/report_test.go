@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keelson/keelson/internal/lab/probe"
+	"github.com/keelson/keelson/internal/model/event"
 )
 
 func TestTheReportAsJSON(t *testing.T) {
@@ -40,25 +42,59 @@ func TestTheReportAsJSON(t *testing.T) {
       "name": "fault",
       "at_ms": 0,
       "took_ms": 0,
-      "by": ""
+      "by": "",
+      "after_first_answer": false
     },
     {
       "name": "declared dead",
       "at_ms": 190,
       "took_ms": 190,
-      "by": "bravo"
+      "by": "bravo",
+      "after_first_answer": false
     },
     {
       "name": "first answer",
       "at_ms": 1070,
       "took_ms": 880,
-      "by": "bravo"
+      "by": "bravo",
+      "after_first_answer": false
     }
   ]
 }
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("the report (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatStagesTookAddsUpToTheFirstAnswer(t *testing.T) {
+	i := failover(verbFreeze)
+	events := append(takeover(), about(at(400*ms, "alpha", event.NodeLost), "bravo"))
+	for n := range events {
+		if events[n].Kind == event.NodeLost {
+			events[n].Boot += 1300*ms + 40*time.Microsecond // it is declared dead when all is over
+		}
+	}
+	i.stages = stagesOf(i, events)
+	sum, answer, late, last := 0.0, 0.0, []string{}, 0.0
+	for _, s := range reportOf(i, nil, "v1").Stages {
+		sum += s.TookMS
+		if s.Name == stageAnswer {
+			answer = s.AtMS
+		}
+		if s.Late {
+			late = append(late, s.Name)
+		}
+		if s.AtMS < last {
+			t.Errorf("%s is out of order", s.Name)
+		}
+		last = s.AtMS
+	}
+	if answer != 1070 || math.Abs(sum-answer) > 1e-6 {
+		t.Errorf("the stages took %v ms, and the first answer came after %v ms", sum, answer)
+	}
+	if diff := cmp.Diff([]string{stageDead}, late); diff != "" {
+		t.Errorf("after the first answer (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package thread sets what the kernel keeps for each thread of this process.
 //
 // Its main rule: nothing that is set here is inherited by a program that is
-// started within [Apart].
+// started within [Apart], and in a session of its own.
 package thread
 
 import (
@@ -19,6 +19,10 @@ import (
 // UsualSlack is what a thread has unless somebody changed it (prctl(2),
 // PR_SET_TIMERSLACK).
 const UsualSlack = 50 * time.Microsecond
+
+// Preferred is the nice value of a process that goes before the usual ones, which
+// have 0.
+const Preferred = -10
 
 // passes bounds how often all threads are gone through.
 const passes = 10
@@ -62,9 +66,60 @@ func Slack(d time.Duration) error {
 	})
 }
 
+// Prefer gives this process the nice value [Preferred], if it has 0: what somebody
+// chose stays. Threads that the runtime makes later inherit it. Where the kernel
+// shares the processor among sessions first, one that this process leads is
+// preferred too (sched(7), "The autogroup feature"). It needs CAP_SYS_NICE; the
+// error is then the system's.
+func Prefer() error {
+	own, err := unix.SchedGetAttr(0, 0)
+	if err != nil || own.Policy != unix.SCHED_NORMAL || own.Nice != 0 {
+		return err
+	}
+	err = Each(func(tid int) error { return unix.Setpriority(unix.PRIO_PROCESS, tid, Preferred) })
+	if err != nil {
+		return err
+	}
+	if session, err := unix.Getsid(0); err != nil || session != os.Getpid() {
+		return err
+	}
+	err = os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(Preferred)), 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // Apart calls f on a thread with [UsualSlack], which a program that f starts
-// inherits. f must start it itself, not by way of another goroutine.
-func Apart(f func() error) error {
+// inherits; of the nice value [Preferred] it inherits nothing. f must start it
+// itself, not by way of another goroutine.
+func Apart(f func() error) error { return usualSlack(func() error { return usualNice(f) }) }
+
+// usualNice calls f on a thread whose children have the nice value 0 if it has
+// [Preferred] (SCHED_RESET_ON_FORK in sched(7)).
+func usualNice(f func() error) error {
+	runtime.LockOSThread()
+	had, err := unix.SchedGetAttr(0, 0)
+	if err != nil || had.Policy != unix.SCHED_NORMAL || had.Nice != Preferred {
+		defer runtime.UnlockOSThread()
+		return f()
+	}
+	reset := *had
+	reset.Flags |= unix.SCHED_FLAG_RESET_ON_FORK
+	if err := unix.SchedSetAttr(0, &reset, 0); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("keep the nice value from being inherited: %w", err)
+	}
+	failed := f()
+	// A thread that cannot be made what it was ends with its goroutine.
+	if unix.SchedSetAttr(0, had, 0) == nil {
+		runtime.UnlockOSThread()
+	}
+	return failed
+}
+
+// usualSlack calls f on a thread with [UsualSlack].
+func usualSlack(f func() error) error {
 	runtime.LockOSThread()
 	had, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
 	if err != nil || had == int(UsualSlack) || had <= 0 { // 0: real-time priority

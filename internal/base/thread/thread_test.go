@@ -71,3 +71,49 @@ func childSlack(t *testing.T, wrap func(func() error) error) time.Duration {
 	}
 	return time.Duration(n)
 }
+
+func TestNiceValueIsNotInheritedApart(t *testing.T) {
+	if nice := childNice(t, Apart); nice != 0 {
+		t.Skipf("this test is run with a nice value of %d", nice)
+	}
+	if err := Prefer(); err != nil {
+		if errors.Is(err, os.ErrPermission) {
+			t.Skip("the kernel lets only who has CAP_SYS_NICE lower its nice value")
+		}
+		t.Fatal(err)
+	}
+	defer func() {
+		err := Each(func(tid int) error { return unix.Setpriority(unix.PRIO_PROCESS, tid, 0) })
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	direct := func(f func() error) error { return f() }
+	if got := childNice(t, direct); got != Preferred {
+		t.Errorf("a program inherits a nice value of %d, so this test shows nothing", got)
+	}
+	if got := childNice(t, Apart); got != 0 {
+		t.Errorf("a program that is started apart has a nice value of %d", got)
+	}
+	if got := childNice(t, direct); got != Preferred {
+		t.Errorf("and then one that is not has %d", got)
+	}
+}
+
+// childNice is the nice value of a program that is started within wrap.
+func childNice(t *testing.T, wrap func(func() error) error) int {
+	t.Helper()
+	var out []byte
+	err := wrap(func() (err error) {
+		out, err = exec.Command("/bin/sh", "-c", "cut -d' ' -f19 /proc/$$/stat").Output()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,11 +1,15 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/decide/ground"
+	"github.com/keelson/keelson/internal/core/decide/rank"
+	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -16,13 +20,13 @@ import (
 func (p *planner) consider(u *unit) {
 	u.at = make([]spec.NodeName, len(u.members))
 	for k := range u.members {
-		u.at[k] = p.sits(&u.members[k])
+		u.at[k] = p.seat(&u.members[k])
 	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
-	halted := p.halted[u.name()]
-	u.candidates = p.candidatesFor(len(p.nodes))
-	for i := range p.nodes {
-		n := &p.nodes[i]
+	halted := cmp.Or(u.torn(), p.halted[u.name()])
+	u.candidates = p.candidatesFor(len(p.Nodes))
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
 		if self >= 0 {
 			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
 			continue
@@ -39,29 +43,47 @@ func (p *planner) consider(u *unit) {
 			u.refuse(n.Name, "%s", why)
 			continue
 		}
-		u.candidates = append(u.candidates, candidate{node: n.Name, index: i, suspect: n.Liveness != fact.Alive})
+		u.candidates = append(u.candidates, rank.Candidate{Node: n.Name, Index: i, Suspect: n.Liveness != fact.Alive})
 		c := &u.candidates[len(u.candidates)-1]
-		c.rate(u, n, p.snapshot.Now)
-		c.kept, c.doubt = kept, p.doubt(u, n)
+		c.Rate(u.members, n, p.snapshot.Now)
+		c.Kept, c.Doubt = kept, p.Doubt(u.members, n)
 		if kept && u.copies != nil {
-			c.score = wished
+			c.Score = wished
 		}
 		for k := range u.members {
 			if u.copies == nil && u.at[k] == n.Name {
-				c.sitting++
-				c.stay(u.members[k].Spec.Place.EffectiveStickiness())
+				c.Sitting++
+				c.Stay(u.members[k].Spec.Place.EffectiveStickiness(), p.sitting == nil || n.Name == p.Sits(&u.members[k]))
 			}
 		}
 	}
 	p.isolate(u)
 }
 
+// torn says that members of the unit are to be away from each other; empty: none are.
+func (u *unit) torn() string {
+	if len(u.members) == 1 {
+		return ""
+	}
+	for k := range u.members {
+		for _, near := range u.members[k].Spec.Place.Near {
+			with := func(s fact.Service) bool {
+				return s.Spec.Name == near.Service && near.Service != u.members[k].Spec.Name
+			}
+			if near.Score <= -place.Inf && near.As == "" && near.Role == "" && slices.ContainsFunc(u.members, with) {
+				return fmt.Sprintf("%s is to be away from %s and together with it at once", u.members[k].Spec.Name, near.Service)
+			}
+		}
+	}
+	return ""
+}
+
 // trouble notes the services of which an instance failed or would not stop anywhere:
 // of the others nothing has to be looked up on each node.
 func (p *planner) trouble() {
-	for k := range p.nodes {
-		for i := range p.nodes[k].Instances {
-			in := &p.nodes[k].Instances[i]
+	for k := range p.Nodes {
+		for i := range p.Nodes[k].Instances {
+			in := &p.Nodes[k].Instances[i]
 			if in.Phase != fact.Stuck && in.Phase != fact.Failed && in.FailedUntil.IsZero() {
 				continue
 			}
@@ -74,12 +96,12 @@ func (p *planner) trouble() {
 }
 
 // candidatesFor returns empty room for as many candidates.
-func (p *planner) candidatesFor(n int) []candidate {
-	if len(p.spare) < n {
-		p.spare = make([]candidate, max(n, len(p.units)*n))
+func (p *planner) candidatesFor(n int) []rank.Candidate {
+	if len(p.spare.candidates) < n {
+		p.spare.candidates = make([]rank.Candidate, max(n, len(p.units)*n))
 	}
-	out := p.spare[:0:n]
-	p.spare = p.spare[n:]
+	out := p.spare.candidates[:0:n]
+	p.spare.candidates = p.spare.candidates[n:]
 	return out
 }
 
@@ -99,7 +121,7 @@ func (p *planner) forbidden(u *unit, n *fact.Node) string {
 		return fmt.Sprintf("%s is under maintenance", n.Name)
 	case n.Liveness == fact.Lost:
 		return fmt.Sprintf("%s is lost", n.Name)
-	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return s.Holder == n.Name || slices.Contains(s.Copies, n.Name) }):
+	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return p.isOn(&s, n.Name) }):
 		return fmt.Sprintf("%s is mute: its agent does not run or does not reach the store", n.Name)
 	}
 	for k := range u.members {
@@ -122,13 +144,16 @@ func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
 	case slices.Contains(place.Never, n.Name):
 		return fmt.Sprintf("place.never names %s", n.Name)
 	}
-	if why := p.stoppedOn(s, n.Name); why != "" {
+	if rule := rank.Shuns(s, n, p.snapshot.Now); rule != "" {
+		return rule
+	}
+	if why := p.StoppedOn(s, n.Name); why != "" {
 		return why
 	}
 	if !p.troubled[s.Spec.Name] {
 		return ""
 	}
-	i := instance(n, s.Spec.Name)
+	i := ground.Instance(n, s.Spec.Name)
 	switch {
 	case i == nil:
 		return ""

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/keelson/keelson/internal/core/decide/restrain"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -46,7 +47,7 @@ func BenchmarkSuccession(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		p, _ := settled(s)
+		p, _ := settled(s, nil)
 		b.StartTimer()
 		p.succession()
 	}
@@ -74,14 +75,14 @@ func BenchmarkPlacement(b *testing.B) {
 		b.Run(fmt.Sprintf("32x%d", n), func(b *testing.B) {
 			s := large(32, n)
 			b.ReportAllocs()
-			spent(b, func() { settled(s) })
+			spent(b, func() { settled(s, nil) })
 		})
 	}
 }
 
 // BenchmarkEngine is the engine alone, on the same cell.
 func BenchmarkEngine(b *testing.B) {
-	p := newPlanner(large(32, 1000), nil, newRestraint(large(32, 1000), fact.History{}))
+	p := newPlanner(large(32, 1000), nil, stage{Restraint: restrain.New(large(32, 1000), fact.History{})})
 	b.ReportAllocs()
 	for b.Loop() {
 		place.Solve(p.problem)
@@ -93,6 +94,42 @@ func BenchmarkDecide(b *testing.B) {
 	for _, n := range []int{100, 1000} {
 		b.Run(fmt.Sprintf("32x%d", n), func(b *testing.B) {
 			s := large(32, n)
+			b.ReportAllocs()
+			spent(b, func() { Decide(s) })
+		})
+	}
+}
+
+// BenchmarkDecideShapes is the whole for cells that are all rules, or all copies.
+func BenchmarkDecideShapes(b *testing.B) {
+	drawn := func(n int) func(int, *spec.Service) {
+		return func(i int, s *spec.Service) {
+			for k := range n {
+				s.Place.Near = append(s.Place.Near, spec.Near{Service: spec.ServiceName(fmt.Sprintf("s%04d", (i+k+1)%1000)), Score: 50})
+			}
+		}
+	}
+	for _, shape := range []struct {
+		name     string
+		services int
+		write    func(int, *spec.Service)
+	}{
+		{"1000-of-16-nears", 1000, drawn(16)},
+		{"1000-of-64-nears", 1000, drawn(64)},
+		{"20-of-256-copies", 20, func(_ int, s *spec.Service) {
+			s.Copies, s.Place.Spread = &spec.Copies{Count: 256, PerNode: 64, Unique: true}, []string{"rack"}
+		}},
+	} {
+		b.Run(shape.name, func(b *testing.B) {
+			s := fact.Snapshot{Now: noon, Quorate: true, Nodes: large(32, 0).Nodes}
+			s.Nodes[0].Liveness = fact.Alive
+			for i := range shape.services {
+				svc := fact.Service{Spec: spec.Service{Name: spec.ServiceName(fmt.Sprintf("s%04d", i))}, Generation: 1}
+				shape.write(i, &svc.Spec)
+				s.Services = append(s.Services, svc)
+			}
+			s = outcome(s, Decide(s))
+			s.Nodes[0].Liveness = fact.Lost
 			b.ReportAllocs()
 			spent(b, func() { Decide(s) })
 		})

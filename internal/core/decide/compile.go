@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -18,9 +19,9 @@ func (p *planner) compile() {
 	p.kinds = p.capacityKinds()
 	p.problem = place.Problem{
 		Ties: []place.Tie{place.ByStay, place.ByCrowd, place.ByRoom, place.ByLoad, place.ByNaming},
-		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true,
+		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true, Keep: true,
 	}
-	for _, n := range p.nodes {
+	for _, n := range p.Nodes {
 		p.problem.Nodes = append(p.problem.Nodes, place.Node{Name: string(n.Name), Open: true, Room: p.room(n)})
 	}
 	for _, u := range p.units {
@@ -38,16 +39,30 @@ func (p *planner) compile() {
 	}
 }
 
+// absent returns an item that stands for a service that is known and stopped: it runs
+// nowhere, as one does that has no home. Nowhere: the service is not known or is being
+// deleted, and does not count.
+func (p *planner) absent(name spec.ServiceName) int {
+	if !p.counts(name) {
+		return place.Nowhere
+	}
+	p.problem.Items = append(p.problem.Items, place.Item{
+		Name: string(name), Parent: place.Nowhere, Score: slices.Repeat([]int{-place.Inf}, len(p.Nodes)),
+		State: place.State{Role: place.Stopped, Fixed: true},
+	})
+	return len(p.problem.Items) - 1
+}
+
 // stays reports whether the unit is on a node where it may run.
 func (u *unit) stays() bool {
-	return slices.ContainsFunc(u.candidates, func(c candidate) bool { return c.sitting > 0 })
+	return slices.ContainsFunc(u.candidates, func(c rank.Candidate) bool { return c.Sitting > 0 })
 }
 
 // capacityKinds returns the kinds of unit that are needed and that some node
 // has, sorted. What no node knows of bounds nothing.
 func (p *planner) capacityKinds() []string {
 	known := map[string]bool{}
-	for _, n := range p.nodes {
+	for _, n := range p.Nodes {
 		for label := range n.Labels {
 			if kind, is := strings.CutPrefix(label, spec.CapacityLabel+"/"); is {
 				known[kind] = true
@@ -91,7 +106,7 @@ func (p *planner) demand(u *unit) []int {
 
 // item writes a unit that runs once.
 func (p *planner) item(u *unit) place.Item {
-	n := len(p.nodes)
+	n := len(p.Nodes)
 	own := p.ints(3 * n)
 	item := place.Item{
 		Name: string(u.name()), Parent: place.Nowhere, Weight: len(u.members), Priority: u.priority, Demand: u.demand,
@@ -99,71 +114,60 @@ func (p *planner) item(u *unit) place.Item {
 		State: place.State{Share: own[2*n:], Role: place.Stopped},
 	}
 	item.Priority = 2 * u.priority
-	if len(p.kinds) > 0 && u.stays() {
-		item.Priority++ // where room is short, who runs keeps it against its equals
+	if u.stays() {
+		item.Priority++ // among equals who runs is placed first
 	}
-	for i := range p.nodes {
+	for i := range p.Nodes {
 		item.Score[i] = -place.Inf
 	}
 	for k := range u.candidates {
 		c := &u.candidates[k]
-		i := c.index
-		item.Score[i], item.Rank[i], item.Named[i] = max(-place.Inf+1, min(place.Inf, c.score)), c.rank(), c.named
-		item.State.Share[i] = c.sitting
+		i := c.Index
+		item.Score[i], item.Rank[i], item.Named[i] = max(-place.Inf+1, min(place.Inf, c.Score)), p.rankOf(c), c.Named
+		item.State.Share[i] = c.Sitting
 	}
-	for _, name := range u.at {
-		if at := p.index(name); at != place.Nowhere && !slices.Contains(item.State.At, at) {
-			item.State.At = append(item.State.At, at)
-			item.State.Role = place.Started
-		}
-	}
+	p.stand(&item.State, u.at)
 	if u.left {
 		item.State.Fixed, item.State.Unmanaged = true, true
 	}
 	return item
 }
 
+// stand writes where a unit that runs once is.
+func (p *planner) stand(state *place.State, nodes []spec.NodeName) {
+	for _, name := range nodes {
+		if at := p.Index(name); at != place.Nowhere && !slices.Contains(state.At, at) {
+			state.At = append(state.At, at)
+			state.Role = place.Started
+		}
+	}
+}
+
+// rankOf is the rank of a candidate. Where all that may stay is to stay, it does.
+func (p *planner) rankOf(c *rank.Candidate) int {
+	if (p.calm || p.Frozen) && c.Sitting > 0 {
+		return -1
+	}
+	return c.Class()
+}
+
 // ints and bools return slices of zeros out of larger ones.
 func (p *planner) ints(n int) []int {
-	if len(p.spareInts) < n {
-		p.spareInts = make([]int, n*max(1, len(p.units)))
+	if len(p.spare.ints) < n {
+		p.spare.ints = make([]int, n*max(1, len(p.units)))
 	}
-	out := p.spareInts[:n:n]
-	p.spareInts = p.spareInts[n:]
+	out := p.spare.ints[:n:n]
+	p.spare.ints = p.spare.ints[n:]
 	return out
 }
 
 func (p *planner) bools(n int) []bool {
-	if len(p.spareBools) < n {
-		p.spareBools = make([]bool, n*max(1, len(p.units)))
+	if len(p.spare.bools) < n {
+		p.spare.bools = make([]bool, n*max(1, len(p.units)))
 	}
-	out := p.spareBools[:n:n]
-	p.spareBools = p.spareBools[n:]
+	out := p.spare.bools[:n:n]
+	p.spare.bools = p.spare.bools[n:]
 	return out
-}
-
-// rank is what comes before the score: what an operator asked for, and that a
-// suspect node is no refuge.
-func (c *candidate) rank() int {
-	n := 0
-	if c.kept {
-		return -1
-	}
-	if !c.wanted {
-		n += 4
-	}
-	if !c.refuge() {
-		n += 2
-	}
-	if c.unwanted {
-		n++
-	}
-	return n
-}
-
-// index returns the index of a node, Nowhere if it is not known.
-func (p *planner) index(name spec.NodeName) int {
-	return slices.IndexFunc(p.nodes, func(n fact.Node) bool { return n.Name == name })
 }
 
 // compilePulls writes what draws the unit's members to others.
@@ -181,17 +185,41 @@ func (p *planner) compilePulls(u *unit) {
 			}
 		}
 		for _, near := range s.Spec.Place.Near {
-			other := p.unitOf[near.Service]
-			if other == nil || other == u {
-				continue // who does not run draws nobody
+			other, with, role := p.unitOf[near.Service], place.Nowhere, roleOf(near.Role)
+			switch {
+			case other != nil && other != u && !p.drawnToEnemy(u, other, near):
+				with = other.item
+			case other == nil && near.Score >= place.Inf:
+				with, role = p.absent(near.Service), place.Any
+			}
+			if with == place.Nowhere {
+				continue
+			}
+			if other != nil && near.Score <= -place.Inf && near.Role == "" {
+				p.avoid(other, avoider{u, s.Spec.Name, near})
 			}
 			p.problem.Pulls = append(p.problem.Pulls, place.Pull{
-				Name: string(s.Spec.Name) + " " + string(near.Service), Item: u.item, With: other.item,
-				Score: max(-place.Inf, min(place.Inf, near.Score)), ItemRole: roleOf(near.As), WithRole: roleOf(near.Role),
-				Class: p.classes(near.Same),
+				Name: string(s.Spec.Name) + " " + string(near.Service), Item: u.item, With: with,
+				Score: max(-place.Inf, min(place.Inf, near.Score)), ItemRole: roleOf(near.As), WithRole: role,
+				Class: p.Classes(near.Same),
 			})
 		}
 	}
+}
+
+func (p *planner) avoid(u *unit, by avoider) {
+	if p.avoiding == nil {
+		p.avoiding = make(map[*unit][]avoider)
+	}
+	p.avoiding[u] = append(p.avoiding[u], by)
+}
+
+// drawnToEnemy reports whether a unit would like to be on the very node of one that
+// it must be apart from: that can never be, and must not have it follow the other
+// around.
+func (p *planner) drawnToEnemy(u, other *unit, near spec.Near) bool {
+	return near.Score > 0 && near.Score < place.Inf && near.Same == "" &&
+		slices.ContainsFunc(u.enemies, func(e enemy) bool { return e.unit == other })
 }
 
 func roleOf(r spec.Role) place.Role {
@@ -204,63 +232,66 @@ func roleOf(r spec.Role) place.Role {
 	return place.Any
 }
 
-// classes tells which nodes have the same value of a label; nil for no label.
-func (p *planner) classes(label string) []int {
-	if label == "" {
-		return nil
-	}
-	var values []string
-	out := make([]int, len(p.nodes))
-	for i, n := range p.nodes {
-		v, has := n.Labels[label]
-		at := slices.Index(values, v)
-		switch {
-		case !has:
-			at = -1
-		case at < 0:
-			at = len(values)
-			values = append(values, v)
-		}
-		out[i] = at
-	}
-	return out
-}
-
 // place lets the engine choose, and takes over what it chose.
 func (p *planner) place() {
-	placed := place.Solve(p.problem)
+	p.placed = place.Solve(p.problem)
 	for _, u := range p.units {
 		switch {
-		case u.copies != nil:
-			p.settleCopies(u, placed)
 		case u.left:
 			p.leave(u)
+		case u.copies != nil:
+			p.settleCopies(u, p.placed)
 		default:
-			p.settle(u, placed[u.item])
+			p.settle(u, p.placed[u.item])
 		}
 	}
 }
 
-// leave keeps a unit as it is.
+// leave keeps a unit as it is: where it is, and who would follow, though it cannot
+// be now. Nodes that the cell has no more are left out.
 func (p *planner) leave(u *unit) {
-	s := u.members[0]
+	s := &u.members[0]
 	u.candidates = nil
+	known := func(n spec.NodeName) bool { _, known := p.Node(n); return known }
 	for _, n := range s.Order {
-		if at, known := p.node(n); known && at.Liveness != fact.Lost && !at.Witness && !at.Leaving && !at.Drain {
+		if known(n) {
 			u.order = append(u.order, n)
 		}
 	}
-	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return slices.Contains(u.order, r.Node) })
-	for _, n := range p.nodes {
-		if !slices.Contains(u.order, n.Name) && !slices.ContainsFunc(u.refusals, func(r action.Refusal) bool { return r.Node == n.Name }) {
-			u.refuse(n.Name, "it is left as it is, for maintenance")
+	if u.copies != nil {
+		u.places, u.succession, u.order = p.seatsOf(s), u.order, nil
+		for _, r := range s.Rights {
+			u.rights = append(u.rights, slices.DeleteFunc(slices.Clone(r.Order), func(n spec.NodeName) bool { return !known(n) }))
 		}
 	}
-	u.why = append(u.why, fmt.Sprintf("%s is left as it is, for maintenance", u.name()))
+	listed := func(n spec.NodeName) bool { return slices.Contains(u.order, n) || u.copies != nil && u.holds(n) }
+	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return listed(r.Node) })
+	for _, n := range p.Nodes {
+		if !listed(n.Name) && !slices.ContainsFunc(u.refusals, func(r action.Refusal) bool { return r.Node == n.Name }) {
+			u.refuse(n.Name, "it is left as it is, %s", p.leftFor(u))
+		}
+	}
+	u.why = append(u.why, fmt.Sprintf("%s is left as it is, %s", u.name(), p.leftFor(u)))
+}
+
+// leftFor says why a unit is left as it is.
+func (p *planner) leftFor(u *unit) string {
+	s := &u.members[0]
+	switch at := p.Home(s); {
+	case u.fault != "":
+		return "for a fault in Keelson: the plan would break a rule, that " + u.fault
+	case s.Spec.Maintenance:
+		return "for maintenance"
+	case p.snapshot.Maintenance:
+		return "for the maintenance of the cell"
+	case p.inMaintenance(*s):
+		return fmt.Sprintf("for the maintenance of %s", at)
+	}
+	return "for the maintenance of what it is together with"
 }
 
 // inMaintenance reports whether the service is on a node under maintenance.
 func (p *planner) inMaintenance(s fact.Service) bool {
-	n, known := p.node(p.sits(&s))
+	n, known := p.Node(p.Home(&s))
 	return known && n.Maintenance
 }

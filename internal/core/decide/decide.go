@@ -19,14 +19,13 @@ package decide
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"slices"
 
-	"github.com/keelson/keelson/internal/core/decide/verify"
+	"github.com/keelson/keelson/internal/core/audit"
+	"github.com/keelson/keelson/internal/core/decide/ground"
+	"github.com/keelson/keelson/internal/core/decide/rank"
+	"github.com/keelson/keelson/internal/core/decide/restrain"
 	"github.com/keelson/keelson/internal/core/place"
-	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -38,15 +37,39 @@ import (
 // partition may be deciding the opposite. Every other plan has one placement
 // for each service, sorted by name. A service that no node may run has an empty
 // order and, for each node, a refusal that names the rule.
+//
+// A plan is looked at by package audit before it is returned. A service that breaks
+// a rule nevertheless is left as it is, Held says why, and all else goes on; where
+// that does not help the plan is a Hold.
 func Decide(s fact.Snapshot) action.Plan {
-	s = sorted(s)
-	plan := action.Plan{ID: id(s)}
+	s = ground.Sorted(s)
+	plan := action.Plan{ID: ground.ID(s)}
 	if !s.Quorate {
 		plan.Hold = "no majority of the voters is in touch: the other side may be deciding the opposite"
 		return plan
 	}
+	faulty := make(map[spec.ServiceName]string)
+	for {
+		plan := planFor(s, plan.ID, faulty)
+		faults, known := audit.Check(s, plan), len(faulty)
+		for _, f := range faults {
+			if faulty[f.Service] == "" {
+				faulty[f.Service] = f.Text
+			}
+		}
+		switch {
+		case len(faults) == 0:
+			return plan
+		case len(faulty) == known:
+			return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + faults[0].Text}
+		}
+	}
+}
 
-	p, notes := settled(s)
+// planFor decides, and leaves the services that are at fault as they are.
+func planFor(s fact.Snapshot, id string, faulty map[spec.ServiceName]string) action.Plan {
+	plan := action.Plan{ID: id}
+	p, notes := settled(s, faulty)
 	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))
@@ -57,49 +80,30 @@ func Decide(s fact.Snapshot) action.Plan {
 	plan.Steps = p.steps()
 	history, told := p.remember()
 	plan.History, plan.Notes = &history, append(notes, told...)
-	if fault := verify.Plan(s, plan); fault != "" {
-		return action.Plan{ID: plan.ID, Hold: "the plan would break a rule, which is a fault in Keelson: " + fault}
-	}
 	return plan
-}
-
-// settled returns a planner whose units have their first places. Units that
-// could not start for want of what they are after are not placed at all: they
-// would stand in others' way.
-//
-// Nor is what waits moved: where more would be moved than recovery allows, it is
-// held back, and all is placed again. The notes are what was remembered anew.
-func settled(s fact.Snapshot) (*planner, []action.Note) {
-	halted := make(map[spec.ServiceName]string)
-	history, notes := recovery.Review(s)
-	r := newRestraint(s, history)
-	for {
-		p := newPlanner(s, halted, r)
-		p.place()
-		if !p.halt(halted) && !p.restrain() {
-			return p, notes
-		}
-	}
 }
 
 // planner is the state of one decision.
 type planner struct {
 	snapshot fact.Snapshot
-	nodes    []fact.Node    // sorted by name
+	ground.Ground
 	services []fact.Service // sorted by name
 	units    []*unit        // in the order of placing
 	unitOf   map[spec.ServiceName]*unit
 
 	kinds []string                // of capacity
 	free  map[spec.NodeName][]int // beside what is placed
-	spare []candidate             // room for candidates, and for what items hold
+	spare store                   // room for what units hold
 
-	troubled   map[spec.ServiceName]bool // see trouble
-	spareInts  []int
-	spareBools []bool
-	problem    place.Problem
-	halted     map[spec.ServiceName]string // units that cannot start, and why
-	*restraint
+	sitting  seating        // see there
+	calm     bool           // whoever may stay stays, whatever the scores say
+	real     []place.State  // of the items, where sitting is not what is; else nil
+	placed   []place.Placed // what the engine chose
+	avoiding map[*unit][]avoider
+	troubled map[spec.ServiceName]bool // see trouble
+	problem  place.Problem
+	halted   map[spec.ServiceName]string // units that cannot start, and why
+	*restrain.Restraint
 
 	// load is how many services each node is to have.
 	load map[spec.NodeName]int
@@ -108,25 +112,35 @@ type planner struct {
 	takeovers map[[2]spec.NodeName]int
 }
 
-func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, r *restraint) *planner {
+// store is room that is handed out piece by piece.
+type store struct {
+	candidates []rank.Candidate
+	ints       []int
+	bools      []bool
+}
+
+// stage is what a planner starts from beside the snapshot.
+type stage struct {
+	*restrain.Restraint
+	sitting seating
+	calm    bool
+}
+
+func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage) *planner {
 	p := &planner{
 		snapshot:  s,
-		nodes:     slices.Clone(s.Nodes),
+		Ground:    ground.Ground{Nodes: slices.Clone(s.Nodes)},
 		services:  slices.Clone(s.Services),
 		unitOf:    make(map[spec.ServiceName]*unit),
 		halted:    halted,
-		restraint: r,
+		Restraint: from.Restraint,
+		sitting:   from.sitting,
+		calm:      from.calm,
 		load:      make(map[spec.NodeName]int),
 		takeovers: make(map[[2]spec.NodeName]int),
 	}
-	slices.SortStableFunc(p.nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(p.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortStableFunc(p.services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
-	for i := range p.nodes {
-		bySvc := func(a, b fact.Instance) int { return cmp.Compare(a.Service, b.Service) }
-		if !slices.IsSortedFunc(p.nodes[i].Instances, bySvc) {
-			p.nodes[i].Instances = slices.SortedStableFunc(slices.Values(p.nodes[i].Instances), bySvc)
-		}
-	}
 	p.trouble()
 	p.group()
 	p.setApart()
@@ -135,36 +149,6 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, r *restrain
 	}
 	p.compile()
 	return p
-}
-
-// node returns the node of that name.
-func (p *planner) node(name spec.NodeName) (*fact.Node, bool) {
-	i, ok := slices.BinarySearchFunc(p.nodes, name, func(n fact.Node, name spec.NodeName) int { return cmp.Compare(n.Name, name) })
-	if !ok {
-		return &fact.Node{}, false
-	}
-	return &p.nodes[i], true
-}
-
-// alive reports whether the node is known and not lost.
-func (p *planner) alive(name spec.NodeName) bool {
-	n, ok := p.node(name)
-	return ok && n.Liveness != fact.Lost
-}
-
-// sits returns the node where the service is: its holder or, if that is lost
-// or nobody is, the first of the succession list that is not lost, who acts
-// by itself. It is empty for a service that is nowhere.
-func (p *planner) sits(s *fact.Service) spec.NodeName {
-	if p.alive(s.Holder) {
-		return s.Holder
-	}
-	for _, n := range s.Order {
-		if p.alive(n) {
-			return n
-		}
-	}
-	return ""
 }
 
 // gone reports whether a deleted service runs nowhere any more. What a lost
@@ -177,8 +161,8 @@ func (p *planner) gone(s fact.Service) bool {
 	if !s.Deleting || s.Holder != "" || slices.ContainsFunc(s.Rights, func(r fact.Right) bool { return r.Holder != "" }) {
 		return false
 	}
-	for k := range p.nodes {
-		n := &p.nodes[k]
+	for k := range p.Nodes {
+		n := &p.Nodes[k]
 		if n.Liveness == fact.Lost {
 			continue
 		}
@@ -189,35 +173,4 @@ func (p *planner) gone(s fact.Service) bool {
 		}
 	}
 	return true
-}
-
-// instance returns the service's instance on the node, nil if there is none.
-// The node is one of the planner's, whose instances are sorted.
-func instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
-	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
-	if !ok {
-		return nil
-	}
-	return &n.Instances[i]
-}
-
-// sorted returns the snapshot with nodes and services sorted by name, so that
-// their order does not matter.
-func sorted(s fact.Snapshot) fact.Snapshot {
-	s.Nodes, s.Services = slices.Clone(s.Nodes), slices.Clone(s.Services)
-	slices.SortStableFunc(s.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortStableFunc(s.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
-	return s
-}
-
-// id names the snapshot by its content.
-func id(s fact.Snapshot) string {
-	text, err := json.Marshal(s)
-	if err != nil {
-		// A value without JSON form never passes spec's Validate. The plan
-		// still needs a name.
-		text = []byte(err.Error())
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -336,9 +337,17 @@ func outcome(s fact.Snapshot, plan action.Plan) fact.Snapshot {
 	}
 	s.Services, s.Nodes = slices.Clone(s.Services), slices.Clone(s.Nodes)
 	for k, p := range plan.Placements {
+		if slices.ContainsFunc(p.Why, func(why string) bool { return strings.Contains(why, "is left as it is") }) {
+			continue
+		}
 		for i := range s.Nodes {
 			if s.Services[k].Spec.Copies != nil {
-				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service && running(in) })
+				s.Nodes[i].Instances = slices.Clone(s.Nodes[i].Instances)
+				for n := range s.Nodes[i].Instances {
+					if in := &s.Nodes[i].Instances[n]; in.Service == p.Service && running(*in) {
+						in.Phase = fact.Idle
+					}
+				}
 			}
 			if at := slices.IndexFunc(p.Copies, func(c action.Copy) bool { return c.Node == s.Nodes[i].Name }); at >= 0 {
 				s.Nodes[i].Instances = slices.DeleteFunc(slices.Clone(s.Nodes[i].Instances), func(in fact.Instance) bool { return in.Service == p.Service })
@@ -381,4 +390,12 @@ func TestTheSameSnapshotGivesTheSameIdAndAnotherAnother(t *testing.T) {
 	if Decide(s).ID == first {
 		t.Error("one id for two snapshots")
 	}
+}
+
+// checked is the first fault of a plan.
+func checked(s fact.Snapshot, plan action.Plan) string {
+	for _, f := range audit.Check(s, plan) {
+		return f.Text
+	}
+	return ""
 }

@@ -3,6 +3,7 @@ package decide
 import (
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/restrain"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -10,7 +11,7 @@ import (
 // copiesLeave returns, for each node, how many copies of a unit newly leave it.
 // Those of a node that is lost count, as far as others take their place, and are
 // not asked to wait.
-func (p *planner) copiesLeave(u *unit) []departure {
+func (p *planner) copiesLeave(u *unit) []restrain.Departure {
 	s := &u.members[0]
 	then := map[spec.NodeName]int{}
 	for _, c := range u.places {
@@ -24,28 +25,28 @@ func (p *planner) copiesLeave(u *unit) []departure {
 	for n, k := range then {
 		came += max(0, k-now[n])
 	}
-	var out []departure
-	for i := range p.nodes {
-		n := &p.nodes[i]
+	var out []restrain.Departure
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
 		gone := now[n.Name] - then[n.Name]
-		if gone <= 0 && then[n.Name] == 0 && gaveUp(p.past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name) {
+		if gone <= 0 && then[n.Name] == 0 && restrain.GaveUp(p.Past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name) {
 			gone = 1 // it was taken away when it failed, and what comes now takes its place
 		}
 		if gone <= 0 || n.Drain || n.Leaving || n.Maintenance {
 			continue
 		}
-		d := departure{unit: u, from: n.Name, copies: gone, lost: n.Liveness == fact.Lost}
-		d.down = !d.lost && gaveUp(p.past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name)
-		d.ill = !d.lost && (d.down || n.Health < 0)
+		d := restrain.Departure{Unit: u.name(), Members: u.members, From: n.Name, Copies: gone, Several: true, Lost: n.Liveness == fact.Lost}
+		d.Down = !d.Lost && restrain.GaveUp(p.Past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name)
+		d.Ill = !d.Lost && (d.Down || n.Health < 0)
 		switch {
-		case d.lost || d.down:
+		case d.Lost || d.Down:
 			// One that runs nowhere is no move until another takes its place.
-			d.copies = min(gone, came)
-			came -= d.copies
+			d.Copies = min(gone, came)
+			came -= d.Copies
 		case !p.onlyIll(u, n):
 			continue // another rule takes its place away
 		}
-		if d.copies > 0 {
+		if d.Copies > 0 {
 			out = append(out, d)
 		}
 	}

@@ -1,10 +1,13 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -19,15 +22,15 @@ func (p *planner) settle(u *unit, chosen place.Placed) {
 		return
 	}
 	best := &u.candidates[0]
-	u.order = []spec.NodeName{best.node}
-	p.load[best.node] += len(u.members)
+	u.order = []spec.NodeName{best.Node}
+	p.load[best.Node] += len(u.members)
 	if len(u.candidates) == 1 {
-		u.why = append(u.why, fmt.Sprintf("%s belongs on %s: no other node may run it", u.name(), best.node))
+		u.why = append(u.why, fmt.Sprintf("%s belongs on %s: no other node may run it", u.name(), best.Node))
 		return
 	}
-	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.node, best.sum()))
+	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.Node, best.Sum()))
 	second := &u.candidates[1]
-	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.node, second.node, reason(best, second)))
+	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.Node, second.Node, rank.Reason(best, second)))
 	u.foresee(best)
 }
 
@@ -41,26 +44,27 @@ func (p *planner) weigh(u *unit, chosen place.Placed) {
 	in := u.candidates[:0]
 	best, second := -1, -1
 	for i := range u.candidates {
-		n := u.candidates[i].index
+		n := u.candidates[i].Index
 		score := chosen.Score[n]
 		if score <= -place.Inf {
-			u.refuse(u.candidates[i].node, "%s", p.hindrance(u, n, chosen))
+			u.refuse(u.candidates[i].Node, "%s", p.hindrance(u, n, chosen))
+			u.barred = append(u.barred, u.candidates[i])
 			continue
 		}
 		at := len(in)
 		in = append(in, u.candidates[i])
 		c := &in[at]
-		if score != c.score {
-			c.made = slices.Clip(c.made)
-			c.others = score - c.score
-			c.add(c.others, "other services")
+		if score != c.Score {
+			c.Made = slices.Clip(c.Made)
+			c.Others = score - c.Score
+			c.Add(c.Others, "other services")
 		}
-		c.load, c.crowd = chosen.Choice.Load[n], chosen.Choice.Crowd[n]
-		c.free = p.freeThen(chosen, n)
+		c.Load, c.Crowd = chosen.Choice.Load[n], chosen.Choice.Crowd[n]
+		c.Free = p.freeThen(chosen, n)
 		switch {
 		case n == chosen.Node:
 			best = at
-		case second < 0 || compare(&in[at], &in[second]) < 0:
+		case second < 0 || rank.Compare(&in[at], &in[second]) < 0:
 			second = at
 		}
 	}
@@ -88,32 +92,112 @@ func (p *planner) freeThen(chosen place.Placed, n int) []int {
 
 // hindrance says what of the other units keeps the unit from the node.
 func (p *planner) hindrance(u *unit, n int, chosen place.Placed) string {
-	for _, e := range u.enemies {
-		if e.unit.holds(p.nodes[n].Name) {
-			return fmt.Sprintf("%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
-		}
+	if why := p.ruledOut(u, n); why != "" {
+		return why
 	}
 	for k, unit := range p.kinds {
 		if free := p.freeThen(chosen, n)[k]; u.demand != nil && u.demand[k] > free {
 			return fmt.Sprintf("it needs %d of %s, and %d are free there", u.demand[k], unit, max(0, free))
 		}
 	}
-	for _, s := range u.members {
-		for _, near := range s.Spec.Place.Near {
-			if other := p.unitOf[near.Service]; other != nil && (near.Score >= place.Inf || near.Score <= -place.Inf) {
-				if near.Score > 0 {
-					return fmt.Sprintf("%s is to be near %s, which is not there", s.Spec.Name, near.Service)
-				}
-				return fmt.Sprintf("%s is to be away from %s", s.Spec.Name, near.Service)
+	for _, e := range u.enemies {
+		if slices.Contains(e.unit.at, p.Nodes[n].Name) {
+			return fmt.Sprintf("%s is there and keeps its place, and %s is to be apart from it", e.theirs, e.mine)
+		}
+	}
+	if u.demand != nil {
+		return "who is there keeps its room, and there is not enough for both"
+	}
+	return "a rule of place.near forbids it, its own or another service's"
+}
+
+// ruledOut says which rule between services keeps the unit from a node, with all
+// others where they are to be; empty: none.
+func (p *planner) ruledOut(u *unit, n int) string {
+	at := p.Nodes[n].Name
+	for _, e := range u.enemies {
+		if e.unit.holds(at) {
+			return fmt.Sprintf("%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
+		}
+	}
+	for k := range u.members {
+		s := &u.members[k].Spec
+		for _, near := range s.Place.Near {
+			if near.Score > -place.Inf && near.Score < place.Inf || near.As != "" {
+				continue
+			}
+			other := p.unitOf[near.Service]
+			switch there := p.isNear(other, near, n); {
+			case other == u:
+			case near.Score > 0 && (other == nil || other.nowhere()) && p.counts(near.Service):
+				return fmt.Sprintf("%s is to be near %s, which runs nowhere", s.Name, near.Service)
+			case near.Score > 0 && other != nil && !there:
+				return fmt.Sprintf("%s is to be near %s, which is not there", s.Name, near.Service)
+			case near.Score < 0 && there:
+				return fmt.Sprintf("%s is to be away from %s", s.Name, near.Service)
 			}
 		}
 	}
-	return "another rule of place.near forbids it"
+	for _, r := range p.avoiding[u] {
+		if p.isNear(r.unit, spec.Near{Same: r.near.Same, Role: r.near.As}, n) {
+			return fmt.Sprintf("%s belongs there, and is to be away from %s", r.name, r.near.Service)
+		}
+	}
+	return ""
 }
 
+// avoider is a service that is to be away from a unit by a rule of its own.
+type avoider struct {
+	unit *unit
+	name spec.ServiceName
+	near spec.Near
+}
+
+// counts reports whether the cell has a service of that name that is to stay.
+func (p *planner) counts(name spec.ServiceName) bool {
+	at, known := slices.BinarySearchFunc(p.services, name, func(s fact.Service, name spec.ServiceName) int { return cmp.Compare(s.Spec.Name, name) })
+	return known && !p.services[at].Deleting
+}
+
+// isNear reports whether a rule finds the other unit where it looks for it.
+func (p *planner) isNear(other *unit, near spec.Near, node int) bool {
+	if other == nil {
+		return false
+	}
+	classes := p.Classes(near.Same)
+	for i, n := range p.Nodes {
+		if other.holdsAs(n.Name, near.Role) && (classes == nil && i == node || classes != nil && classes[i] >= 0 && classes[i] == classes[node]) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsAs reports whether the unit, or a copy of it in that role, is to be on the node.
+func (u *unit) holdsAs(node spec.NodeName, role spec.Role) bool {
+	return slices.ContainsFunc(u.seated(), func(c action.Copy) bool { return c.Node == node && (role == "" || c.Role == role) })
+}
+
+// seated is where the unit is to be, and what is left as it is, is; what runs once has
+// no role.
+func (u *unit) seated() []action.Copy {
+	switch {
+	case u.copies != nil:
+		return u.places
+	case u.left && u.at[0] != "":
+		return []action.Copy{{Node: u.at[0]}}
+	case !u.left && len(u.order) > 0:
+		return []action.Copy{{Node: u.order[0]}}
+	}
+	return nil
+}
+
+// nowhere reports whether the unit has no place.
+func (u *unit) nowhere() bool { return len(u.order)+len(u.places) == 0 }
+
 // foresee says when a service that an operator moves will not stay there.
-func (u *unit) foresee(to *candidate) {
-	if !to.wanted {
+func (u *unit) foresee(to *rank.Candidate) {
+	if !to.Wanted {
 		return
 	}
 	staying := 0
@@ -121,8 +205,8 @@ func (u *unit) foresee(to *candidate) {
 		staying += s.Spec.Place.EffectiveStickiness()
 	}
 	for _, c := range u.candidates[1:] {
-		if c.refuge() && c.score-c.sticky > to.score-to.sticky+staying {
-			u.why = append(u.why, fmt.Sprintf("after that it will return to %s, whose preferences outweigh staying", c.node))
+		if c.Refuge() && c.Score-c.Sticky > to.Score-to.Sticky+staying {
+			u.why = append(u.why, fmt.Sprintf("after that it will return to %s, whose preferences outweigh staying", c.Node))
 			return
 		}
 	}
@@ -146,22 +230,22 @@ func (p *planner) obey(u *unit) {
 // is granted.
 func (p *planner) obeyTo(u *unit, s fact.Service, taken bool) bool {
 	name, to := s.Spec.Name, s.MoveTo
-	at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == to })
+	at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == to })
 	switch {
-	case at >= 0 && u.candidates[at].suspect && s.Holder != to:
+	case at >= 0 && u.candidates[at].Suspect && s.Holder != to:
 		u.why = append(u.why, fmt.Sprintf("the wish to move %s to %s waits: %s is suspect", name, to, to))
 		return false
-	case at >= 0 && taken && !u.candidates[at].wanted:
+	case at >= 0 && taken && !u.candidates[at].Wanted:
 		u.void(name, fmt.Sprintf("the wish to move %s to %s is void: what it is together with goes elsewhere", name, to))
 		return false
 	case at >= 0:
-		u.candidates[at].wanted = true
+		u.candidates[at].Wanted = true
 		if s.Holder == to {
 			u.moved(name)
 		}
 		return true
 	}
-	if _, known := p.node(to); !known {
+	if _, known := p.Node(to); !known {
 		u.void(name, fmt.Sprintf("the wish to move %s to %s is void: the cell has no node %s", name, to, to))
 		return false
 	}
@@ -177,17 +261,17 @@ func (p *planner) obeyTo(u *unit, s fact.Service, taken bool) bool {
 // obeyFrom marks the node that an operator asked to leave.
 func (p *planner) obeyFrom(u *unit, s fact.Service) {
 	name, from := s.Spec.Name, s.MoveFrom
-	elsewhere := slices.ContainsFunc(u.candidates, func(c candidate) bool { return c.node != from && c.refuge() })
-	at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == from })
+	elsewhere := slices.ContainsFunc(u.candidates, func(c rank.Candidate) bool { return c.Node != from && c.Refuge() })
+	at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == from })
 	switch {
 	case !elsewhere && at >= 0:
 		u.void(name, fmt.Sprintf("the wish to move %s away from %s is void: no other node may run it now", name, from))
 		return
-	case s.Holder != "" && s.Holder != from && p.alive(s.Holder):
+	case s.Holder != "" && s.Holder != from && p.Alive(s.Holder):
 		u.moved(name)
 	}
 	if at >= 0 {
-		u.candidates[at].unwanted = true
+		u.candidates[at].Unwanted = true
 	}
 }
 

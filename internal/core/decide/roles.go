@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
-	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -22,8 +22,8 @@ func (p *planner) wishRoles(u *unit) {
 	if !s.Spec.HasRoles() || s.MoveTo == "" {
 		return
 	}
-	if at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo }); at >= 0 {
-		u.candidates[at].add(wished, "an operator's wish")
+	if at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == s.MoveTo }); at >= 0 {
+		u.candidates[at].Add(wished, "an operator's wish")
 	}
 }
 
@@ -40,7 +40,7 @@ func (p *planner) obeyRoles(u *unit) {
 		u.void(name, fmt.Sprintf("the wish to make %s the primary of %s is void: no copy may run there", s.MoveTo, name))
 	case s.MoveTo != "" && held(s, s.MoveTo):
 		u.moved(name)
-	case s.MoveTo == "" && s.Holder != "" && !held(s, s.MoveFrom) && p.alive(s.Holder):
+	case s.MoveTo == "" && s.Holder != "" && !held(s, s.MoveFrom) && p.Alive(s.Holder):
 		u.moved(name)
 	case s.MoveTo == "" && slices.Contains(u.primaries(), s.MoveFrom):
 		u.void(name, fmt.Sprintf("the wish to move the primary of %s away from %s is void: no other copy may be primary", name, s.MoveFrom))
@@ -75,10 +75,10 @@ func (u *unit) primary() spec.NodeName {
 // primariesNow are the nodes where the service is primary now, or comes to be by
 // itself, one for each of its leases; empty for one that nobody has.
 func (p *planner) primariesNow(s *fact.Service) []spec.NodeName {
-	out := []spec.NodeName{p.sits(s)}
+	out := []spec.NodeName{p.Sits(s)}
 	for _, r := range s.Rights[:min(len(s.Rights), max(0, s.Spec.Primaries()-1))] {
 		one := fact.Service{Holder: r.Holder, Order: slices.DeleteFunc(slices.Clone(r.Order), func(n spec.NodeName) bool { return slices.Contains(out, n) })}
-		out = append(out, p.sits(&one))
+		out = append(out, p.Sits(&one))
 	}
 	return out
 }
@@ -94,10 +94,10 @@ func (p *planner) loseRoles(u *unit, items []place.Item, lost []spec.NodeName) b
 		return false
 	}
 	set := &items[u.item].Set
-	set.Max, set.PrimaryScore = 0, p.primaryScore(u.members[0], false)
+	set.Max, set.PrimaryScore = 0, p.primaryScore(u.members[0], nil)
 	for _, c := range items[u.item].Children {
 		child := &items[c]
-		child.Score = slices.Repeat([]int{-place.Inf}, len(p.nodes))
+		child.Score = slices.Repeat([]int{-place.Inf}, len(p.Nodes))
 		if len(child.State.At) == 0 {
 			child.State = place.State{Role: place.Stopped}
 			continue
@@ -125,7 +125,6 @@ func (p *planner) promoted(u *unit, placed []place.Placed) int {
 func (p *planner) succeedPrimary(u *unit, followers []follower) {
 	first := u.primary()
 	if u.left {
-		p.leaveRoles(u)
 		return
 	}
 	if first == "" {
@@ -136,7 +135,7 @@ func (p *planner) succeedPrimary(u *unit, followers []follower) {
 		p.succeedPrimaries(u)
 		return
 	}
-	scores := p.primaryScore(u.members[0], false)
+	scores := p.primaryScore(u.members[0], nil)
 	if !hopeless(followers) {
 		u.candidates = p.replicas(u, scores)
 	}
@@ -144,23 +143,23 @@ func (p *planner) succeedPrimary(u *unit, followers []follower) {
 	u.succession = []spec.NodeName{first}
 	u.why = append(u.why, fmt.Sprintf("%s is to be primary of %s", first, u.name()))
 	for _, c := range u.candidates {
-		u.succession = append(u.succession, c.node)
-		u.why = append(u.why, cmp.Or(why[c.node], fmt.Sprintf("then %s becomes it", c.node)))
+		u.succession = append(u.succession, c.Node)
+		u.why = append(u.why, cmp.Or(why[c.Node], fmt.Sprintf("then %s becomes it", c.Node)))
 	}
 	u.candidates = nil
 }
 
 // replicas are the copies that are not primary, those first that would rather be.
-func (p *planner) replicas(u *unit, scores []int) []candidate {
-	var out []candidate
+func (p *planner) replicas(u *unit, scores []int) []rank.Candidate {
+	var out []rank.Candidate
 	for _, c := range u.places {
-		if n, known := p.node(c.Node); known && c.Role != spec.RolePrimary {
-			i := p.index(c.Node)
-			out = append(out, candidate{node: c.Node, index: i, suspect: n.Liveness != fact.Alive, score: scores[i]})
+		if n, known := p.Node(c.Node); known && c.Role != spec.RolePrimary {
+			i := p.Index(c.Node)
+			out = append(out, rank.Candidate{Node: c.Node, Index: i, Suspect: n.Liveness != fact.Alive, Score: scores[i]})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b candidate) int {
-		return cmp.Or(yes(!a.suspect, !b.suspect), cmp.Compare(b.score, a.score), cmp.Compare(a.node, b.node))
+	slices.SortStableFunc(out, func(a, b rank.Candidate) int {
+		return cmp.Or(rank.Yes(!a.Suspect, !b.Suspect), cmp.Compare(b.Score, a.Score), cmp.Compare(a.Node, b.Node))
 	})
 	return out
 }
@@ -185,7 +184,7 @@ func (p *planner) succeedPrimaries(u *unit) {
 			first[i], rest = rest[0], rest[1:]
 		}
 	}
-	follow := p.replicas(u, p.primaryScore(u.members[0], false))
+	follow := p.replicas(u, p.primaryScore(u.members[0], nil))
 	u.rights = make([][]spec.NodeName, len(first))
 	for i, n := range first {
 		if n == "" {
@@ -194,7 +193,7 @@ func (p *planner) succeedPrimaries(u *unit) {
 		u.rights[i] = []spec.NodeName{n}
 		said := fmt.Sprintf("%s is to be primary %d of %s", n, i+1, u.name())
 		for k := range follow {
-			u.rights[i] = append(u.rights[i], follow[(i+k)%len(follow)].node)
+			u.rights[i] = append(u.rights[i], follow[(i+k)%len(follow)].Node)
 		}
 		if len(follow) > 0 {
 			said += ", followed by " + names(u.rights[i][1:])
@@ -207,17 +206,4 @@ func (p *planner) succeedPrimaries(u *unit) {
 // hopeless reports whether no copy may be primary once the first is lost.
 func hopeless(followers []follower) bool {
 	return slices.ContainsFunc(followers, func(f follower) bool { return len(f.lost) == 1 && f.to == "" })
-}
-
-// leaveRoles keeps the succession of a unit that is left as it is.
-func (p *planner) leaveRoles(u *unit) {
-	left := func(order []spec.NodeName) []spec.NodeName {
-		return slices.DeleteFunc(slices.Clone(order), func(n spec.NodeName) bool {
-			return !slices.ContainsFunc(u.places, func(c action.Copy) bool { return c.Node == n })
-		})
-	}
-	u.succession = left(u.members[0].Order)
-	for _, r := range u.members[0].Rights {
-		u.rights = append(u.rights, left(r.Order))
-	}
 }

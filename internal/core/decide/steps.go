@@ -13,20 +13,20 @@ import (
 
 // graph asks the engine what has to be done for the units' places.
 func (p *planner) graph() (step.Result, []*unit) {
-	q := step.Problem{Place: p.problem, Placed: make([]place.Placed, len(p.problem.Items)), Mays: make([]step.May, len(p.problem.Items))}
+	q := step.Problem{Place: p.problemNow(), Placed: make([]place.Placed, len(p.problem.Items)), Mays: make([]step.May, len(p.problem.Items))}
 	for i := range q.Placed {
 		q.Placed[i] = place.Placed{Node: place.Nowhere, Role: place.Stopped}
 	}
-	for _, n := range p.nodes {
+	for _, n := range p.Nodes {
 		q.Nodes = append(q.Nodes, step.Node{Reached: n.Liveness != fact.Lost, Fenced: n.Liveness == fact.Lost})
 	}
 	owner := make([]*unit, len(p.problem.Items))
 	for _, u := range p.units {
 		owner[u.item] = u
 		if len(u.order) > 0 {
-			q.Placed[u.item] = place.Placed{Node: p.index(u.order[0]), Role: place.Started}
+			q.Placed[u.item] = place.Placed{Node: p.Index(u.order[0]), Role: place.Started}
 		}
-		p.placeCopies(u, q.Placed, owner)
+		p.placeCopies(u, q.Placed, owner, q.Place.Items)
 	}
 	for _, u := range p.units {
 		for _, s := range u.members {
@@ -37,6 +37,7 @@ func (p *planner) graph() (step.Result, []*unit) {
 			}
 		}
 	}
+	q.Orders = append(q.Orders, step.Turns(q)...)
 	return step.Plan(q), owner
 }
 
@@ -97,7 +98,7 @@ func (p *planner) steps() []action.Step {
 			continue
 		}
 		for _, m := range owner[s.Item].members {
-			one := action.Step{Verb: s.Verb.String(), Service: m.Spec.Name, Node: p.nodes[s.Node].Name, After: slices.Clone(s.After)}
+			one := action.Step{Verb: s.Verb.String(), Service: m.Spec.Name, Node: p.Nodes[s.Node].Name, After: slices.Clone(s.After)}
 			old[i] = append(old[i], len(out))
 			out = append(out, one)
 		}
@@ -115,7 +116,7 @@ func (p *planner) steps() []action.Step {
 
 // placeCopies hands each copy that runs a place that it has already, if there is
 // one, and the others the rest.
-func (p *planner) placeCopies(u *unit, placed []place.Placed, owner []*unit) {
+func (p *planner) placeCopies(u *unit, placed []place.Placed, owner []*unit, items []place.Item) {
 	if u.copies == nil {
 		return
 	}
@@ -132,14 +133,14 @@ func (p *planner) placeCopies(u *unit, placed []place.Placed, owner []*unit) {
 		case spec.RoleReplica:
 			role = place.Replica
 		}
-		placed[item] = place.Placed{Node: p.index(left[at].Node), Role: role}
+		placed[item] = place.Placed{Node: p.Index(left[at].Node), Role: role}
 		left = slices.Delete(left, at, at+1)
 	}
-	children := p.problem.Items[u.item].Children
+	children := items[u.item].Children
 	for _, c := range children {
 		owner[c] = u
-		for _, n := range p.problem.Items[c].State.At {
-			take(c, func(o action.Copy) bool { return o.Node == p.nodes[n].Name })
+		for _, n := range items[c].State.At {
+			take(c, func(o action.Copy) bool { return o.Node == p.Nodes[n].Name })
 		}
 	}
 	for _, c := range children {
@@ -153,4 +154,43 @@ func order(first, then int, a spec.After) step.Order {
 		o.FirstDo = step.Promote
 	}
 	return o
+}
+
+// realAt keeps where an item is, where it is taken to be elsewhere while placing.
+func (p *planner) realAt(item int, state place.State) {
+	for len(p.real) <= item {
+		p.real = append(p.real, place.State{Role: place.Stopped})
+	}
+	p.real[item] = state
+}
+
+// problemNow is the engine's problem with everything where it is.
+func (p *planner) problemNow() place.Problem {
+	q := p.problem
+	if p.sitting == nil {
+		return q
+	}
+	q.Items = slices.Clone(q.Items)
+	for _, u := range p.units {
+		if u.left {
+			continue
+		}
+		if u.copies == nil {
+			q.Items[u.item].State = place.State{Role: place.Stopped}
+			nodes := make([]spec.NodeName, 0, len(u.members))
+			for k := range u.members {
+				nodes = append(nodes, p.Sits(&u.members[k]))
+			}
+			p.stand(&q.Items[u.item].State, nodes)
+		}
+		for _, c := range q.Items[u.item].Children {
+			state := &q.Items[c].State
+			if *state = (place.State{Role: place.Stopped}); c < len(p.real) {
+				*state = p.real[c]
+			}
+			stays := len(state.At) > 0 && p.Nodes[state.At[0]].Maintenance
+			state.Fixed, state.Unmanaged = stays, stays
+		}
+	}
+	return q
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
+	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -37,11 +39,12 @@ type follower struct {
 // followers decides again for each loss, by item.
 func (p *planner) followers() map[int][]follower {
 	out := make(map[int][]follower)
-	for n := range p.nodes {
-		p.lose([]int{n}, string(p.nodes[n].Name), out)
+	items := p.itemsThen()
+	for n := range p.Nodes {
+		p.lose(items, []int{n}, string(p.Nodes[n].Name), out)
 	}
 	for _, label := range domains {
-		classes := p.classes(label)
+		classes := p.Classes(label)
 		seen := map[int]bool{}
 		for _, class := range classes {
 			if class < 0 || seen[class] {
@@ -54,25 +57,26 @@ func (p *planner) followers() map[int][]follower {
 					lost = append(lost, k)
 				}
 			}
-			if len(lost) > 1 && len(lost) < len(p.nodes) {
-				p.lose(lost, label+" "+p.nodes[lost[0]].Labels[label], out)
+			if len(lost) > 1 && len(lost) < len(p.Nodes) {
+				p.lose(items, lost, label+" "+p.Nodes[lost[0]].Labels[label], out)
 			}
 		}
 	}
 	return out
 }
 
-// lose decides for the units whose first node is lost.
-func (p *planner) lose(lost []int, what string, out map[int][]follower) {
+// lose decides for the units whose first node is lost, with all others where they
+// are to be.
+func (p *planner) lose(items []place.Item, lost []int, what string, out map[int][]follower) {
 	q := p.problem
 	q.Explain = false
 	q.Ties = []place.Tie{place.ByRoom, place.ByLoad, place.ByFresh, place.ByNaming}
 	q.Nodes = slices.Clone(q.Nodes)
-	q.Items = slices.Clone(q.Items)
+	q.Items = slices.Clone(items)
 	names := make([]spec.NodeName, 0, len(lost))
 	for _, n := range lost {
 		q.Nodes[n].Open = false
-		names = append(names, p.nodes[n].Name)
+		names = append(names, p.Nodes[n].Name)
 	}
 	var hit []*unit
 	for _, u := range p.units {
@@ -88,6 +92,10 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 			item.State = place.State{Role: place.Stopped}
 			continue
 		}
+		if u.left && slices.Contains(names, u.order[0]) {
+			item.Target, item.State = place.Stopped, place.State{Role: place.Stopped}
+			continue
+		}
 		if slices.Contains(names, u.order[0]) {
 			hit = append(hit, u)
 			item.Score, item.Rank = p.standing(u)
@@ -95,7 +103,7 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 			item.State = place.State{Role: place.Stopped}
 			continue
 		}
-		item.State = place.State{At: []int{p.index(u.order[0])}, Role: place.Started, Fixed: true, Unmanaged: true}
+		item.State = place.State{At: []int{p.Index(u.order[0])}, Role: place.Started, Fixed: true, Unmanaged: true}
 	}
 	if len(hit) == 0 {
 		return
@@ -108,7 +116,7 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 			n = p.promoted(u, placed)
 		}
 		if n != place.Nowhere {
-			f.to = p.nodes[n].Name
+			f.to = p.Nodes[n].Name
 		}
 		out[u.item] = append(out[u.item], f)
 	}
@@ -117,31 +125,27 @@ func (p *planner) lose(lost []int, what string, out map[int][]follower) {
 // pin fixes the copies of a unit where they are to be; those on lost nodes are
 // gone.
 func (p *planner) pin(u *unit, items []place.Item, lost []spec.NodeName) {
-	placed := make([]place.Placed, len(items))
-	for i := range placed {
-		placed[i].Node = place.Nowhere
-	}
-	p.placeCopies(u, placed, make([]*unit, len(items)))
 	for _, c := range items[u.item].Children {
-		items[c].State = place.State{Role: place.Stopped, Fixed: true, Unmanaged: true}
-		if n := placed[c].Node; n != place.Nowhere && !slices.Contains(lost, p.nodes[n].Name) {
-			items[c].State.At, items[c].State.Role = []int{n}, placed[c].Role
+		state := &items[c].State
+		if len(state.At) > 0 && slices.Contains(lost, p.Nodes[state.At[0]].Name) {
+			*state = place.State{Role: place.Stopped}
 		}
+		state.Fixed, state.Unmanaged = true, true
 	}
 }
 
 // standing is what speaks for each node whoever is there now and whatever an
 // operator asked for at the moment.
-func (p *planner) standing(u *unit) (score, rank []int) {
-	score, rank = make([]int, len(p.nodes)), make([]int, len(p.nodes))
-	for i := range p.nodes {
+func (p *planner) standing(u *unit) (score, order []int) {
+	score, order = make([]int, len(p.Nodes)), make([]int, len(p.Nodes))
+	for i := range p.Nodes {
 		score[i] = u.base[i]
 		if u.base[i] > -place.Inf {
-			c := candidate{suspect: p.nodes[i].Liveness != fact.Alive || u.doubtful[i]}
-			rank[i] = c.rank()
+			c := rank.Candidate{Suspect: p.Nodes[i].Liveness != fact.Alive || u.ranks.doubtful[i]}
+			order[i] = c.Class()
 		}
 	}
-	return score, rank
+	return score, order
 }
 
 // placeSuccessors puts the rest of the nodes into the order in which they
@@ -152,28 +156,34 @@ func (p *planner) placeSuccessors(u *unit, followers []follower) {
 	}
 	holder := u.candidates[0]
 	u.candidates = u.candidates[1:]
+	for _, c := range u.barred { // what kept it from there may have moved since
+		if p.ruledOut(u, c.Index) == "" && p.hasRoom(u, c.Node) {
+			u.candidates = append(u.candidates, c)
+			u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return r.Node == c.Node })
+		}
+	}
 	p.keepApart(u)
 	p.keepToRoom(u)
 	for i, c := range u.candidates {
-		c = c.successor()
-		c.takeover = p.takeovers[[2]spec.NodeName{holder.node, c.node}]
-		c.load = p.load[c.node] + c.takeover
-		c.free = p.freeOn(c.node)
+		c = c.Successor()
+		c.Takeover = p.takeovers[[2]spec.NodeName{holder.Node, c.Node}]
+		c.Load = p.load[c.Node] + c.Takeover
+		c.Free = p.freeOn(c.Node)
 		u.candidates[i] = c
 	}
-	slices.SortFunc(u.candidates, rank)
+	slices.SortFunc(u.candidates, rank.Rank)
 	decided := p.decided(u, followers)
 	for i, c := range u.candidates {
-		u.order = append(u.order, c.node)
+		u.order = append(u.order, c.Node)
 		switch {
-		case decided[c.node] != "":
-			u.why = append(u.why, decided[c.node])
+		case decided[c.Node] != "":
+			u.why = append(u.why, decided[c.Node])
 		case i > 0:
-			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", u.candidates[i-1].node, c.node, reason(&u.candidates[i-1], &u.candidates[i])))
+			u.why = append(u.why, fmt.Sprintf("then %s before %s: %s", u.candidates[i-1].Node, c.Node, rank.Reason(&u.candidates[i-1], &u.candidates[i])))
 		}
 	}
 	if len(u.candidates) > 0 {
-		p.takeovers[[2]spec.NodeName{holder.node, u.candidates[0].node}] += len(u.members)
+		p.takeovers[[2]spec.NodeName{holder.Node, u.candidates[0].Node}] += len(u.members)
 	}
 }
 
@@ -182,14 +192,14 @@ func (p *planner) placeSuccessors(u *unit, followers []follower) {
 func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]string {
 	why := map[spec.NodeName]string{}
 	for _, f := range followers {
-		first := slices.IndexFunc(u.candidates, func(c candidate) bool { return !slices.Contains(f.lost, c.node) })
-		if first < 0 || u.candidates[first].node == f.to {
+		first := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return !slices.Contains(f.lost, c.Node) })
+		if first < 0 || u.candidates[first].Node == f.to {
 			continue
 		}
 		if f.to == "" {
 			if len(f.lost) == 1 {
 				for _, c := range u.candidates {
-					u.refuse(c.node, "if %s is lost, there is no room for it beside what else comes", f.what)
+					u.refuse(c.Node, "if %s is lost, there is no room for it beside what else comes", f.what)
 				}
 				u.candidates = nil
 			}
@@ -199,29 +209,38 @@ func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]strin
 		if len(f.lost) > 1 && first == 0 {
 			continue
 		}
-		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == f.to })
+		at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == f.to })
 		if at < 0 {
 			continue
 		}
 		c := u.candidates[at]
 		u.candidates = slices.Insert(slices.Delete(u.candidates, at, at+1), first, c)
-		why[c.node] = fmt.Sprintf("%s follows if %s is lost: decided with all that would come with it", c.node, f.what)
+		why[c.Node] = fmt.Sprintf("%s follows if %s is lost: decided with all that would come with it", c.Node, f.what)
 	}
 	return why
 }
 
-// keepApart takes out the nodes of placed units that this one must be apart
-// from.
+// keepApart takes out the nodes that rules between services forbid, with all others
+// where they are to be.
 func (p *planner) keepApart(u *unit) {
-	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
-		for _, e := range u.enemies {
-			if e.unit.holds(c.node) {
-				u.refuse(c.node, "%s belongs there, and %s is to be apart from it", e.theirs, e.mine)
-				return true
-			}
+	u.candidates = slices.DeleteFunc(u.candidates, func(c rank.Candidate) bool {
+		why := p.ruledOut(u, c.Index)
+		if why != "" {
+			u.refuse(c.Node, "%s", why)
 		}
-		return false
+		return why != ""
 	})
+}
+
+// hasRoom reports whether there is room for the unit on the node beside what is
+// placed there.
+func (p *planner) hasRoom(u *unit, node spec.NodeName) bool {
+	for k, free := range p.freeOn(node) {
+		if u.demand[k] > free {
+			return false
+		}
+	}
+	return true
 }
 
 // keepToRoom takes out the nodes that have no room for the unit beside what is
@@ -230,11 +249,11 @@ func (p *planner) keepToRoom(u *unit) {
 	if len(p.kinds) == 0 {
 		return
 	}
-	u.candidates = slices.DeleteFunc(u.candidates, func(c candidate) bool {
-		free := p.freeOn(c.node)
+	u.candidates = slices.DeleteFunc(u.candidates, func(c rank.Candidate) bool {
+		free := p.freeOn(c.Node)
 		for k, need := range u.demand {
 			if need > free[k] {
-				u.refuse(c.node, "it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k]))
+				u.refuse(c.Node, "it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k]))
 				return true
 			}
 		}
@@ -249,17 +268,13 @@ func (p *planner) freeOn(name spec.NodeName) []int {
 	}
 	if p.free == nil {
 		p.free = make(map[spec.NodeName][]int)
-		for _, n := range p.nodes {
+		for _, n := range p.Nodes {
 			p.free[n.Name] = p.room(n)
 		}
 		for _, u := range p.units {
-			nodes := u.order[:min(1, len(u.order))]
-			for _, c := range u.places {
-				nodes = append(slices.Clone(nodes), c.Node)
-			}
-			for _, at := range nodes {
+			for _, at := range u.seated() {
 				for k, need := range u.demand {
-					p.free[at][k] -= need
+					p.free[at.Node][k] -= need
 				}
 			}
 		}
@@ -270,14 +285,14 @@ func (p *planner) freeOn(name spec.NodeName) []int {
 // wish marks what an operator asked for before the engine chooses; obey says
 // afterwards what came of it.
 func (p *planner) wish(u *unit) {
-	u.base, u.doubtful = p.ints(len(p.nodes)), p.bools(len(p.nodes))
+	u.base, u.ranks.doubtful = p.ints(len(p.Nodes)), p.bools(len(p.Nodes))
 	for i := range u.base {
 		u.base[i] = -place.Inf
 	}
 	for i := range u.candidates {
 		c := &u.candidates[i]
-		u.doubtful[c.index] = c.doubt != ""
-		u.base[c.index] = max(-place.Inf+1, min(place.Inf, c.score-c.sticky))
+		u.ranks.doubtful[c.Index] = c.Doubt != ""
+		u.base[c.Index] = max(-place.Inf+1, min(place.Inf, c.Score-c.Sticky))
 	}
 	granted := false
 	for k := range u.members {
@@ -285,15 +300,23 @@ func (p *planner) wish(u *unit) {
 		if s.MoveTo == "" && s.MoveFrom == "" {
 			continue
 		}
-		at := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveTo })
+		at := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == s.MoveTo })
 		switch {
-		case s.MoveTo != "" && at >= 0 && !granted && (!u.candidates[at].suspect || s.Holder == s.MoveTo):
-			u.candidates[at].wanted, granted = true, true
+		case s.MoveTo != "" && at >= 0 && !granted && (!u.candidates[at].Suspect || s.Holder == s.MoveTo):
+			u.candidates[at].Wanted, granted = true, true
 		case s.MoveTo == "" && s.MoveFrom != "":
-			if from := slices.IndexFunc(u.candidates, func(c candidate) bool { return c.node == s.MoveFrom }); from >= 0 {
-				u.candidates[from].unwanted = true
+			if from := slices.IndexFunc(u.candidates, func(c rank.Candidate) bool { return c.Node == s.MoveFrom }); from >= 0 {
+				u.candidates[from].Unwanted = true
 			}
 		}
+	}
+	u.ranks.away, u.ranks.there = p.ints(len(p.Nodes)), p.ints(len(p.Nodes))
+	for i := range u.candidates {
+		c := u.candidates[i]
+		c.Sitting = 0
+		u.ranks.away[c.Index] = p.rankOf(&c)
+		c.Sitting = len(u.members)
+		u.ranks.there[c.Index] = p.rankOf(&c)
 	}
 }
 

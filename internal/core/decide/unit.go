@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -13,10 +14,11 @@ import (
 
 // unit is what is placed as one: a service and all those it is together with.
 type unit struct {
-	members    []fact.Service // sorted by name
-	priority   int            // the highest of its members
-	enemies    []enemy        // each unit once
-	candidates []candidate    // nodes that may run it, sorted by name
+	members    []fact.Service   // sorted by name
+	priority   int              // the highest of its members
+	enemies    []enemy          // each unit once
+	candidates []rank.Candidate // nodes that may run it, sorted by name
+	barred     []rank.Candidate // nodes that the others' places kept from it when it was placed
 	refusals   []action.Refusal
 	order      []spec.NodeName
 	why        []string
@@ -24,19 +26,25 @@ type unit struct {
 	item       int                       // in the engine's problem
 	demand     []int                     // by kind of unit
 	at         []spec.NodeName           // where each member is
-	doubtful   []bool                    // by node: it is to come last
 	base       []int                     // by node: the score but for staying; -Inf where a rule forbids it
 	copies     *spec.Copies              // nil: it runs once
-	left       bool                      // it is left as it is, for maintenance
-	places     []action.Copy             // of its copies
-	succession []spec.NodeName           // who is primary, then who becomes it
-	rights     [][]spec.NodeName         // the same for each further primary
+	left       bool                      // it is left as it is, for maintenance or a fault
+	fault      string                    // the rule that the plan would have broken for it; empty: none
+	ranks      struct {
+		away, there []int  // by node: its rank if it is not there, and if it is
+		doubtful    []bool // by node: it is to come last
+	}
+	places     []action.Copy     // of its copies
+	succession []spec.NodeName   // who is primary, then who becomes it
+	rights     [][]spec.NodeName // the same for each further primary
 }
 
 // holds reports whether the unit, or a copy of it, is to be on the node.
 func (u *unit) holds(node spec.NodeName) bool {
-	return len(u.order) > 0 && u.order[0] == node ||
-		slices.ContainsFunc(u.places, func(c action.Copy) bool { return c.Node == node })
+	if u == nil {
+		return false
+	}
+	return slices.ContainsFunc(u.seated(), func(c action.Copy) bool { return c.Node == node })
 }
 
 // name is the first member's, which names the unit in orders and sentences.
@@ -64,6 +72,8 @@ func (p *planner) group() {
 		}
 		// Of several copies only those on the node are left as they are.
 		u.left = u.left || u.copies == nil && p.inMaintenance(s)
+		u.fault = p.Faulty[s.Spec.Name]
+		u.left = u.left || u.fault != ""
 		p.unitOf[s.Spec.Name] = u
 	}
 	for _, s := range p.services {
@@ -74,6 +84,7 @@ func (p *planner) group() {
 			p.merge(s.Spec.Name, with)
 		}
 	}
+	p.part()
 	for _, s := range p.services {
 		u := p.unitOf[s.Spec.Name]
 		if u == nil || u.name() != s.Spec.Name {
@@ -99,6 +110,19 @@ func (p *planner) merge(a, b spec.ServiceName) {
 	to.left = to.left || from.left
 	for _, s := range from.members {
 		p.unitOf[s.Spec.Name] = to
+	}
+}
+
+// part makes units of their own of those that are left as they are with others:
+// each stays where it is, and one that is nowhere stays that.
+func (p *planner) part() {
+	for _, s := range p.services {
+		name := s.Spec.Name
+		u := p.unitOf[name]
+		if u == nil || !u.left || len(u.members) == 1 {
+			continue
+		}
+		p.unitOf[name] = &unit{members: []fact.Service{s}, priority: s.Spec.Priority, left: true, fault: p.Faulty[name]}
 	}
 }
 
@@ -141,6 +165,8 @@ func (p *planner) placement(s fact.Service) action.Placement {
 	}
 	out := action.Placement{
 		Service:  name,
+		Held:     u.fault,
+		Left:     u.left,
 		Order:    slices.Clone(u.order),
 		Copies:   slices.Clone(u.places),
 		Refusals: slices.Clone(u.refusals),

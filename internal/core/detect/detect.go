@@ -294,11 +294,12 @@ func (d *Detector) timeout(p *peer) time.Duration {
 	if !planted(gapsNotLearned) {
 		t = max(t, p.gaps.max()*gapMargin/2)
 	}
-	if !planted(lossNotLearned) {
-		t = max(t, time.Duration(misses(1-p.got))*d.interval+d.interval/2)
-	}
+	t = max(t, time.Duration(misses(1-p.got))*d.interval+d.interval/2)
 	if planted(fixedTimeout) {
 		return 90 * time.Millisecond
+	}
+	if planted(nothingLearned) {
+		return Floor
 	}
 	return min(t, Cap)
 }

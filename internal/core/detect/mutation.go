@@ -15,8 +15,8 @@ const (
 	oneWayIsContact             // who is heard counts as in touch
 	cutsTooMany                 // a link that fails cuts those whom it joined
 	silenceHeals                // who is cut off is back when it is silent, until it is cut off anew
-	lossNotLearned              // timeouts do not follow the loss
-	latenessNotLearned          // nor what the target says of its own lateness
+	nothingLearned              // the shortest timeout for everyone
+	latenessNotLearned          // timeouts do not follow what the target says of its own lateness
 	gapsNotLearned              // nor the gaps that were seen
 	answersIgnored              // a node whose kernel answers is lost as soon as any other
 	answersForEver              // and this: it is never lost

@@ -7,7 +7,7 @@ import "slices"
 // mutationNames are what the mutations are called, by number.
 var mutationNames = []string{
 	noMutation: "", oneObserver: "one-observer", fixedTimeout: "fixed-timeout", noAbstaining: "no-abstaining", noSlack: "no-slack",
-	noCut: "no-cut", oneWayIsContact: "one-way-is-contact", cutsTooMany: "cuts-too-many", silenceHeals: "silence-heals", lossNotLearned: "loss-not-learned",
+	noCut: "no-cut", oneWayIsContact: "one-way-is-contact", cutsTooMany: "cuts-too-many", silenceHeals: "silence-heals", nothingLearned: "nothing-learned",
 	latenessNotLearned: "lateness-not-learned", gapsNotLearned: "gaps-not-learned", answersIgnored: "answers-ignored",
 	answersForEver: "answers-for-ever", lostForEver: "lost-for-ever", hastyRates: "hasty-rates",
 }

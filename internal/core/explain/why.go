@@ -34,12 +34,14 @@ func Why(s fact.Snapshot, name spec.ServiceName) (reason.Why, bool) {
 	p := placed(plan, name)
 	out.Belongs = seatsOf(p)
 	weighed := decide.Weigh(s, name)
-	if len(weighed) > 0 && (len(p.Order) == 0 || weighed[0].Node != p.Order[0]) {
+	if len(weighed) > 0 && svc.Spec.Copies == nil && (len(p.Order) == 0 || weighed[0].Node != p.Order[0]) {
 		weighed = nil // something else than the scores decided
 	}
 	out.By, out.Because = because(svc, p, weighed)
 	out.Nodes = verdicts(s, p, weighed)
-	if out.By != reason.ByMaintenance {
+	if p.Left {
+		out.Nodes = leftAlone(s, svc, out.Nodes)
+	} else {
 		out.Shifts = shifts(s, svc, p)
 	}
 	return out, true
@@ -51,11 +53,13 @@ func because(svc fact.Service, p action.Placement, weighed []reason.Verdict) (re
 	switch {
 	case svc.Deleting, svc.Spec.Stopped:
 		return reason.ByAsked, p.Why
+	case p.Left:
+		return reason.ByMaintenance, p.Why
 	case len(seatsOf(p)) == 0:
 		// The plan's own sentence says no more; wishes to move that came to nothing do.
-		return reason.ByRule, append([]string{fmt.Sprintf("%s has no home: a rule forbids each node", name)}, p.Why[:max(0, len(p.Why)-1)]...)
-	case svc.Spec.Maintenance:
-		return reason.ByMaintenance, p.Why
+		return reason.ByRule, append([]string{fmt.Sprintf("%s has no home: %s", name, forbidden(p))}, p.Why[:max(0, len(p.Why)-1)]...)
+	case svc.Spec.Copies != nil && len(weighed) > 0:
+		return copiesBy(weighed), p.Why
 	case len(weighed) == 0:
 		return reason.ByNothing, p.Why
 	}
@@ -64,7 +68,12 @@ func because(svc fact.Service, p action.Placement, weighed []reason.Verdict) (re
 	if home.By == reason.ByOnly {
 		first = fmt.Sprintf("%s belongs on %s: a rule forbids each other node", name, home.Node)
 	}
-	out := []string{first}
+	out, by := []string{first}, home.By
+	for _, r := range refusals(p) {
+		if r.Node == svc.Holder && svc.Holder != home.Node {
+			out, by = []string{fmt.Sprintf("%s leaves %s: %s", name, r.Node, r.Why), first}, reason.ByRule
+		}
+	}
 	for _, w := range p.Why {
 		// The scores are said above, in more detail; what is left are wishes to move,
 		// who is together with it, and what will happen after.
@@ -72,7 +81,70 @@ func because(svc fact.Service, p action.Placement, weighed []reason.Verdict) (re
 			out = append(out, w)
 		}
 	}
-	return home.By, out
+	return by, out
+}
+
+// rulesNamed is how many different rules a headline names; the table has them all.
+const rulesNamed = 3
+
+// forbidden names the rules that forbid a service each node, each once.
+func forbidden(p action.Placement) string {
+	var rules []string
+	on := map[string][]spec.NodeName{}
+	for _, r := range refusals(p) {
+		if on[r.Why] == nil {
+			rules = append(rules, r.Why)
+		}
+		on[r.Why] = append(on[r.Why], r.Node)
+	}
+	switch len(rules) {
+	case 0:
+		return "the cell has no node"
+	case 1:
+		return rules[0]
+	}
+	var said []string
+	for _, r := range rules[:min(rulesNamed, len(rules))] {
+		said = append(said, fmt.Sprintf("on %s, %s", list(on[r]), r))
+	}
+	if more := len(rules) - rulesNamed; more > 0 {
+		said = append(said, fmt.Sprintf("and %d more rules", more))
+	}
+	return strings.Join(said, "; ")
+}
+
+// copiesBy is what decided for the copies: what did for the first that comes to a
+// node, else what did for the first that stays.
+func copiesBy(weighed []reason.Verdict) reason.By {
+	by := reason.ByNothing
+	for _, v := range weighed {
+		if v.Stand != reason.Home {
+			continue
+		}
+		if v.By != reason.ByStickiness {
+			return v.By
+		}
+		by = v.By
+	}
+	return by
+}
+
+// leftAlone says how each node stands to a service that is left as it is.
+func leftAlone(s fact.Snapshot, svc fact.Service, nodes []reason.Verdict) []reason.Verdict {
+	for i := range nodes {
+		v := &nodes[i]
+		switch {
+		case v.Stand == reason.Home:
+			v.By, v.Why = reason.ByMaintenance, "it is left here as it is"
+		case v.Stand == reason.Next && (s.Maintenance || svc.Spec.Maintenance):
+			v.By, v.Why = reason.ByMaintenance, "it is next, and does not take over while the service is left as it is"
+		case v.Stand == reason.Next:
+			v.By, v.Why = reason.ByMaintenance, "it takes over only if those before it are lost"
+		default:
+			v.By = reason.ByMaintenance
+		}
+	}
+	return nodes
 }
 
 // scoreSentence reports whether a sentence of a plan is about scores and who
@@ -109,9 +181,13 @@ func verdicts(s fact.Snapshot, p action.Placement, weighed []reason.Verdict) []r
 		add(v)
 	}
 	for _, c := range p.Copies {
-		v := reason.Verdict{Node: c.Node, Stand: reason.Home, Why: "a copy belongs here"}
+		v, known := said[c.Node]
+		if !known {
+			v = reason.Verdict{Node: c.Node, Why: "a copy belongs here"}
+		}
+		v.Stand = reason.Home
 		if c.Role != "" {
-			v.Why = fmt.Sprintf("the %s belongs here", c.Role)
+			v.Why = fmt.Sprintf("the %s belongs here; %s", c.Role, v.Why)
 		}
 		add(v)
 	}
@@ -119,6 +195,9 @@ func verdicts(s fact.Snapshot, p action.Placement, weighed []reason.Verdict) []r
 		// It may be good enough to run there and not to take over.
 		if w, known := said[v.Node]; known {
 			v.Score, v.Scores = w.Score, w.Scores
+			if len(p.Copies) > 0 {
+				v.By, v.Why = w.By, w.Why
+			}
 		}
 		add(v)
 	}

@@ -19,6 +19,19 @@ func (s *solver) choose(i, prefer int) int {
 	if s.Explain {
 		s.explain(i)
 	}
+	for {
+		chosen := s.pick(i, here, prefer)
+		if chosen == Nowhere || !s.taken(i, chosen) {
+			return chosen
+		}
+		c.score[chosen] = -Inf
+	}
+}
+
+// pick returns the best node for the item as the scores are, Nowhere if it may run on
+// none.
+func (s *solver) pick(i, here, prefer int) int {
+	c := &s.cells[i]
 	best := 0
 	for n := 1; n < len(s.Nodes); n++ {
 		if s.better(i, here, n, best) < 0 {

@@ -17,8 +17,8 @@ func (s *solver) assignCopies(i int) {
 		s.addPromotion(i)
 	}
 	for _, k := range s.mine[i] {
-		if !s.Pulls[k].Mutual {
-			s.assign(s.Pulls[k].With, Nowhere)
+		if p := s.Pulls[k]; !p.Mutual && (p.mandatory() || !s.waitsFor(p.With, i)) {
+			s.assign(p.With, Nowhere)
 		}
 	}
 	for _, k := range s.onto[i] {
@@ -52,6 +52,10 @@ func (s *solver) seat(i int, children []int) {
 	c.all = set.Max < open
 	assigned := 0
 	for _, child := range children {
+		if n := s.cells[child].node; n != Nowhere && s.Items[child].State.Fixed {
+			assigned++
+			c.seats[n]++
+		}
 		if assigned >= set.Max || s.cells[child].done {
 			continue
 		}
@@ -119,6 +123,7 @@ func (s *solver) sit(set, child, prefer int) bool {
 	s.narrow(set, child)
 	first := s.first(child)
 	backup := slices.Clone(s.cells[first].score)
+	s.spread(set, first)
 	node := s.assign(child, prefer)
 	if prefer != Nowhere && node != Nowhere && node != prefer {
 		s.unsettle(child)
@@ -130,6 +135,26 @@ func (s *solver) sit(set, child, prefer int) bool {
 	}
 	c.seats[node]++
 	return true
+}
+
+// spread speaks against the nodes that count as the same place as one of a copy that
+// is placed already.
+func (s *solver) spread(set, first int) {
+	score, seats := s.cells[first].score, s.cells[set].seats
+	for _, by := range s.Items[set].Set.Spread {
+		for n := range score {
+			if score[n] <= -Inf || by.Class[n] < 0 {
+				continue
+			}
+			others := 0
+			for m, k := range seats {
+				if by.Class[m] == by.Class[n] {
+					others += k
+				}
+			}
+			score[n] = max(-Inf+1, score[n]+others*by.Score)
+		}
+	}
 }
 
 // first is the item whose scores decide where a copy goes.

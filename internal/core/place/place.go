@@ -130,6 +130,14 @@ type Set struct {
 	Parts [][]int
 	// PrimaryScore and ReplicaScore, by node, are preferences for that role alone.
 	PrimaryScore []int
+	Spread       []Spread
+}
+
+// Spread speaks against each copy that would be at the same place as another of its
+// set. It forbids nothing, however many there are.
+type Spread struct {
+	Score int   // for each other copy that is there; negative
+	Class []int // by node, which count as the same place; negative: none does
 }
 
 // NoPromotion says that no score was given for being primary on a node.
@@ -181,6 +189,11 @@ type Problem struct {
 	// Soft makes a negative score a dislike; without it, it is a ban. -Inf always
 	// is one.
 	Soft bool
+	// Keep lets no item go to where another is and may stay, if there is not room for
+	// both or they must not share a node, unless its priority is higher. A mandatory
+	// pull acts on whichever of the two is placed later, and an item that others
+	// must be where it is, or must not, is not placed after them for a preference.
+	Keep bool
 	// Explain fills Placed.Choice.
 	Explain bool
 	// MandatoryFirst lets the mandatory pulls act on an item before all others,
@@ -218,6 +231,7 @@ func Solve(p Problem) []Placed {
 			s.settle(i, s.at(i))
 		}
 	}
+	s.settleSets()
 	for _, i := range s.sequence() {
 		s.assign(i, Nowhere)
 	}

@@ -114,7 +114,7 @@ func (s *solver) pullsOnto(i int) []int {
 // follow places what the item is drawn to, then lets the pull act.
 func (s *solver) follow(i, k int) {
 	p := s.Pulls[k]
-	if !p.Mutual {
+	if !p.Mutual && (p.mandatory() || !s.waitsFor(p.With, i)) {
 		s.assign(p.With, Nowhere)
 	}
 	c := &s.cells[i]
@@ -223,6 +223,9 @@ func (s *solver) applyToRole(i, w int, p Pull) {
 		return
 	}
 	c, primary := &s.cells[i], &s.cells[w]
+	if s.Keep && primary.node == Nowhere && p.Score >= Inf && p.ItemRole == Primary {
+		c.priority = -Inf
+	}
 	if c.node == Nowhere || primary.node == Nowhere {
 		return
 	}
@@ -245,6 +248,11 @@ func (s *solver) applyToRole(i, w int, p Pull) {
 // applyCopies lets a pull towards copies act on the item.
 func (s *solver) applyCopies(i, w int, p Pull) {
 	if !s.cells[w].done {
+		if s.Keep && p.Score <= -Inf && p.WithRole == Any {
+			for _, c := range s.Items[w].Children { // those that are fixed
+				s.apply(i, c, p)
+			}
+		}
 		return
 	}
 	set := &s.Items[w].Set
@@ -415,9 +423,13 @@ func (s *solver) heed(i, k int) {
 // one, and for all. A chain of pulls that is longer counts as far as it was
 // followed; without a limit, many pulls in circles would be followed on every way
 // that there is.
+//
+// With [Problem].Keep an item asks as many in all as maxAskedEach, and shares them out
+// evenly to those that are drawn to it, each of which is asked at least.
 const (
-	maxAsked    = 2_000
-	maxAskedAll = 2_000_000
+	maxAsked     = 2_000
+	maxAskedAll  = 2_000_000
+	maxAskedEach = 128
 )
 
 // collecting says how scores are collected.
@@ -432,6 +444,9 @@ type collecting struct {
 // turn.
 func (s *solver) collect(i, other, k int, how collecting) {
 	s.patience = maxAsked
+	if s.Keep {
+		s.patience = max(1, maxAskedEach/max(1, len(s.onto[i])))
+	}
 	s.cells[i].score = s.collectInto(s.cells[i].score, other, k, how)
 }
 

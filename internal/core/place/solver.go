@@ -35,8 +35,9 @@ type solver struct {
 	mine, onto [][]int
 	// patience and total are how many items may still be asked.
 	patience, total int
-	order           []int // room for sorting nodes
-	slab            []int // room for what choices hold
+	sitting         [][]int // items, by the node on which they are now
+	order           []int   // room for sorting nodes
+	slab            []int   // room for what choices hold
 }
 
 func newSolver(p *Problem) *solver {
@@ -66,6 +67,7 @@ func newSolver(p *Problem) *solver {
 		}
 		s.seated(i, 1)
 	}
+	s.sits()
 	for k, pull := range own.Pulls {
 		s.mine[pull.Item] = append(s.mine[pull.Item], k)
 		s.onto[pull.With] = append(s.onto[pull.With], k)
@@ -255,9 +257,11 @@ func (s *solver) pullAll(i int) {
 	}
 	// All that goes first is placed before any pull acts: a mutual one counts only
 	// if the other has a place.
-	for _, k := range mine {
-		if !s.Pulls[k].Mutual {
-			s.assign(s.Pulls[k].With, Nowhere)
+	for _, rule := range [...]bool{true, false} {
+		for _, k := range mine {
+			if p := s.Pulls[k]; !p.Mutual && p.mandatory() == rule && (rule || !s.waitsFor(p.With, i)) {
+				s.assign(p.With, Nowhere)
+			}
 		}
 	}
 	for _, mandatory := range [...]bool{true, false} {
@@ -267,7 +271,8 @@ func (s *solver) pullAll(i int) {
 			}
 		}
 		for _, k := range onto {
-			if s.Pulls[k].mandatory() == mandatory {
+			if p := s.Pulls[k]; p.mandatory() == mandatory {
+				s.obey(i, p)
 				s.heed(i, k)
 			}
 		}

@@ -241,13 +241,21 @@ func Halted(h fact.ServiceHistory) string {
 		return fmt.Sprintf("failed: %s. Bring it there, or correct the spec. It is tried again every few minutes, and at once after `keelson clear %s`",
 			lacks, h.Service)
 	}
-	each := make([]string, 0, len(h.Tried))
+	var whys []string
+	nodes := map[string][]string{}
 	for _, t := range h.Tried {
-		why := string(t.Node)
-		if t.Why != "" {
-			why += " (" + t.Why + ")"
+		if nodes[t.Why] == nil {
+			whys = append(whys, t.Why)
 		}
-		each = append(each, why)
+		nodes[t.Why] = append(nodes[t.Why], string(t.Node))
+	}
+	each := make([]string, 0, len(whys))
+	for _, why := range whys {
+		text := strings.Join(nodes[why], ", ")
+		if why != "" {
+			text += " (" + why + ")"
+		}
+		each = append(each, text)
 	}
 	return fmt.Sprintf("stopped for a person: it failed on every node that may run it: %s. Correct the cause, then `keelson clear %s`",
 		strings.Join(each, ", "), h.Service)

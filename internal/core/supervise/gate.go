@@ -241,6 +241,9 @@ func (t *Town) stopTime(name spec.ServiceName, way []spec.ServiceName) time.Dura
 // gate says why what is to be here is not to run now, empty if it is.
 func (m *machine) gate() string {
 	g := m.in.Wish.Gates
+	if planted(orderIgnored) {
+		return ""
+	}
 	if m.MayRun() || g.Wait == "" {
 		m.waitBy = 0
 	}

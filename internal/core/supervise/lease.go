@@ -40,6 +40,9 @@ func (m *machine) judgeLease() {
 	if m.Epoch != 0 && m.leaseOver() {
 		m.Epoch, m.Guard = 0, 0
 	}
+	if planted(startUnleased) && m.Epoch == 0 && m.mayTake() {
+		m.Epoch, m.Guard, m.Placed = max(h.Epoch, 1), h.Guard, m.in.Wish.Placed
+	}
 	if m.Epoch != 0 || !h.Held || h.Kept || h.Epoch == m.released || !m.mayTake() {
 		return
 	}
@@ -66,11 +69,17 @@ func (m *machine) follow() {
 // leaseValid reports whether the lease that the service runs under is shown as
 // held and lasts longer than margin.
 func (m *machine) leaseValid(margin time.Duration) bool {
+	if planted(startUnleased) {
+		return true
+	}
 	return m.leaseShown() && m.in.Hold.Until-m.in.Boot > margin
 }
 
 // leaseOver reports whether what runs under the lease must stop now.
 func (m *machine) leaseOver() bool {
+	if planted(leaseUnwatched) || planted(startUnleased) {
+		return false
+	}
 	if m.in.Hold.Awaited && m.leaseShown() {
 		return false
 	}

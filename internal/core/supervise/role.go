@@ -59,6 +59,9 @@ func (st *State) lowest() int {
 // longer than margin.
 func (m *machine) rightValid(margin time.Duration) bool {
 	h := m.in.Right
+	if planted(promoteAnyway) {
+		return true
+	}
 	return h.shows(m.Right.Epoch, m.Right.Guard) && !h.Kept && h.Until-m.in.Boot > margin
 }
 
@@ -95,6 +98,9 @@ func (m *machine) judgeRight() {
 	}
 	if m.Right.Epoch != 0 && m.rightOver() {
 		m.letGo(m.Right.Epoch)
+	}
+	if planted(promoteAnyway) && m.Right.Epoch == 0 && m.mayRise() && m.prefix() > 0 {
+		m.Right.Epoch, m.Right.Guard = max(h.Epoch, 1), h.Guard
 	}
 	m.turnTo(h.Lease)
 	if m.Right.Epoch != 0 || !h.Held || h.Kept || h.Epoch <= m.Right.Shed || !m.mayRise() {

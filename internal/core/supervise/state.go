@@ -149,6 +149,9 @@ func Unseen(s record.Service) State {
 	return Restore(m)
 }
 
+// Memorable reports whether anything of st must outlive the agent.
+func (st *State) Memorable() bool { return st.MayRun() || st.Epoch != 0 || len(st.Failures) > 0 }
+
 // Doing returns the operation in flight, of kind [None] if there is none.
 func (st *State) Doing() Operation { return st.busy }
 

@@ -54,6 +54,11 @@ func Step(st State, in Input) (State, Decision) {
 		m.why = ""
 	}
 	m.wakeAt(m.leaseEnd())
+	if h := m.in.Hold; !m.MayRun() && m.Epoch == 0 && h.Held && !h.Kept && h.Epoch != m.released && m.mayTake() {
+		// It became allowed after the lease was looked at: a ban ended, or the spec is
+		// another.
+		m.wakeAt(m.in.Boot + retryPause)
+	}
 	return m.State, m.out
 }
 
@@ -407,6 +412,11 @@ func (m *machine) pick(g goal) {
 		keep = m.prefix()
 	}
 	top := m.top()
+	if planted(releaseRunning) && !g.here && m.in.Hold.Held && m.in.Hold.Epoch != m.released {
+		m.released = m.in.Hold.Epoch
+		m.out.Op = Operation{Kind: Release, Epoch: m.in.Hold.Epoch, Own: m.in.Hold.Own}
+		return
+	}
 	switch {
 	case top >= keep:
 		m.pickStop(top)
@@ -484,7 +494,8 @@ func (m *machine) pickRelease() {
 	if !h.Known || !h.Held || m.MayRun() {
 		return
 	}
-	unwanted := m.Epoch != 0 || !m.mayTake() && (w.Service != nil || w.Gone)
+	// What a node gives itself and does not use needs no giving back.
+	unwanted := m.Epoch != 0 || !h.Own && !m.mayTake() && (w.Service != nil || w.Gone)
 	if !unwanted && h.Epoch != m.released {
 		return
 	}

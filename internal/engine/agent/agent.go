@@ -10,12 +10,15 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/engine/agent/journal"
+	"github.com/keelson/keelson/internal/engine/agent/lastknown"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -51,6 +54,7 @@ type Agent struct {
 	duty     sentDuty
 	guard    guardMemory
 	reported record.Report
+	latest   atomic.Pointer[record.Report] // see Own
 	organs
 }
 
@@ -77,7 +81,7 @@ type guardMemory struct {
 	up    bool
 	seen  uint64 // incarnation
 	asked uint64 // for which the ceiling is being raised
-	floor raised
+	floor mandate.Raised
 }
 
 // organs are the goroutines beside the loop, and what they say to it.
@@ -85,13 +89,14 @@ type organs struct {
 	tasks    sync.WaitGroup
 	news     chan change
 	statuses chan status
-	floors   chan raised
+	floors   chan mandate.Raised
 	answers  chan map[string]netip.Addr
 
 	raiser   *raiser
 	resolver *resolver
 	places   *places
-	saver    *saver
+	views    mailbox[*view] // to be saved
+	keeper   *lastknown.Keeper
 	reporter *reporter
 }
 
@@ -103,10 +108,11 @@ func New(o Options) (*Agent, error) {
 	a := &Agent{options: o, view: newView(o.Node), services: make(map[instance.Name]*trust)}
 	a.places = newPlaces(o.atOnce())
 	a.news, a.statuses = make(chan change), make(chan status)
-	a.floors, a.answers = make(chan raised), make(chan map[string]netip.Addr)
+	a.floors, a.answers = make(chan mandate.Raised), make(chan map[string]netip.Addr)
 	a.raiser = &raiser{options: &a.options, asked: newMailbox[uint64](), done: a.floors}
 	a.resolver = &resolver{options: &a.options, names: newMailbox[[]string](), answers: a.answers}
-	a.saver = &saver{options: &a.options, views: newMailbox[*view]()}
+	a.views = newMailbox[*view]()
+	a.keeper = &lastknown.Keeper{Path: o.LastKnown, Clock: o.Clock, Log: o.Log}
 	a.reporter = &reporter{options: &a.options, reports: newMailbox[record.Report]()}
 	return a, nil
 }
@@ -128,7 +134,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.tasks.Go(func() { a.raiser.run(ctx) })
 	a.tasks.Go(func() { a.resolver.run(ctx) })
-	a.tasks.Go(func() { a.saver.run(ctx) })
+	a.tasks.Go(func() { lastknown.Keep(ctx, a.keeper, a.views) })
 	a.tasks.Go(func() { a.reporter.run(ctx) })
 	a.options.emit(event.Event{Kind: event.AgentStarted, Text: fmt.Sprintf("The agent of %s started.", a.options.Node)})
 	a.loop(ctx)
@@ -245,7 +251,11 @@ func (a *Agent) sync(ctx context.Context) {
 		a.options.Guard.Release(r.Service, r.Epoch)
 	}
 	a.releases = nil
-	if r := a.makeReport(g); !a.heardAll() {
+	r := a.makeReport(g)
+	if a.heardAll(a.settled || a.fromDisk) {
+		a.latest.Store(&r)
+	}
+	if !a.heardAll(a.settled) {
 		// It would say that what runs does not.
 	} else if !sameReport(a.reported, r) || a.reported.Node == "" {
 		a.reported = r
@@ -253,7 +263,7 @@ func (a *Agent) sync(ctx context.Context) {
 	}
 	if a.dirty {
 		a.dirty = false
-		a.saver.views.put(a.view.clone())
+		a.views.put(a.view.clone())
 	}
 }
 
@@ -286,7 +296,7 @@ func (a *Agent) meet(ctx context.Context, g guardclient.View) {
 	for name := range a.entries {
 		a.entrust(ctx, g, name)
 	}
-	wanted := a.view.instances()
+	wanted := a.view.Instances()
 	for name := range wanted {
 		a.entrust(ctx, g, name)
 	}
@@ -326,7 +336,7 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.N
 		st = supervise.Unseen(*service)
 	}
 	w := a.view.wish(name, alive(g))
-	w.cell = cell
+	w.cell, w.Gates = cell, a.view.Gates(name, a.town(), a.here())
 	r := newRunner(&a.options, name, a.statuses, st, w)
 	r.places = a.places
 	ctx, stop := context.WithCancel(ctx)
@@ -337,12 +347,10 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.N
 // handOver tells runners what changed for them. The end of a lease changes all
 // the time; runners look at that themselves, but for one that was renewed late.
 func (a *Agent) handOver(g guardclient.View) {
-	town := a.town()
+	town, here := a.town(), a.here()
 	for name, t := range a.services {
 		w, h := a.view.wish(name, alive(g)), a.signature(g, name.Service())
-		if town != nil {
-			w.Gates = town.Gates(name.Service(), a.options.Node, name.Number())
-		}
+		w.Gates = a.view.Gates(name, town, here)
 		t.use(h[0], a.options.Clock.Boot())
 		if w != t.wish || h != t.hold {
 			t.wish, t.hold = w, h
@@ -354,7 +362,7 @@ func (a *Agent) handOver(g guardclient.View) {
 // use notes since when the lease is held for nothing, given what is known of it.
 func (t *trust) use(h supervise.Hold, now time.Duration) {
 	i := &t.status.instance
-	waits := t.heard && i.Phase == fact.Waiting && i.Waits == "" && !i.Maintenance && t.status.run.Spec.Copies == nil
+	waits := t.heard && i.Phase == fact.Waiting && i.Waits == "" && !i.Maintenance && t.status.doing.Run.Spec.Copies == nil
 	switch {
 	case !waits || !h.Held || h.Kept:
 		t.unused = 0
@@ -363,9 +371,15 @@ func (t *trust) use(h supervise.Hold, now time.Duration) {
 	}
 }
 
-// heardAll reports whether every runner has said how its instance is.
-func (a *Agent) heardAll() bool {
-	if len(a.entries) > 0 || !a.settled {
+// Own is what the report of this node says now, whether the store takes it or not;
+// nil: what runs here is not known yet. It is not to be changed. It is safe for
+// concurrent use.
+func (a *Agent) Own() *record.Report { return a.latest.Load() }
+
+// heardAll reports whether every runner has said how its instance is, if it is
+// known which there are.
+func (a *Agent) heardAll(known bool) bool {
+	if len(a.entries) > 0 || !known {
 		return false
 	}
 	for _, t := range a.services {
@@ -381,7 +395,7 @@ func alive(g guardclient.View) uint32 {
 	if !g.Up {
 		return 0
 	}
-	return g.State.Alive &^ g.State.Suspect &^ g.State.Lost
+	return mandate.Certain(&g.State)
 }
 
 // signature is what is known of a lease but for its end, of which it only says
@@ -427,7 +441,7 @@ func (a *Agent) sendDuty(g guardclient.View) {
 		return
 	}
 	p := plan{view: a.view, found: a.found, statuses: make(map[instance.Name]status), held: make(map[spec.ServiceName]bool)}
-	if a.guard.floor.guard == g.State.Guard {
+	if a.guard.floor.Guard == g.State.Guard {
 		p.floor = a.guard.floor
 	} else if g.State.Fresh {
 		return // without a floor it could promise what it promised before

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
+	"github.com/keelson/keelson/internal/engine/agent/lastknown"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -334,7 +335,7 @@ func TestReportSaysHowLongTheLastStartTook(t *testing.T) {
 func TestAgentThatRestartsWithoutTheStoreAdoptsWhatRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := runningWorld(t)
-		w.pass(2 * saveEvery)
+		w.pass(2 * lastknown.SaveEvery)
 		before, _ := w.guard.last()
 		w.down()
 		w.store.SetUnavailable(true)
@@ -394,7 +395,7 @@ func TestAgentThatRestartsAndFindsNoGuardStops(t *testing.T) {
 func TestBrokenJournalIsPutAsideAndWhatRunsIsFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := runningWorld(t)
-		w.pass(2 * saveEvery)
+		w.pass(2 * lastknown.SaveEvery)
 		w.down()
 		path := filepath.Join(w.dir, "journal", "shop.json")
 		if err := os.WriteFile(path, []byte(`{"parts":`), 0o600); err != nil {
@@ -468,7 +469,7 @@ func TestAnotherGuardStopsWhatIsExclusive(t *testing.T) {
 func TestFreshGuardWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := runningWorld(t)
-		w.pass(2 * saveEvery)
+		w.pass(2 * lastknown.SaveEvery)
 		w.down()
 		w.guard.lose()
 		w.guard.set(func(v *guardclient.View) { v.State.Guard, v.State.Fresh = 8, true })

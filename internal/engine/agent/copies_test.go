@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/instance"
@@ -297,7 +298,7 @@ func TestWhatWasReportedBeforeTheAgentStartedMayBeOld(t *testing.T) {
 		w.place("a", "b", "c")
 		w.up()
 		w.guard.grant("shop", 5)
-		w.pass(reportDue - 2*time.Second)
+		w.pass(mandate.ReportDue - 2*time.Second)
 		w.want()
 		w.pass(3 * time.Second) // every node that reports has done so by now
 		w.want("start shop/db epoch 5")

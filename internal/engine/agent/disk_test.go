@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/keelson/keelson/internal/engine/agent/lastknown"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -28,8 +30,8 @@ func TestLastKnownStateIsReadBackWithoutSecretsOfTheCA(t *testing.T) {
 			t.Fatal(errs)
 		}
 	}
-	s := &saver{options: &Options{LastKnown: path, Clock: bubble{}, Log: discard()}}
-	if err := s.save(v.clone()); err != nil {
+	k := &lastknown.Keeper{Path: path, Clock: bubble{}, Log: discard()}
+	if err := k.Save(v.clone()); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
@@ -40,7 +42,7 @@ func TestLastKnownStateIsReadBackWithoutSecretsOfTheCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(v, got, cmp.AllowUnexported(view{}, others{}, said{}), cmpopts.IgnoreFields(view{}, "listed", "unreadable"), cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(v, got, cmp.AllowUnexported(view{}), cmpopts.IgnoreFields(view{}, "listed", "unreadable", "others"), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -54,7 +56,7 @@ func FuzzParseLastKnown(f *testing.F) {
 		}
 		for name := range v.Services {
 			v.wish(instance.Name(name), 1)
-			v.order(name, 0)
+			v.Order(name, 0)
 		}
 		v.clone()
 		plan{view: v}.duty()
@@ -93,6 +95,29 @@ func TestJournalThatCannotBeWrittenIsToldAndStopsNothing(t *testing.T) {
 		w.pass(time.Second)
 		if r, _ := w.report(); len(r.Warnings) != 1 {
 			t.Errorf("warnings %q, want one about the journal", r.Warnings)
+		}
+	})
+}
+
+func TestLastKnownStateThatCannotBeSavedIsAWarningUntilItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := runningWorld(t)
+		path := filepath.Join(w.dir, "lastknown.json")
+		// A folder where the file should be: even root cannot write it.
+		if err := errors.Join(os.Remove(path), os.MkdirAll(filepath.Join(path, "in-the-way"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		w.put(record.KeyCellWish, record.CellWish{Maintenance: true})
+		w.pass(2 * time.Second)
+		if r, _ := w.report(); len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "is not saved") {
+			t.Errorf("warnings %q, want one about the last known state", r.Warnings)
+		}
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(lastknown.RetryEvery + 3*time.Second)
+		if r, _ := w.report(); len(r.Warnings) != 0 {
+			t.Errorf("it was saved again, and there are warnings %q", r.Warnings)
 		}
 	})
 }

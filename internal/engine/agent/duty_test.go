@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
@@ -51,8 +52,8 @@ func TestDutySaysTheWholeWish(t *testing.T) {
 	v := dutyView(t)
 	p := plan{
 		view: v, found: map[string]netip.Addr{"b.example": netip.MustParseAddr("::ffff:10.0.0.2")},
-		statuses: map[instance.Name]status{"shop": {run: *v.Services["shop"], cgroups: []string{"/cg"}}},
-		floor:    raised{guard: 7, floor: 40, ceiling: 60},
+		statuses: map[instance.Name]status{"shop": {doing: mandate.Doing{Run: *v.Services["shop"], Cgroups: []string{"/cg"}}}},
+		floor:    mandate.Raised{Guard: 7, Floor: 40, Ceiling: 60},
 	}
 	want := guardwire.Duty{
 		Protocol: guardwire.Version, Cell: "id1", Node: "a", Slot: 4,
@@ -80,22 +81,22 @@ func TestSeek(t *testing.T) {
 		order  []uint8
 	}{
 		{"is listed where it may run", func(*view, *status) {}, false, listed, claims},
-		{"is not listed where it may not run", func(v *view, _ *status) { v.Placements["shop"] = placement{} }, false, false, nil},
-		{"is listed without a claim while it still runs", func(v *view, s *status) { v.Placements["shop"] = placement{}; s.mayRun = true }, false, listed, nil},
-		{"is listed without a claim while its lease is held", func(_ *view, s *status) { s.banned = true }, true, listed, nil},
-		{"is not listed while it is banned", func(_ *view, s *status) { s.banned = true }, false, false, nil},
+		{"is not listed where it may not run", func(v *view, _ *status) { v.Placements["shop"] = mandate.Placement{} }, false, false, nil},
+		{"is listed without a claim while it still runs", func(v *view, s *status) { v.Placements["shop"] = mandate.Placement{}; s.doing.MayRun = true }, false, listed, nil},
+		{"is listed without a claim while its lease is held", func(_ *view, s *status) { s.doing.Banned = true }, true, listed, nil},
+		{"is not listed while it is banned", func(_ *view, s *status) { s.doing.Banned = true }, false, false, nil},
 		{"is not listed after it was removed", func(v *view, _ *status) { delete(v.Services, "shop") }, false, false, nil},
-		{"is listed without a claim while it runs after its removal", func(v *view, s *status) { delete(v.Services, "shop"); s.mayRun = true }, true, listed, nil},
-		{"claims nothing for the next service of that name", func(v *view, s *status) { s.run.ID = 9; s.mayRun = true }, true, listed, nil},
+		{"is listed without a claim while it runs after its removal", func(v *view, s *status) { delete(v.Services, "shop"); s.doing.MayRun = true }, true, listed, nil},
+		{"claims nothing for the next service of that name", func(v *view, s *status) { s.doing.Run.ID = 9; s.doing.MayRun = true }, true, listed, nil},
 		{"is not listed on a node that leaves", func(v *view, _ *status) { v.Wish.Leaving = true }, false, false, nil},
-		{"is not listed if nothing was ever known of it", func(_ *view, s *status) { s.run = record.Service{}; s.mayRun = true }, true, false, nil},
+		{"is not listed if nothing was ever known of it", func(_ *view, s *status) { s.doing.Run = record.Service{}; s.doing.MayRun = true }, true, false, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			v := dutyView(t)
-			s := status{run: *v.Services["shop"]}
+			s := status{doing: mandate.Doing{Run: *v.Services["shop"]}}
 			tt.change(v, &s)
-			got, _, ok := plan{view: v, held: map[spec.ServiceName]bool{"shop": tt.held}}.seek("shop", s)
+			got, ok := firstSeek(plan{view: v, held: map[spec.ServiceName]bool{"shop": tt.held}}, s)
 			if ok != tt.listed {
 				t.Fatalf("listed is %v, want %v", ok, tt.listed)
 			}
@@ -104,6 +105,14 @@ func TestSeek(t *testing.T) {
 			}
 		})
 	}
+}
+
+// firstSeek is what the guard is to do about the shop.
+func firstSeek(p plan, s status) (guardwire.Seek, bool) {
+	if all := p.seeks("shop", s); len(all) > 0 {
+		return all[0], true
+	}
+	return guardwire.Seek{}, false
 }
 
 func TestSeekKeepsOnlyWhatIsNotExclusive(t *testing.T) {
@@ -124,10 +133,10 @@ func TestSeekKeepsOnlyWhatIsNotExclusive(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			v := dutyView(t)
-			s := status{run: *v.Services["shop"]}
-			s.run.Spec.Exclusive, s.run.Spec.Failover = tt.runs.Exclusive, tt.runs.Failover
+			s := status{doing: mandate.Doing{Run: *v.Services["shop"]}}
+			s.doing.Run.Spec.Exclusive, s.doing.Run.Spec.Failover = tt.runs.Exclusive, tt.runs.Failover
 			v.Services["shop"].Spec.Exclusive, v.Services["shop"].Spec.Failover = tt.wanted.Exclusive, tt.wanted.Failover
-			got, _, ok := plan{view: v}.seek("shop", s)
+			got, ok := firstSeek(plan{view: v}, s)
 			if !ok || got.Keep != tt.want {
 				t.Errorf("keep is %v, listed %v", got.Keep, ok)
 			}
@@ -137,9 +146,9 @@ func TestSeekKeepsOnlyWhatIsNotExclusive(t *testing.T) {
 
 func TestNoLeaseIsLongerThanVotersStaySilent(t *testing.T) {
 	v := dutyView(t)
-	s := status{run: *v.Services["shop"]}
-	s.run.Spec.Failover.TTL = spec.TTL(time.Minute)
-	got, _, _ := plan{view: v}.seek("shop", s)
+	s := status{doing: mandate.Doing{Run: *v.Services["shop"]}}
+	s.doing.Run.Spec.Failover.TTL = spec.TTL(time.Minute)
+	got, _ := firstSeek(plan{view: v}, s)
 	if got.TTL != 2*time.Second {
 		t.Errorf("got %v, want the longest TTL of the configuration, 2 s", got.TTL)
 	}
@@ -243,12 +252,12 @@ func TestPartsHaveFoldersOfTheirOwn(t *testing.T) {
 func TestDutyHasTheHigherFloor(t *testing.T) {
 	v := dutyView(t)
 	v.Lease.Floor = 45 // of a change of voters after this guard began
-	if got := (plan{view: v, floor: raised{floor: 40, ceiling: 60}}).duty().Lease.Floor; got != 45 {
+	if got := (plan{view: v, floor: mandate.Raised{Floor: 40, Ceiling: 60}}).duty().Lease.Floor; got != 45 {
 		t.Errorf("floor %d, want that of the configuration", got)
 	}
 	// What was read with the guard's own floor is newer than the view.
 	newer := record.Lease{Version: 3, Voters: 7, Prior: 3, Floor: 70, Ceiling: 1070}
-	got := (plan{view: v, floor: raised{floor: 50, ceiling: 1070, lease: newer}}).duty().Lease
+	got := (plan{view: v, floor: mandate.Raised{Floor: 50, Ceiling: 1070, Lease: newer}}).duty().Lease
 	if got.Version != 3 || got.Floor != 70 || got.Ceiling != 1070 {
 		t.Errorf("lease %+v, want the newer one", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/store"
 )
@@ -14,14 +15,6 @@ import (
 // ceilingStep is by how much the start of a guard raises the ceiling of ballot
 // numbers.
 const ceilingStep = 1000
-
-// raised is what a guard without memory may use: numbers above floor, which
-// bounds all that the one before it can have used, up to ceiling.
-type raised struct {
-	guard          uint64
-	floor, ceiling uint64
-	lease          record.Lease // as it was in the store when the ceiling was raised
-}
 
 // errNoLease means that the store has no configuration of the lease plane yet.
 var errNoLease = errors.New("no lease configuration")
@@ -31,7 +24,7 @@ var errNoLease = errors.New("no lease configuration")
 type raiser struct {
 	options *Options
 	asked   mailbox[uint64] // a guard's incarnation
-	done    chan<- raised
+	done    chan<- mandate.Raised
 }
 
 func (r *raiser) run(ctx context.Context) {
@@ -78,33 +71,33 @@ var errRaced = errors.New("the lease configuration changed meanwhile")
 
 // raise raises the ceiling once. An answer that is lost costs numbers and no
 // more: the next try finds the raised ceiling.
-func (r *raiser) raise(ctx context.Context, guard uint64) (raised, error) {
+func (r *raiser) raise(ctx context.Context, guard uint64) (mandate.Raised, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeLimit)
 	defer cancel()
 	e, ok, err := r.options.Store.Get(ctx, record.KeyLease)
 	if err != nil {
-		return raised{}, err
+		return mandate.Raised{}, err
 	}
 	if !ok {
-		return raised{}, errNoLease
+		return mandate.Raised{}, errNoLease
 	}
 	lease, err := parse[record.Lease](e)
 	if err != nil {
-		return raised{}, fmt.Errorf("record %s: %w", e.Key, err)
+		return mandate.Raised{}, fmt.Errorf("record %s: %w", e.Key, err)
 	}
-	out := raised{guard: guard, floor: lease.Ceiling, ceiling: lease.Ceiling + ceilingStep, lease: lease}
-	lease.Ceiling = out.ceiling
+	out := mandate.Raised{Guard: guard, Floor: lease.Ceiling, Ceiling: lease.Ceiling + ceilingStep, Lease: lease}
+	lease.Ceiling = out.Ceiling
 	value, err := json.Marshal(lease)
 	if err != nil {
-		return raised{}, fmt.Errorf("record %s: %w", e.Key, err)
+		return mandate.Raised{}, fmt.Errorf("record %s: %w", e.Key, err)
 	}
 	done, _, err := r.options.Store.Txn(ctx,
 		[]store.Guard{{Key: e.Key, Revision: e.Revision}}, []store.Op{{Key: e.Key, Value: value}})
 	if err != nil {
-		return raised{}, err
+		return mandate.Raised{}, err
 	}
 	if !done {
-		return raised{}, errRaced
+		return mandate.Raised{}, errRaced
 	}
 	return out, nil
 }

@@ -60,12 +60,12 @@ func TestAnAgentThatWasLateHearsTheGuardBeforeItStopsAnything(t *testing.T) {
 			w.say(time.Hour)
 		}, time.Second, nil},
 		{"a lease that is gone stops at once", func(w *world, _ *atomic.Int64) { w.say(0) }, 0, kills},
-		{"a guard that says nothing is not waited for any longer", func(*world, *atomic.Int64) {}, hearingTime + time.Millisecond, kills},
-		{"not yet", func(*world, *atomic.Int64) {}, hearingTime - time.Millisecond, nil},
+		{"a guard that says nothing is not waited for any longer", func(*world, *atomic.Int64) {}, supervise.HearingTime + time.Millisecond, kills},
+		{"not yet", func(*world, *atomic.Int64) {}, supervise.HearingTime - time.Millisecond, nil},
 		{"one that is late again does not wait again", func(w *world, missed *atomic.Int64) {
 			w.pass(step)
 			missed.Add(int64(time.Second))
-		}, hearingTime + time.Millisecond, kills},
+		}, supervise.HearingTime + time.Millisecond, kills},
 		{"a guard that is away is not waited for", func(w *world, _ *atomic.Int64) {
 			w.guard.set(func(v *guardclient.View) { v.Up = false })
 			w.place("a", "c", "b") // wakes it
@@ -151,4 +151,50 @@ func TestWhatWasStoppedForALateRenewalStartsAgain(t *testing.T) {
 			t.Error("told that it does not run, when it does")
 		}
 	})
+}
+
+func TestWhatLiesUnreadIsReadBeforeAnythingStops(t *testing.T) {
+	const most = 5 * time.Second
+	tests := []struct {
+		name   string
+		missed time.Duration // by the agent, before the lease would end
+		then   func(w *world)
+		want   []string
+	}{
+		{"an agent that was late, and is late again", 3 * time.Second, func(*world) {}, nil},
+		{"one that is on time, but for its reader", 0, func(*world) {}, nil},
+		{"it is read, and the lease was renewed", 0, func(w *world) { w.say(time.Hour) }, nil},
+		{"it is read, and the lease is gone", 0, func(w *world) { w.say(0) }, []string{"kill shop/web", "kill shop/db"}},
+		{"it is read, and was old", 0, func(w *world) {
+			w.guard.set(func(v *guardclient.View) { v.Unread = false })
+		}, []string{"kill shop/web", "kill shop/db"}},
+		{"the guard is away", 0, func(w *world) {
+			w.guard.set(func(v *guardclient.View) { v.Up = false })
+		}, []string{"kill shop/web", "kill shop/db"}},
+		{"it is never read", 0, func(w *world) { w.pass(most) }, []string{"kill shop/web", "kill shop/db"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				var missed atomic.Int64
+				w.clock = jumpy{missed: &missed}
+				w.apply(1)
+				w.place("a", "b", "c")
+				w.up()
+				w.say(time.Second)
+				w.want("start shop/db epoch 5", "start shop/web epoch 5")
+				w.guard.set(func(v *guardclient.View) { v.Unread = true })
+				w.pass(time.Second - supervise.StopAhead - supervise.LookAhead/2)
+				missed.Add(int64(tt.missed))
+				w.pass(time.Second)
+				missed.Add(int64(2 * tt.missed))
+				w.pass(most / 2)
+				w.want()
+				tt.then(w)
+				w.pass(2 * supervise.LookEvery)
+				w.want(tt.want...)
+			})
+		})
+	}
 }

@@ -1,25 +1,18 @@
 package agent
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/keelson/keelson/internal/base/atomicfile"
-	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/engine/agent/lastknown"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-const (
-	maxLastKnown = 32 << 20    // bytes of the file
-	saveEvery    = time.Second // shortest time between two writes
-)
-
 // readLastKnown returns the copy at path of what the cell wanted last.
 func readLastKnown(path string, self spec.NodeName) (*view, error) {
-	data, err := atomicfile.Read(path, maxLastKnown)
+	data, err := atomicfile.Read(path, lastknown.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("last known state: %w", err)
 	}
@@ -52,49 +45,4 @@ func parseLastKnown(data []byte, self spec.NodeName) (*view, error) {
 		v.Services[name] = s
 	}
 	return v, nil
-}
-
-// saver writes the copy, the newest view at most once in saveEvery.
-type saver struct {
-	options *Options
-	views   mailbox[*view]
-}
-
-func (s *saver) run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case v := <-s.views:
-			if err := s.save(v); err != nil {
-				s.options.Log.Warn("last known state not saved", logkey.Err, err)
-			}
-		}
-		if s.options.Clock.Sleep(ctx, saveEvery) != nil {
-			s.last()
-			return
-		}
-	}
-}
-
-// last saves what came in while the agent ended.
-func (s *saver) last() {
-	select {
-	case v := <-s.views:
-		if err := s.save(v); err != nil {
-			s.options.Log.Warn("last known state not saved", logkey.Err, err)
-		}
-	default:
-	}
-}
-
-func (s *saver) save(v *view) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("last known state: %w", err)
-	}
-	if len(data) > maxLastKnown {
-		return fmt.Errorf("last known state of %d bytes: %w", len(data), atomicfile.ErrTooLarge)
-	}
-	return atomicfile.Write(s.options.LastKnown, data, 0o600)
 }

@@ -155,6 +155,9 @@ func (a *Agent) keeps(g guardclient.View) []spec.ServiceName {
 // warnings are the sentences for the operator, sorted, at most maxWarnings.
 func (a *Agent) warnings(g guardclient.View) []string {
 	out := slices.Clone(a.troubles)
+	if trouble := a.keeper.Trouble(); trouble != "" {
+		out = append(out, trouble)
+	}
 	if a.options.Warnings != nil {
 		out = append(out, a.options.Warnings()...)
 	}

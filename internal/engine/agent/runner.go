@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/engine/agent/journal"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
-	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -30,9 +30,6 @@ const adoptWait = 2 * time.Second
 // noticeRoom bounds the notices of one service's parts that wait. Who has one
 // more waits until there is room.
 const noticeRoom = 16
-
-// reportedFailures is how many failures a report names, see [fact.Instance].
-const reportedFailures = 20
 
 // runner owns one instance of a service on this node: its goroutine alone asks [supervise.Step]
 // and has carried out what that says.
@@ -51,7 +48,7 @@ type runner struct {
 	wish wish
 	done *supervise.Result
 	died []supervise.Death
-	lag
+	pacing
 	hands
 
 	told    status // the last one sent
@@ -61,6 +58,17 @@ type runner struct {
 
 	places *places // shared by all runners
 	place  *place  // that this one has or waits for; nil: none
+}
+
+// heard is what was read of the guard's words, and whether there are more.
+func heard(g guardclient.View) supervise.Heard {
+	return supervise.Heard{Said: time.Duration(g.State.Now), Unread: g.Unread}
+}
+
+// pacing is when a runner looks again.
+type pacing struct {
+	lag  supervise.Lag
+	wake time.Duration // as the last step says; 0: none
 }
 
 // hands are the goroutines of a runner.
@@ -92,23 +100,11 @@ func newRunner(o *Options, name instance.Name, statuses chan<- status, st superv
 // status is what a runner tells of its service.
 type status struct {
 	instance fact.Instance
-	run      record.Service // as it runs, or as it would
-	mayRun   bool
-	banned   bool
-	clear    bool   // nothing is left to do or to remember
-	trouble  string // for the report
-	release  uint64 // an epoch to give back now; 0: none
-	of       int    // which lease that is of
-	fence    bool   // it does not stop, and its spec says what then
-
-	mayBePrimary bool
-	// The lease of the role: which one it is about, whether that is used, and the
-	// epochs of each that are given up, see [supervise.RightMemory].
-	lease int
-	uses  bool
-	sheds [spec.MaxPrimaries]uint64
-
-	addresses, cgroups []string // handles of all that may run or may start
+	doing    mandate.Doing // but for the leases that are held
+	clear    bool          // nothing is left to do or to remember
+	trouble  string        // for the report
+	release  uint64        // an epoch to give back now; 0: none
+	of       int           // which lease that is of
 }
 
 // run drives the service until ctx ends. What runs then goes on running.
@@ -123,8 +119,8 @@ func (r *runner) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if r.lag.due > 0 {
-			timer.Reset(max(r.lag.due-r.options.Clock.Boot(), 0))
+		if r.lag.Due > 0 {
+			timer.Reset(max(r.lag.Due-r.options.Clock.Boot(), 0))
 		} else {
 			timer.Stop()
 		}
@@ -152,7 +148,7 @@ func (r *runner) run(ctx context.Context) {
 
 // settle asks [supervise.Step] until there is nothing more to do at once.
 func (r *runner) settle(ctx context.Context) {
-	r.lag.note(r.options.Clock.Boot(), r.options.Guard.Latest())
+	r.lag.Note(r.options.Clock.Boot(), heard(r.options.Guard.Latest()))
 	for {
 		in := r.look()
 		next, d := supervise.Step(r.st, in)
@@ -167,11 +163,11 @@ func (r *runner) settle(ctx context.Context) {
 			r.wakeIn(r.began + adoptWait - in.Boot)
 		}
 		if in.Hold.Awaited || in.Right.Awaited {
-			r.wakeIn(r.lag.since + hearingTime - in.Boot)
+			r.wakeIn(supervise.LookEvery)
 		}
-		r.lag.due = 0
+		r.lag.Due = 0
 		if r.wake > 0 {
-			r.lag.due = in.Boot + r.wake
+			r.lag.Due = in.Boot + r.wake
 		}
 		if d.Cancel && r.cancel != nil {
 			r.cancel()
@@ -201,66 +197,15 @@ func (r *runner) voice(text string) string {
 	return text
 }
 
-// ownLease is how long a copy may run without a lease until this node gives
-// itself another: it looks at it again by then.
-const ownLease = time.Hour
-
 // look gathers what [supervise.Step] looks at.
 func (r *runner) look() supervise.Input {
 	in := supervise.Input{Now: r.options.Clock.Now(), Boot: r.options.Clock.Boot(), Wish: r.wish.Wish, Done: r.done, Died: r.died}
 	in.Crowded = r.places != nil && !r.place.held()
 	g := r.options.Guard.Latest()
-	s := r.st.Run.Spec
-	if w := r.wish.Service; w != nil && !r.st.MayRun() && r.st.Epoch == 0 {
-		s = w.Spec
-	}
-	if s.Copies == nil {
-		in.Hold = r.holdUnder(g, 0, in.Boot)
-		return in
-	}
-	if s.HasRoles() {
-		r.lookRight(&in, g, max(1, s.Primaries(), r.st.Run.Spec.Primaries()))
-	}
-	in.Hold = supervise.Hold{
-		Known: true, Own: true, Guard: 1, Epoch: r.st.NextOwn(), Until: in.Boot + ownLease,
-		Held: r.st.Epoch != 0 || r.wish.Service != nil && r.wish.Rank >= 0,
-	}
+	r.st.Look(&in, r.wish.rights, func(lease int) supervise.Hold { return r.holdUnder(g, lease, in.Boot) })
+	in.Hold.Awaited = g.Up && !in.Hold.Own && r.lag.Awaits(in.Hold, in.Boot, heard(g))
+	in.Right.Awaited = g.Up && r.lag.Awaits(in.Right, in.Boot, heard(g))
 	return in
-}
-
-// lookRight chooses, of the leases under which a copy may be primary, the one that
-// is used or would be: one that is held and not given up, where this node is meant
-// first if there are several.
-func (r *runner) lookRight(in *supervise.Input, g guardclient.View, primaries int) {
-	use := r.st.Right.Lease
-	if r.st.Right.Epoch == 0 && !r.st.MayBePrimary() {
-		best := -1
-		for lease := range primaries {
-			h := holdOf(g, instance.LeaseName(r.name.Service(), lease))
-			if !h.Held {
-				continue
-			}
-			worth := 0
-			if h.Epoch > r.st.ShedOf(lease) {
-				worth += 2
-			}
-			if r.wish.rights[lease].Rank == 0 {
-				worth++
-			}
-			if worth > best {
-				best, use = worth, lease
-			}
-		}
-	}
-	in.Right = r.holdUnder(g, use, in.Boot)
-	in.Wish.Right = r.wish.rights[use]
-	for lease := range spec.MaxPrimaries {
-		if h := holdOf(g, instance.LeaseName(r.name.Service(), lease)); lease != use && h.Held {
-			in.Spare = h
-			in.Spare.Lease = lease
-			return
-		}
-	}
 }
 
 // holdUnder is what the guard shows of one of the service's leases, and that there
@@ -269,25 +214,12 @@ func (r *runner) holdUnder(g guardclient.View, lease int, now time.Duration) sup
 	h := holdOf(g, instance.LeaseName(r.name.Service(), lease))
 	h.Lease = lease
 	h.Known = h.Known || now >= r.began+adoptWait
-	h.Awaited = r.lag.awaits(h, now, g)
 	return h
 }
 
 // holdOf returns what the guard shows of a service's lease.
 func holdOf(g guardclient.View, name spec.ServiceName) supervise.Hold {
-	h := supervise.Hold{Known: g.Heard || g.Gone}
-	if !g.Heard {
-		return h
-	}
-	h.Guard = g.State.Guard
-	i, held := slices.BinarySearchFunc(g.State.Holds, name, func(h guardwire.Hold, name spec.ServiceName) int {
-		return strings.Compare(string(h.Service), string(name))
-	})
-	if held {
-		of := &g.State.Holds[i]
-		h.Held, h.Epoch, h.Until, h.Kept = true, of.Epoch, time.Duration(of.Until), of.Kept
-	}
-	return h
+	return mandate.HoldOf(&g.State, g.Heard, g.Gone, name)
 }
 
 func (r *runner) wakeIn(d time.Duration) {
@@ -313,16 +245,11 @@ func (r *runner) write() {
 // tell hands the status on if it changed or asks for a release.
 func (r *runner) tell(ctx context.Context, in supervise.Input, release supervise.Operation) {
 	s := status{
-		instance: r.instance(in.Now), run: r.st.Run, mayRun: r.st.MayRun(), banned: r.st.Banned(in.Now),
+		instance: r.instance(in.Now), doing: mandate.DoingOf(&r.st, in.Now),
 		clear: r.st.Clear(in.Now), trouble: r.trouble, release: release.Epoch, of: release.Lease,
-		mayBePrimary: r.st.MayBePrimary(), lease: r.st.Right.Lease, uses: r.st.Right.Epoch != 0 || r.st.MayBePrimary(),
 	}
-	for lease := range s.sheds {
-		s.sheds[lease] = r.st.ShedOf(lease)
-	}
-	s.addresses, s.cgroups = r.handles()
-	s.fence = r.st.StopFailed() && r.st.Run.Spec.Failover.StopFailure == spec.StopFence
-	if s.trouble == "" && s.fence {
+	s.doing.Addresses, s.doing.Cgroups = r.handles()
+	if s.trouble == "" && s.doing.Fence {
 		s.trouble = "Service " + string(r.name) + " has a part that does not stop. Its guard cuts it off and gives the lease back, " +
 			"or has the watchdog restart this server if it cannot."
 	}
@@ -342,10 +269,7 @@ func (r *runner) tell(ctx context.Context, in supervise.Input, release supervise
 
 // equal reports whether two statuses say the same.
 func (s *status) equal(o *status) bool {
-	return s.mayRun == o.mayRun && s.mayBePrimary == o.mayBePrimary && s.lease == o.lease && s.uses == o.uses && s.sheds == o.sheds && s.banned == o.banned && s.fence == o.fence && s.clear == o.clear && s.trouble == o.trouble &&
-		s.run.ID == o.run.ID && s.run.Generation == o.run.Generation &&
-		slices.Equal(s.addresses, o.addresses) && slices.Equal(s.cgroups, o.cgroups) &&
-		sameInstance(&s.instance, &o.instance)
+	return s.doing.Same(&o.doing) && s.clear == o.clear && s.trouble == o.trouble && sameInstance(&s.instance, &o.instance)
 }
 
 func sameInstance(a, b *fact.Instance) bool {
@@ -358,29 +282,7 @@ func sameInstance(a, b *fact.Instance) bool {
 
 // instance describes the service for the report.
 func (r *runner) instance(now time.Time) fact.Instance {
-	i := fact.Instance{
-		Service: r.name.Service(), Copy: r.name.Number(), Generation: r.st.Run.Generation, Phase: r.st.Phase, Since: r.st.Since,
-		Failures: slices.Clone(r.st.Failures), FailedUntil: r.st.FailedUntil, Restarts: r.st.RecentFailures(now),
-		Took: r.st.Took, Leaving: r.st.Leaving(), Yielding: r.st.Yielding(), Waits: r.st.Waits(), Under: r.st.Under, Maintenance: r.wish.Maintenance,
-	}
-	switch s := r.st.Run.Spec; {
-	case s.Copies == nil:
-		i.Epoch = r.st.Epoch
-	case s.HasRoles():
-		i.Epoch, i.Role, i.Right = r.st.Right.Epoch, spec.RoleReplica, r.st.Right.Lease
-		if i.Epoch == 0 {
-			i.Right = 0
-		}
-		if r.st.Primary() {
-			i.Role = spec.RolePrimary
-		}
-	}
-	if r.st.Cleared != 0 {
-		i.Cleared = time.Unix(0, r.st.Cleared).UTC()
-	}
-	if n := len(i.Failures); n > reportedFailures {
-		i.Failures = i.Failures[n-reportedFailures:]
-	}
+	i := r.st.Instance(r.name, now, r.wish.Maintenance)
 	i.Ready = r.ready()
 	for n, p := range r.st.Run.Spec.Parts {
 		if n >= len(r.st.Parts) {

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
@@ -14,40 +14,24 @@ import (
 	"github.com/keelson/keelson/internal/store"
 )
 
-// view is what the cell wants, as far as this node knows it. The maps' values
-// are replaced, never changed.
+// view is what the cell wants, as far as this node knows it.
 type view struct {
-	Cell       record.Cell                          `json:"cell"` // without the CA's key
-	Lease      record.Lease                         `json:"lease"`
-	Wish       record.NodeWish                      `json:"wish"`
-	Nodes      map[spec.NodeName]record.Node        `json:"nodes"`
-	Services   map[spec.ServiceName]*record.Service `json:"services"`
-	Placements map[spec.ServiceName]placement       `json:"placements"`
-	CellWish   record.CellWish                      `json:"cell_wish"`
+	Cell record.Cell `json:"cell"` // without the CA's key
+	mandate.View
 
-	self   spec.NodeName
 	listed map[string]bool // topics that the store was asked for in this life
 	// unreadable are services whose record cannot be used. They are not gone:
 	// what was known of them stays in force.
 	unreadable map[spec.ServiceName]bool
-	others     others
-}
-
-// placement is a placement with the store's revision of it.
-type placement struct {
-	record.Placement
-	Revision int64 `json:"revision"`
+	others     mandate.Others
 }
 
 func newView(self spec.NodeName) *view {
 	return &view{
-		self:       self,
-		Nodes:      make(map[spec.NodeName]record.Node),
-		Services:   make(map[spec.ServiceName]*record.Service),
-		Placements: make(map[spec.ServiceName]placement),
+		View:       mandate.NewView(self),
 		listed:     make(map[string]bool),
 		unreadable: make(map[spec.ServiceName]bool),
-		others:     newOthers(),
+		others:     mandate.NewOthers(),
 	}
 }
 
@@ -118,10 +102,10 @@ func (v *view) drop(c change) {
 			gone = append(gone, record.KeyPlacements+string(s))
 		}
 	case record.KeyReports:
-		for n := range v.others.reports {
+		for _, n := range v.others.Names() {
 			gone = append(gone, record.KeyReports+string(n))
 		}
-	case record.KeyWishes + string(v.self), record.KeyCellWish:
+	case record.KeyWishes + string(v.Self), record.KeyCellWish:
 		gone = append(gone, c.topic)
 	}
 	for _, key := range gone {
@@ -144,8 +128,8 @@ func (v *view) remove(topic, key string) {
 	case record.KeyPlacements:
 		delete(v.Placements, spec.ServiceName(name))
 	case record.KeyReports:
-		delete(v.others.reports, spec.NodeName(name))
-	case record.KeyWishes + string(v.self):
+		v.others.Forget(spec.NodeName(name))
+	case record.KeyWishes + string(v.Self):
 		v.Wish = record.NodeWish{}
 	case record.KeyCellWish:
 		v.CellWish = record.CellWish{}
@@ -164,14 +148,14 @@ func (v *view) put(topic string, e store.Entry, whole bool) error {
 		return err
 	case record.KeyLease:
 		return into(&v.Lease, e)
-	case record.KeyWishes + string(v.self):
+	case record.KeyWishes + string(v.Self):
 		return into(&v.Wish, e)
 	case record.KeyCellWish:
 		return into(&v.CellWish, e)
 	case record.KeyReports:
 		r, err := parse[record.Report](e)
 		if err == nil {
-			v.others.take(spec.NodeName(name), r, whole)
+			v.others.Take(spec.NodeName(name), r, whole)
 		}
 		return err
 	case record.KeyNodes:
@@ -190,7 +174,7 @@ func (v *view) put(topic string, e store.Entry, whole bool) error {
 	case record.KeyPlacements:
 		p, err := parse[record.Placement](e)
 		if err == nil {
-			v.Placements[spec.ServiceName(name)] = placement{p, e.Revision}
+			v.Placements[spec.ServiceName(name)] = mandate.Placement{Placement: p, Revision: e.Revision}
 		}
 		return err
 	}
@@ -232,7 +216,7 @@ func into[T any](to *T, e store.Entry) error {
 
 // complete reports whether v is enough to tell a guard its duty.
 func (v *view) complete() bool {
-	_, member := v.Nodes[v.self]
+	_, member := v.Nodes[v.Self]
 	return member && v.Cell.ID != "" && v.Lease.Version > 0
 }
 
@@ -240,7 +224,7 @@ func (v *view) complete() bool {
 func (v *view) clone() *view {
 	c := *v
 	c.Nodes, c.Services = maps.Clone(v.Nodes), maps.Clone(v.Services)
-	c.Placements, c.listed, c.unreadable, c.others = maps.Clone(v.Placements), nil, nil, others{}
+	c.Placements, c.listed, c.unreadable, c.others = maps.Clone(v.Placements), nil, nil, mandate.Others{}
 	return &c
 }
 
@@ -248,7 +232,7 @@ func (v *view) clone() *view {
 type wish struct {
 	supervise.Wish
 	cell string // the cell's name
-	// rights are [supervise.Wish.Right] by lease, where several may be primary.
+	// rights are [mandate.Wish.Rights].
 	rights [spec.MaxPrimaries]supervise.Right
 }
 
@@ -256,80 +240,8 @@ type wish struct {
 // the nodes that are certainly alive.
 func (v *view) wish(name instance.Name, alive uint32) wish {
 	service := name.Service()
-	w := wish{Wish: supervise.Wish{Service: v.Services[service], Rank: -1, Leaving: v.Wish.Leaving}, cell: v.Cell.Name}
-	if w.Service != nil {
-		if at := w.Service.Cleared[v.self]; !at.IsZero() {
-			w.Cleared = at.UnixNano()
-		}
-	}
+	wanted := v.Wanted(name, alive)
+	w := wish{Wish: wanted.Wish, rights: wanted.Rights, cell: v.Cell.Name}
 	w.Gone = w.Service == nil && v.listed[record.KeyServices] && !v.unreadable[service]
-	w.Maintenance = v.Wish.Maintenance || v.CellWish.Maintenance || w.Service != nil && w.Service.Spec.Maintenance
-	p, placed := v.Placements[service]
-	copies := w.Service != nil && w.Service.Spec.Copies != nil
-	w.Copy, w.Right.Rank = copies || name.Number() > 0, -1
-	for i := range w.rights {
-		w.rights[i].Rank = -1
-	}
-	// A placement that was made before the service had copies, or while it had,
-	// says nothing of it.
-	if !placed || copies != (len(p.Copies) > 0) && w.Service != nil && p.Generation < w.Service.Generation {
-		return w
-	}
-	right := v.right(p, 0, alive)
-	w.Placed = p.Revision
-	if !w.Copy {
-		w.Rank, w.Known, w.Empty, w.FirstAlive = right.Rank, right.Known, right.Empty, right.FirstAlive
-		return w
-	}
-	w.Empty = !slices.ContainsFunc(p.Copies, func(c record.Copy) bool { return c.Node == v.self && c.Number == name.Number() })
-	if !w.Empty && copies {
-		w.Rank = 0
-	}
-	if copies && w.Service.Spec.HasRoles() {
-		w.Right = right
-		for i := range w.rights {
-			w.rights[i] = v.right(p, i, alive)
-		}
-	}
 	return w
-}
-
-// right reads the succession list of a lease.
-func (v *view) right(p placement, lease int, alive uint32) supervise.Right {
-	order := p.OrderOf(lease)
-	r := supervise.Right{Rank: slices.Index(order, v.self), Known: p.EpochOf(lease), Empty: len(order) == 0}
-	if !r.Empty && r.Rank != 0 {
-		first, known := v.Nodes[order[0]]
-		r.FirstAlive = known && first.Slot < 32 && alive&(1<<first.Slot) != 0
-	}
-	return r
-}
-
-// instances are those that this node is to know of: what it is to run, and what
-// it may run by a name that is known in advance.
-func (v *view) instances() map[instance.Name]bool {
-	out := make(map[instance.Name]bool, len(v.Services))
-	for name, s := range v.Services {
-		if s.Spec.Copies == nil || !s.Spec.Copies.Unique {
-			out[instance.Name(name)] = true
-			continue
-		}
-		for _, c := range v.Placements[name].Copies {
-			if c.Node == v.self {
-				out[instance.NameOf(name, c.Number)] = true
-			}
-		}
-	}
-	return out
-}
-
-// order returns a succession list as slots, without nodes that are no members.
-func (v *view) order(name spec.ServiceName, lease int) []uint8 {
-	var slots []uint8
-	for _, n := range v.Placements[name].OrderOf(lease) {
-		if node, ok := v.Nodes[n]; ok {
-			slots = append(slots, node.Slot)
-		}
-	}
-	return slots
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/keelson/keelson/internal/core/bound"
 	"github.com/keelson/keelson/internal/core/detect"
+	"github.com/keelson/keelson/internal/engine/cell/remark"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -56,13 +57,13 @@ func (a *assembly) bound(r record.Service, s status.Service, at *found) status.B
 	p := a.Records.Placements[r.Spec.Name]
 	if f.By != "" {
 		out.By = f.By
-		fmt.Fprintf(&why, "; %s", waitSentence(f))
+		fmt.Fprintf(&why, "; %s", a.waitSentence(f))
 	}
 	if r.Spec.Failover.TTL == 0 && p.TTLBy != "" {
 		if f.Stall <= time.Duration(p.TTLStall) {
 			out.By = p.TTLBy
 		}
-		fmt.Fprintf(&why, "; %s", stallSentence(p))
+		fmt.Fprintf(&why, "; %s", a.stallSentence(p))
 	}
 	out.Why = why.String()
 	return out
@@ -137,17 +138,17 @@ func voters(n int) string {
 }
 
 // waitSentence says whose stall a takeover may have to wait for.
-func waitSentence(f bound.Failover) string {
-	if f.Stall == bound.Unmeasured {
-		return fmt.Sprintf("the stalls of %s are not known yet and are taken for %s", f.By, f.Stall)
+func (a *assembly) waitSentence(f bound.Failover) string {
+	if f.Stall == bound.Unmeasured && time.Duration(a.Records.Reports[f.By].Measured) < bound.Enough {
+		return remark.Unmeasured(f.By, time.Duration(a.Records.Reports[f.By].Measured), bound.Enough, f.Stall)
 	}
 	return fmt.Sprintf("%s may stall for %s meanwhile", f.By, f.Stall.Round(time.Millisecond))
 }
 
-func stallSentence(p record.Placement) string {
+func (a *assembly) stallSentence(p record.Placement) string {
 	stall := time.Duration(p.TTLStall).Round(time.Millisecond)
 	if time.Duration(p.TTLStall) == bound.Unmeasured {
-		return fmt.Sprintf("the stalls of %s are not known yet and are taken for %s", p.TTLBy, stall)
+		return remark.Unmeasured(p.TTLBy, time.Duration(a.Records.Reports[p.TTLBy].Measured), bound.Enough, stall)
 	}
 	return fmt.Sprintf("the lease would be shorter if %s did not stall for %s", p.TTLBy, stall)
 }

@@ -72,7 +72,7 @@ func (a *assembly) copies(r record.Service, p record.Placement) []status.Copy {
 		}
 		for _, i := range a.Records.Reports[node].Instances {
 			meant := slices.ContainsFunc(p.Copies, func(c record.Copy) bool { return c.Node == node && c.Number == i.Copy })
-			if i.Service != r.Spec.Name || !meant && !occupied(i.Phase) {
+			if i.Service != r.Spec.Name || !meant && !occupied(i.Phase) || a.Stale && node != a.Live.Node {
 				continue
 			}
 			add(status.Copy{

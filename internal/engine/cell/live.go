@@ -18,6 +18,9 @@ type Live struct {
 	// Warnings are what the node has to say of itself, also while its reports do
 	// not reach the store.
 	Warnings []string
+	// Own is what the report of the node says now, whether the store takes it or
+	// not; nil: what runs there is not known yet.
+	Own *record.Report
 }
 
 // ReportStale is how old a node's report may be. A healthy agent reports at

@@ -3,7 +3,6 @@ package cell
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/recovery"
@@ -18,7 +17,7 @@ import (
 func (a *assembly) trouble(s status.Service, p record.Placement, at *found) string {
 	switch s.State {
 	case status.Homeless:
-		return homeless(s.Name, p)
+		return remark.Homeless(s.Name, p.Reasons)
 	case status.Recovering:
 		return a.recovery(s, p, at)
 	case status.Failed:
@@ -41,31 +40,9 @@ func (a *assembly) trouble(s status.Service, p record.Placement, at *found) stri
 		if a.Records.Controller == "" && !a.planned(a.Records.Services[s.Name], p) {
 			return "it waits to be placed, and no controller is elected"
 		}
-	case status.Stopping, status.Stopped, status.Deleting:
+	case status.Stopping, status.Stopped, status.Deleting, status.Unknown:
 	}
 	return ""
-}
-
-// refusalsShown is how many refusals a problem names; describe has them all.
-const refusalsShown = 5
-
-// homeless says what forbids each node.
-func homeless(name spec.ServiceName, p record.Placement) string {
-	var each []string
-	for _, r := range p.Reasons {
-		if _, why, is := strings.Cut(r, " may not run on "); is {
-			each = append(each, why)
-		}
-	}
-	switch more := len(each) - refusalsShown; {
-	case len(each) == 0 && len(p.Reasons) > 0:
-		return "no node may run it: " + p.Reasons[0]
-	case len(each) == 0:
-		return "no node may run it"
-	case more > 0:
-		each = append(each[:refusalsShown], fmt.Sprintf("and %d more: see `keelson describe %s`", more, name))
-	}
-	return "no node may run it: " + strings.Join(each, "; ")
 }
 
 func (a *assembly) recovery(s status.Service, p record.Placement, at *found) string {
@@ -154,6 +131,9 @@ func (a *assembly) problems(c status.Cell) []string {
 			say("the clock of %s runs at another rate than the others': its vote does not count and it holds nothing. "+
 				"Compare its clock source (/sys/devices/system/clocksource/clocksource0/current_clocksource) with the others', or replace the board", n.Name)
 		}
+	}
+	if held := a.Records.Held; held != nil {
+		say("nothing is planned since %s: %s. What runs goes on, and successors take over; report it with `keelson replay`'s file", held.Since.UTC().Format(time.RFC3339), held.Why)
 	}
 	if storm := a.Records.Storm; storm != nil {
 		say("%s: look for a common cause", storm.Why)

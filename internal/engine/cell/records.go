@@ -31,7 +31,8 @@ type Records struct {
 	// What the controller remembers, and what bounds it.
 	NodePast    map[spec.NodeName]fact.NodeHistory
 	ServicePast map[spec.ServiceName]fact.ServiceHistory
-	Storm       *fact.Storm // nil: there is none
+	Storm       *fact.Storm  // nil: there is none
+	Held        *record.Held // nil: plans are not held back
 	Recovery    spec.Recovery
 }
 
@@ -40,7 +41,7 @@ func sections() []string {
 	return []string{
 		record.KeyCell, record.KeyLease, record.KeyController, record.KeyNodes, record.KeyWishes,
 		record.KeyReports, record.KeyServices, record.KeyPlacements, record.KeyCellWish,
-		record.KeyNodeHistories, record.KeyServiceHistories, record.KeyStorm, record.KeyRecovery,
+		record.KeyNodeHistories, record.KeyServiceHistories, record.KeyStorm, record.KeyHeld, record.KeyRecovery,
 		record.KeyPending,
 	}
 }
@@ -77,6 +78,8 @@ func (r *Records) Apply(e store.Event) error {
 		return one(&r.Lease, e)
 	case record.KeyCellWish:
 		return one(&r.Wish, e)
+	case record.KeyHeld:
+		return one(&r.Held, e)
 	case record.KeyStorm:
 		return one(&r.Storm, e)
 	case record.KeyRecovery:

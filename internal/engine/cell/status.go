@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keelson/keelson/internal/engine/cell/remark"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -30,13 +31,18 @@ func Assemble(v View) status.Cell {
 		Node: v.Live.Node, At: v.Now, Quorate: v.Live.quorate(),
 		Controller: v.Records.Controller, Stale: v.Stale, Maintenance: v.Records.Wish.Maintenance,
 	}
-	a := assembly{View: v, holds: v.Live.holds(v.Records), liveness: map[spec.NodeName]fact.Liveness{}}
+	last := v.Records.Reports
+	v.Records.Reports = remark.Present(last, v.Live.Node, v.Live.Own, v.Stale, v.Now)
+	a := assembly{View: v, last: last, holds: v.Live.holds(v.Records), liveness: map[spec.NodeName]fact.Liveness{}}
 	for _, name := range sortedKeys(v.Records.Nodes) {
 		a.liveness[name] = v.Live.liveness(v.Records.Nodes[name], v.Records.Reports[name], v.Now)
 	}
 	homes := map[spec.NodeName][]spec.ServiceName{}
 	for _, name := range sortedKeys(v.Records.Services) {
 		s := a.service(v.Records.Services[name])
+		if v.Stale {
+			remark.Unstored(&s, a.firsthand(s), last)
+		}
 		out.Services = append(out.Services, s)
 		for _, n := range at(s) {
 			homes[n] = append(homes[n], name)
@@ -54,6 +60,7 @@ func Assemble(v View) status.Cell {
 // assembly is a status half made.
 type assembly struct {
 	View
+	last     map[spec.NodeName]record.Report // as the store has them
 	holds    map[spec.ServiceName]hold
 	liveness map[spec.NodeName]fact.Liveness
 }
@@ -69,8 +76,21 @@ func (a *assembly) node(n record.Node) status.Node {
 		Version: n.Version, Joined: n.Joined,
 		Stall: time.Duration(report.Stall), Warnings: a.warnings(report, n.Name),
 		GuardUp: report.GuardUp, Maintenance: wish.Maintenance,
-		Trust: trust(past),
+		Trust: trust(past), Measured: time.Duration(report.Measured), Stale: a.Stale,
 	}
+}
+
+// firsthand is what this node knows by itself of a service.
+func (a *assembly) firsthand(s status.Service) remark.Firsthand {
+	f := remark.Firsthand{Self: a.Live.Node, Knows: a.Live.Own != nil, Several: s.Copies != nil}
+	if h, held := a.holds[s.Name]; held && (h.node == f.Self || a.liveness[h.node] == fact.Alive) {
+		f.Holder = h.node
+	}
+	f.Here = f.Knows && (f.Holder == f.Self || slices.Contains(at(s), f.Self))
+	if f.Several {
+		f.Here = f.Knows && !slices.ContainsFunc(s.Copies, func(c status.Copy) bool { return c.Node != f.Self })
+	}
+	return f
 }
 
 // warnings are those of a node's last report. While its reports do not reach the
@@ -129,8 +149,9 @@ func (a *assembly) service(r record.Service) status.Service {
 		out.Node, out.Since, out.Epoch, out.Parts = at.node, at.Since, at.Epoch, at.Parts
 	}
 	if h, held := a.holds[name]; held && (out.Node == "" || out.Node == h.node) {
-		out.Node = h.node
-		out.Epoch = max(out.Epoch, h.epoch)
+		if out.Node = h.node; h.epoch > out.Epoch {
+			out.Epoch, out.Since = h.epoch, time.Time{} // what it did under the epoch is not told yet
+		}
 	}
 	for _, n := range placement.Order {
 		if n != out.Node {

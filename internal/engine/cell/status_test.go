@@ -1,6 +1,7 @@
 package cell_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -180,6 +181,117 @@ func TestFailoverBoundNamesTheHostThatSetsIt(t *testing.T) {
 	}
 }
 
+// unstored takes the store away from a, whose agent goes on.
+func unstored(v *cell.View) {
+	own := v.Records.Reports["a"]
+	v.Stale, v.Live.Own = true, &own
+}
+
+func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
+	none := status.Bound{Why: "how long a failover takes is not known while the store does not answer"}
+	tests := []struct {
+		name   string
+		change func(*cell.View)
+		want   status.Service // State, Ready, Node, Epoch, Since, Bound, Problem and Doubt of it
+	}{
+		{
+			name: "what runs here runs, for as long as its agent says",
+			change: func(v *cell.View) {
+				v.Live.Guard.Holds[0].Epoch = 8
+				v.Live.Own.Instances = []fact.Instance{{Service: "shop", Generation: 1, Phase: fact.Running, Ready: true, Epoch: 8, Since: noon().Add(-time.Second)}}
+			},
+			want: status.Service{
+				State: status.Running, Ready: true, Node: "a", Epoch: 8, Since: noon().Add(-time.Second), Notes: status.Notes{Doubt: status.Doubt{Stale: true}},
+				Bound: status.Bound{
+					Total: 1110 * time.Millisecond, Lease: 1060 * time.Millisecond, Claim: 50 * time.Millisecond,
+					Why: "1.06s until the lease ends, 50ms to claim it; how long the start takes was not seen yet",
+				},
+			},
+		},
+		{
+			name: "what was stopped here is not said to run, though the last report says so",
+			change: func(v *cell.View) {
+				loses(v, 0b110)
+				v.Live.Guard.Quorate, v.Live.Guard.Holds, v.Live.Own.Instances = false, nil, nil
+			},
+			want: status.Service{
+				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "stopped on a"}},
+				Problem: "it was stopped on a, and while the store does not answer, it is not known whether it runs elsewhere",
+			},
+		},
+		{
+			name: "what ran on a node that is not heard is unknown",
+			change: func(v *cell.View) {
+				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Alive: 0b010, Lost: 0b101, Holders: map[uint32]uint8{1: 0}}, Own: &record.Report{Node: "b", GuardUp: true}}
+			},
+			want: status.Service{
+				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
+				Problem: "while the store does not answer, it is not known how it is; it was last known running on a",
+			},
+		},
+		{
+			name: "the lease of a node that is heard is known, and no more",
+			change: func(v *cell.View) {
+				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Quorate: true, Alive: 0b111, Holders: map[uint32]uint8{1: 2}}, Own: &record.Report{Node: "b", GuardUp: true}}
+			},
+			want: status.Service{
+				State: status.Unknown, Node: "c", Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
+				Problem: "while the store does not answer, it is not known how it is; it was last known running on a; c holds its lease",
+			},
+		},
+		{
+			name:   "an agent that has not found out what runs here says nothing of it",
+			change: func(v *cell.View) { v.Live.Own, v.Live.Guard.Holds = nil, nil },
+			want: status.Service{
+				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
+				Problem: "while the store does not answer, it is not known how it is; it was last known running on a",
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v := healthy()
+			unstored(&v)
+			tt.change(&v)
+			c := cell.Assemble(v)
+			s := c.Services[0]
+			equal(t, "service", status.Service{
+				State: s.State, Ready: s.Ready, Node: s.Node, Epoch: s.Epoch, Since: s.Since, Bound: s.Bound, Problem: s.Problem, Notes: status.Notes{Doubt: s.Doubt},
+			}, tt.want)
+			equal(t, "a problem line", slices.Contains(c.Problems, "service shop: "+s.Problem), s.Problem != "")
+			equal(t, "the node is marked", c.Nodes[0].Stale, true)
+		})
+	}
+}
+
+func TestCopiesWithoutTheStoreAreKnownHereOnly(t *testing.T) {
+	v := healthy()
+	shop := v.Records.Services["shop"]
+	shop.Spec.Copies, shop.Spec.Exclusive = &spec.Copies{Count: 2}, new(bool)
+	v.Records.Services["shop"] = shop
+	v.Records.Placements["shop"] = record.Placement{Service: "shop", Generation: 1, Copies: []record.Copy{{Node: "a"}, {Node: "b"}}}
+	v.Live.Guard.Holds = nil
+	setInstance(&v, "b", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running, Ready: true})
+	unstored(&v)
+	s := cell.Assemble(v).Services[0]
+	equal(t, "copies", []string{s.Copies[0].State, s.Copies[1].State}, []string{"running", ""})
+	equal(t, "state", []string{string(s.State), s.LastKnown, s.Problem}, []string{
+		"unknown", "running on a, b", "while the store does not answer, only what runs on a is known of its copies; it was last known running on a, b",
+	})
+}
+
+func TestANewEpochIsNotAsOldAsTheOneBefore(t *testing.T) {
+	v := healthy()
+	v.Live.Guard.Holds[0].Epoch = 8
+	s := cell.Assemble(v).Services[0]
+	equal(t, "epoch and since", []any{s.Epoch, s.Since}, []any{uint64(8), time.Time{}})
+	own := v.Records.Reports["a"]
+	own.Instances = []fact.Instance{{Service: "shop", Generation: 1, Phase: fact.Running, Ready: true, Epoch: 8, Since: noon()}}
+	v.Live.Own = &own // newer than what the store has
+	s = cell.Assemble(v).Services[0]
+	equal(t, "epoch and since by its own word", []any{s.Epoch, s.Since}, []any{uint64(8), noon()})
+}
+
 func TestServiceStates(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -344,13 +456,14 @@ func TestProblems(t *testing.T) {
 		},
 		{
 			name:   "a store that is away makes all of it old",
-			change: func(v *cell.View) { v.Stale = true; v.Records.Controller = "" },
+			change: func(v *cell.View) { unstored(v); v.Records.Controller = "" },
 			want:   []string{"the store does not answer: this is the last known state, and nothing can be changed"},
 		},
 		{
 			name: "a node says why its store is away, though it cannot report it",
 			change: func(v *cell.View) {
 				v.Stale, v.Records.Controller = true, ""
+				delete(v.Records.Services, "shop")
 				v.Records.Reports["a"] = record.Report{Node: "a", At: noon(), GuardUp: true, Warnings: []string{"no cgroup v2 here."}}
 				v.Records.Reports["b"] = record.Report{Node: "b", At: noon(), GuardUp: true, Warnings: []string{"no cgroup v2 here."}}
 				v.Live.Warnings = []string{"no cgroup v2 here.", "the disk is full."}

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,26 +9,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/survey"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/event"
-	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
 )
 
 const (
-	maxReasons = 64                 // kept with a placement
-	maxReason  = 400                // bytes of one reason
-	maxBatch   = store.MaxValue / 2 // bytes of one transaction
-
-	// reasonsEvery is how often the reasons of a service that runs nowhere are
-	// brought up to date. Those of one that runs are those of its placing.
-	reasonsEvery = 5 * time.Second
-
-	// repeatAfter is how old a placement may be that is not followed, until it is
-	// written again.
-	repeatAfter = 2 * time.Second
+	maxBatch = store.MaxValue / 2 // bytes of one transaction
 )
 
 // change is what a plan changes for one service, written all or not at all.
@@ -66,12 +55,13 @@ func (c change) bytes() int {
 // It is a pure function.
 func (m *mirror) changes(plan action.Plan, now time.Time) []change {
 	var out []change
+	known := m.cellKnown()
 	for _, p := range plan.Placements {
 		if slices.Contains(plan.Forget, p.Service) {
 			out = append(out, m.forget(p.Service, plan.ID))
 			continue
 		}
-		c := m.place(p, plan.ID, now)
+		c := m.place(&known, p, plan.ID, now)
 		if plan.History != nil {
 			m.rememberService(&c, plan)
 		}
@@ -79,8 +69,10 @@ func (m *mirror) changes(plan action.Plan, now time.Time) []change {
 			out = append(out, c)
 		}
 	}
-	if c := m.remember(plan); len(c.ops) > 0 {
-		out = append(out, c)
+	for _, c := range []change{m.remember(plan), m.hold("", plan.ID, now)} {
+		if len(c.ops) > 0 {
+			out = append(out, c)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.placements)) {
 		if _, known := m.services[name]; !known && !m.unread[name] {
@@ -91,7 +83,7 @@ func (m *mirror) changes(plan action.Plan, now time.Time) []change {
 }
 
 // place returns the change for a service that goes on existing.
-func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
+func (m *mirror) place(known *survey.Cell, p action.Placement, plan string, now time.Time) change {
 	svc := m.services[p.Service]
 	old, placed := m.placements[p.Service]
 	c := change{
@@ -101,26 +93,19 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 			{Key: record.KeyPlacements + string(p.Service), Revision: old.revision},
 		},
 	}
-	fresh := record.Placement{
-		Service: p.Service, Generation: svc.value.Generation, Order: p.Order, Orders: p.Orders, Copies: number(old.value.Copies, p.Copies, svc.value.Spec),
-		Reasons: reasons(p), PlanID: plan, At: now.UTC(),
-	}
+	fresh := known.Draft(p, now)
+	fresh.PlanID = plan
 	m.measure(&fresh, old.value, p, svc.value.Spec)
+	news := known.News(&fresh)
 	nowhere := len(p.Order)+len(p.Copies) == 0
-	elsewhere := !slices.Equal(old.value.Order, p.Order) || !slices.EqualFunc(old.value.Orders, p.Orders, slices.Equal) || !slices.Equal(old.value.Copies, fresh.Copies) || old.value.TTL != fresh.TTL
-	stale := nowhere && now.Sub(old.value.At).Abs() >= reasonsEvery && !slices.Equal(old.value.Reasons, fresh.Reasons)
-	c.decided = !placed || elsewhere || m.overtaken(p, now.Sub(old.value.At).Abs()) || old.value.Generation != svc.value.Generation
+	c.decided = news.Decided
 	if !c.decided {
 		fresh.PlanID = old.value.PlanID // that of the decision, which is recorded
 	}
-	if c.decided || stale {
-		fresh.Epoch = m.epochOf(p.Service, 0)
-		for lease := range p.Orders {
-			fresh.Epochs = append(fresh.Epochs, m.epochOf(p.Service, lease+1))
-		}
+	if news.Write {
 		c.ops = append(c.ops, put(record.KeyPlacements+string(p.Service), fresh))
 	}
-	if svc.value.Move != nil && (p.MoveDone || void(svc.value.Move)) {
+	if svc.value.Move != nil && (p.MoveDone || survey.Void(svc.value.Move)) {
 		done := svc.value
 		done.Move = nil
 		c.ops = append(c.ops, put(record.KeyServices+string(p.Service), done))
@@ -129,7 +114,7 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	switch {
 	case idle:
 	case p.Waits != "": // that is told when it begins
-	case nowhere && (elsewhere || !placed):
+	case nowhere && (news.Elsewhere || !placed):
 		c.events = append(c.events, event.Event{
 			Kind: event.ServiceHomeless, Service: p.Service, Plan: plan, Text: "no node may run " + string(p.Service) + ": " + sentences(p.Refusals),
 		})
@@ -145,44 +130,6 @@ func (m *mirror) place(p action.Placement, plan string, now time.Time) change {
 	return c
 }
 
-// number gives the copies of a placement the numbers that they have, where they
-// differ from each other, and new ones the lowest that are free. A number follows
-// its copy to another node.
-func number(old []record.Copy, copies []action.Copy, s spec.Service) []record.Copy {
-	var out []record.Copy
-	for _, c := range copies {
-		out = append(out, record.Copy{Node: c.Node, Role: c.Role})
-	}
-	if s.Copies == nil || !s.Copies.Unique {
-		return out
-	}
-	taken := make(map[int]bool)
-	for i := range out {
-		for _, o := range old {
-			if o.Node == out[i].Node && o.Number > 0 && !taken[o.Number] {
-				out[i].Number = o.Number
-				taken[o.Number] = true
-				break
-			}
-		}
-	}
-	next := 1
-	for i := range out {
-		if out[i].Number > 0 {
-			continue
-		}
-		for taken[next] {
-			next++
-		}
-		out[i].Number = next
-		taken[next] = true
-	}
-	slices.SortFunc(out, func(a, b record.Copy) int {
-		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Number, b.Number))
-	})
-	return out
-}
-
 // seats names the nodes of copies.
 func seats(copies []record.Copy) string {
 	if len(copies) == 0 {
@@ -193,27 +140,6 @@ func seats(copies []record.Copy) string {
 		list = append(list, string(c.Node))
 	}
 	return ": " + strings.Join(list, ", ")
-}
-
-// overtaken reports whether a service runs on another node than the first of its
-// list, which has not changed for age. That node took over after the list was
-// written, so to it the list is older than its takeover, and it stays: a claim
-// that had waited at the voters can win against the one that was meant. The same
-// list, written again, tells it that it is meant.
-func (m *mirror) overtaken(p action.Placement, age time.Duration) bool {
-	for lease, order := range append([][]spec.NodeName{p.Order}, p.Orders...) {
-		if len(order) < 2 || age < repeatAfter {
-			continue
-		}
-		if slices.ContainsFunc(order[1:], func(n spec.NodeName) bool {
-			return slices.ContainsFunc(m.reports[n].value.Instances, func(i fact.Instance) bool {
-				return i.Service == p.Service && i.Phase == fact.Running && i.Role != spec.RoleReplica && i.Right == lease
-			})
-		}) {
-			return true
-		}
-	}
-	return false
 }
 
 // forget returns the change that removes all that the cell knows of a service.
@@ -279,21 +205,6 @@ func put(key string, v any) store.Op {
 		panic("a record has no JSON form: " + err.Error())
 	}
 	return store.Op{Key: key, Value: value}
-}
-
-// reasons are what the operator reads about a placement.
-func reasons(p action.Placement) []string {
-	all := slices.Clone(p.Why)
-	for _, r := range p.Refusals {
-		all = append(all, r.Why)
-	}
-	all = all[:min(len(all), maxReasons)]
-	for i, r := range all {
-		if len(r) > maxReason {
-			all[i] = strings.ToValidUTF8(r[:maxReason], "") + "..."
-		}
-	}
-	return all
 }
 
 func sentences(refusals []action.Refusal) string {

@@ -19,8 +19,8 @@ import (
 	"github.com/keelson/keelson/internal/base/backoff"
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/survey"
 	"github.com/keelson/keelson/internal/model/event"
-	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
 )
@@ -35,7 +35,6 @@ const (
 	fitEvery     = 500 * time.Millisecond // between two looks at whether to campaign
 	dazedFor     = time.Second            // how long a sight must be fit again until it counts
 	unfitLimit   = 3 * time.Second        // how long a controller without sight stays one
-	muteAfter    = 15 * time.Second       // without a report; one is due every 10 s
 	watchLimit   = 10 * time.Second       // after which the election is looked at anew
 	batchesAhead = 16                     // of store events, that wait for the planner
 )
@@ -50,13 +49,7 @@ type View interface {
 }
 
 // Sight is one look at the lease plane.
-type Sight struct {
-	Up    bool // the guard answers
-	State guardwire.State
-}
-
-// fit reports whether a controller with this sight may judge others.
-func (s Sight) fit() bool { return s.Up && !s.State.Fresh && s.State.Quorate }
+type Sight = survey.Sight
 
 // Events takes what is worth an event. It must not block.
 type Events interface {
@@ -114,7 +107,7 @@ func (c *Controller) Run(ctx context.Context) error {
 
 // round is one wait for the office and, if it is won, one term in it.
 func (c *Controller) round(ctx context.Context) error {
-	if !c.View.Latest().fit() {
+	if !c.View.Latest().Fit() {
 		return c.Clock.Sleep(ctx, fitEvery)
 	}
 	free, err := c.vacant(ctx)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/core/survey"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -518,7 +519,7 @@ func TestTheLeaseLimitsAreKeptAhead(t *testing.T) {
 			t.Errorf("the longest TTL is %v, want 20s", got)
 		}
 		w.service(1, "slow", nil)
-		settle(unlearned + 39*time.Second)
+		settle(survey.Unlearned + 39*time.Second)
 		if got := lease().LongestTTL; got != spec.Duration(20*time.Second) {
 			t.Errorf("the longest TTL fell to %v too early", got)
 		}

@@ -68,7 +68,7 @@ func rotate(c record.Cell, now, removed time.Time, fresh func() []byte) ([]recor
 // left behind by a change of keys.
 func (m *mirror) inTouch(s Sight, now time.Time) bool {
 	for name, n := range m.nodes {
-		if s.State.Alive>>n.value.Slot&1 == 1 && now.Sub(m.reports[name].value.seen) > keyHeard {
+		if s.State.Alive>>n.value.Slot&1 == 1 && now.Sub(m.reports[name].value.Seen) > keyHeard {
 			return false
 		}
 	}

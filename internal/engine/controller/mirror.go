@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/survey"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
@@ -22,7 +23,7 @@ type kept[T any] struct {
 type mirror struct {
 	nodes      map[spec.NodeName]kept[record.Node]
 	wishes     map[spec.NodeName]kept[record.NodeWish]
-	reports    map[spec.NodeName]kept[report]
+	reports    map[spec.NodeName]kept[survey.Report]
 	services   map[spec.ServiceName]kept[record.Service]
 	placements map[spec.ServiceName]kept[record.Placement]
 	owners     map[string]kept[spec.ServiceName] // of addresses, by address
@@ -38,17 +39,11 @@ type mirror struct {
 	revision   int64
 }
 
-// report is a node's report and when this controller saw it.
-type report struct {
-	record.Report
-	seen time.Time
-}
-
 func newMirror() *mirror {
 	return &mirror{
 		nodes:      make(map[spec.NodeName]kept[record.Node]),
 		wishes:     make(map[spec.NodeName]kept[record.NodeWish]),
-		reports:    make(map[spec.NodeName]kept[report]),
+		reports:    make(map[spec.NodeName]kept[survey.Report]),
 		services:   make(map[spec.ServiceName]kept[record.Service]),
 		placements: make(map[spec.ServiceName]kept[record.Placement]),
 		owners:     make(map[string]kept[spec.ServiceName]),
@@ -83,7 +78,7 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 			return nil
 		}
 		return read(e, &m.wish)
-	case record.KeyRecovery, record.KeyStorm:
+	case record.KeyRecovery, record.KeyStorm, record.KeyHeld:
 		return m.past.applyOne(e)
 	}
 	prefix, name := split(e.Key)
@@ -142,7 +137,7 @@ func (m *mirror) applyReport(name spec.NodeName, e store.Event, now time.Time) e
 		delete(m.reports, name)
 		return nil
 	}
-	m.reports[name] = kept[report]{report{read[name].value, now}, e.Revision}
+	m.reports[name] = kept[survey.Report]{survey.Report{Report: read[name].value, Seen: now}, e.Revision}
 	return nil
 }
 

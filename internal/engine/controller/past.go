@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/event"
@@ -22,6 +23,7 @@ type past struct {
 	servicePast map[spec.ServiceName]kept[fact.ServiceHistory]
 	storm       kept[fact.Storm] // of revision 0: there is none
 	recovery    kept[spec.Recovery]
+	held        kept[record.Held] // of revision 0: plans are not held back
 }
 
 func newPast() past {
@@ -31,11 +33,14 @@ func newPast() past {
 	}
 }
 
-// applyOne takes over a change of one of the two single records. What is not
+// applyOne takes over a change of one of the single records. What is not
 // understood counts as not there.
 func (p *past) applyOne(e store.Event) error {
-	if e.Key == record.KeyStorm {
+	switch e.Key {
+	case record.KeyStorm:
 		return single(&p.storm, e)
+	case record.KeyHeld:
+		return single(&p.held, e)
 	}
 	err := single(&p.recovery, e)
 	if len(p.recovery.value.Validate()) > 0 {
@@ -141,6 +146,23 @@ func (m *mirror) remember(plan action.Plan) change {
 	case storm != nil && (m.storm.revision == 0 || !reflect.DeepEqual(m.storm.value, plain(*storm))):
 		c.guards = append(c.guards, store.Guard{Key: record.KeyStorm, Revision: m.storm.revision})
 		c.ops = append(c.ops, put(record.KeyStorm, storm))
+	}
+	return c
+}
+
+// hold returns what there is to write of whether plans are held back, why not empty,
+// or are not.
+func (m *mirror) hold(why, plan string, now time.Time) change {
+	var c change
+	switch old := m.past.held; why {
+	case old.value.Why:
+	case "":
+		c.remove(record.KeyHeld, old.revision)
+		c.events = []event.Event{{Kind: event.PlanResumed, Plan: plan, Text: "plans are made and carried out again"}}
+	default:
+		c.guards = append(c.guards, store.Guard{Key: record.KeyHeld, Revision: old.revision})
+		c.ops = append(c.ops, put(record.KeyHeld, record.Held{Since: now.UTC().Round(0), Why: why}))
+		c.events = []event.Event{{Kind: event.PlanHeld, Plan: plan, Text: "nothing is planned: " + why}}
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -130,5 +131,35 @@ func TestWhatIsRememberedIsReadBack(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, m.history()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestThatPlansAreHeldBackIsWrittenAndToldOnce(t *testing.T) {
+	m := filled(t, nil)
+	apply := func(c change, deleted bool) {
+		for _, op := range c.ops {
+			if err := m.apply(store.Event{Entry: store.Entry{Key: op.Key, Value: op.Value, Revision: 40}, Deleted: deleted}, noon); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if c := m.hold("", "p0", noon); len(c.ops)+len(c.events) != 0 {
+		t.Errorf("told of nothing: %+v", c)
+	}
+	c := m.hold("db breaks a rule", "p1", noon)
+	if len(c.ops) != 1 || len(c.events) != 1 || c.events[0].Kind != event.PlanHeld {
+		t.Errorf("not told: %+v", c)
+	}
+	apply(c, false)
+	if c := m.hold("db breaks a rule", "p2", noon); len(c.ops)+len(c.events) != 0 {
+		t.Errorf("told twice: %+v", c)
+	}
+	c = m.hold("", "p3", noon)
+	if len(c.ops) != 1 || len(c.events) != 1 || c.events[0].Kind != event.PlanResumed {
+		t.Errorf("its end is not told: %+v", c)
+	}
+	apply(c, true)
+	if c := m.hold("", "p4", noon); len(c.ops)+len(c.events) != 0 {
+		t.Errorf("told of its end twice: %+v", c)
 	}
 }

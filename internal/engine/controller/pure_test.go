@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keelson/keelson/internal/core/bound"
+	"github.com/keelson/keelson/internal/core/survey"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -84,33 +85,6 @@ func TestASnapshotJoinsStoreAndGuard(t *testing.T) {
 	}
 }
 
-func TestARunningInstanceOfALostNodeIsNoHolder(t *testing.T) {
-	report := []fact.Instance{{Service: "shop", Phase: fact.Running}}
-	nodes := []fact.Node{
-		{Name: "a", Liveness: fact.Lost, Instances: report},
-		{Name: "b", Liveness: fact.Alive, Instances: report},
-		{Name: "c", Liveness: fact.Suspect, Instances: report},
-	}
-	tests := []struct {
-		name  string
-		order []spec.NodeName
-		want  spec.NodeName
-	}{
-		{"the first by name that is not lost", nil, "b"},
-		{"the first of the succession list", []spec.NodeName{"a", "c", "b"}, "c"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := running(nodes, spec.Service{Name: "shop"}, tt.order, 0); got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-	if got := running(nodes, spec.Service{Name: "db"}, nil, 0); got != "" {
-		t.Errorf("a service that nobody reports runs on %q", got)
-	}
-}
-
 func TestOnlyWhatDiffersIsChanged(t *testing.T) {
 	m := filled(t, map[string]any{
 		"nodes/a":         record.Node{Name: "a"},
@@ -176,47 +150,6 @@ func TestBatchesFitIntoTransactions(t *testing.T) {
 	}
 }
 
-func TestTheLeaseIsRevised(t *testing.T) {
-	lease := func(ceiling uint64, longest time.Duration) record.Lease {
-		return record.Lease{Version: 4, Voters: 7, Ceiling: ceiling, LongestTTL: spec.Duration(longest)}
-	}
-	tests := []struct {
-		name     string
-		old      record.Lease
-		ballot   uint64
-		longest  time.Duration
-		waited   patience
-		now      time.Duration
-		want     record.Lease
-		patience patience
-	}{
-		{"nothing to do", lease(1000, time.Second), 1, time.Second, patience{}, 0, lease(1000, time.Second), patience{}},
-		{"few numbers are left", lease(1000, time.Second), 600, time.Second, patience{}, 0, lease(2000, time.Second), patience{}},
-		{"the ceiling was passed", lease(1000, time.Second), 5000, time.Second, patience{}, 0, lease(6000, time.Second), patience{}},
-		{"a longer TTL counts at once", lease(1000, time.Second), 1, time.Minute, patience{}, 0, lease(1000, time.Minute), patience{}},
-		{"a shorter one waits", lease(1000, time.Minute), 1, time.Second, patience{}, 5, lease(1000, time.Minute), patience{time.Second, 5}},
-		{"and waits", lease(1000, time.Minute), 1, time.Second, patience{time.Second, 5}, 5 + 2*time.Minute + unlearned - 1, lease(1000, time.Minute), patience{time.Second, 5}},
-		{"until twice the old one and more is over", lease(1000, time.Minute), 1, time.Second, patience{time.Second, 5}, 5 + 2*time.Minute + unlearned, lease(1000, time.Second), patience{}},
-		{"another wish waits anew", lease(1000, time.Minute), 1, 2 * time.Second, patience{time.Second, 5}, time.Hour, lease(1000, time.Minute), patience{2 * time.Second, time.Hour}},
-		{"the old TTL in use again ends the wait", lease(1000, time.Minute), 1, time.Minute, patience{time.Second, 5}, time.Hour, lease(1000, time.Minute), patience{}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			p := tt.waited
-			got, changed := p.revise(tt.old, tt.ballot, tt.longest, tt.now)
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("lease (-want +got):\n%s", diff)
-			}
-			if changed != (got != tt.old) {
-				t.Errorf("changed is %v", changed)
-			}
-			if p != tt.patience {
-				t.Errorf("patience is %+v, want %+v", p, tt.patience)
-			}
-		})
-	}
-}
-
 func TestANodeThatStopsReportingIsMute(t *testing.T) {
 	m := filled(t, map[string]any{
 		"nodes/a":         record.Node{Name: "a", Slot: 0},
@@ -234,9 +167,9 @@ func TestANodeThatStopsReportingIsMute(t *testing.T) {
 		mute   bool
 		holder spec.NodeName
 	}{
-		{"a fresh report counts where no holder is known", free, muteAfter, false, "a"},
-		{"an old report does not", free, muteAfter + 1, true, ""},
-		{"a lease counts whatever the reports say", held, muteAfter + 1, true, "a"},
+		{"a fresh report counts where no holder is known", free, survey.MuteAfter, false, "a"},
+		{"an old report does not", free, survey.MuteAfter + 1, true, ""},
+		{"a lease counts whatever the reports say", held, survey.MuteAfter + 1, true, "a"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := m.snapshot(c.sight, noon.Add(c.after))
@@ -259,8 +192,8 @@ func TestAListThatIsNotFollowedIsWrittenAgain(t *testing.T) {
 		want   int
 	}{
 		{"the first runs it", "a", time.Minute, 0},
-		{"a successor runs it since just now", "b", repeatAfter / 2, 0},
-		{"a successor goes on running it", "b", repeatAfter, 1},
+		{"a successor runs it since just now", "b", survey.RepeatAfter / 2, 0},
+		{"a successor goes on running it", "b", survey.RepeatAfter, 1},
 		{"a node that is not in the list ran it", "c", time.Minute, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -274,57 +207,5 @@ func TestAListThatIsNotFollowedIsWrittenAgain(t *testing.T) {
 				t.Errorf("%d placements are written, want %d", got, tt.want)
 			}
 		})
-	}
-}
-
-func TestCopiesKeepTheirNumbers(t *testing.T) {
-	unique := spec.Service{Copies: &spec.Copies{Unique: true}}
-	on := func(nodes ...spec.NodeName) []action.Copy {
-		var out []action.Copy
-		for _, n := range nodes {
-			out = append(out, action.Copy{Node: n})
-		}
-		return out
-	}
-	tests := []struct {
-		name string
-		old  []record.Copy
-		now  []action.Copy
-		want []record.Copy
-	}{
-		{"new ones are counted", nil, on("a", "b"), []record.Copy{{Node: "a", Number: 1}, {Node: "b", Number: 2}}},
-		{
-			"one that goes takes its number along",
-			[]record.Copy{{Node: "a", Number: 1}, {Node: "b", Number: 2}},
-			on("b", "c"),
-			[]record.Copy{{Node: "b", Number: 2}, {Node: "c", Number: 1}},
-		},
-		{
-			"two on a node keep theirs",
-			[]record.Copy{{Node: "a", Number: 2}, {Node: "a", Number: 3}, {Node: "b", Number: 1}},
-			on("a", "a", "a"),
-			[]record.Copy{{Node: "a", Number: 1}, {Node: "a", Number: 2}, {Node: "a", Number: 3}},
-		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, number(tt.old, tt.now, unique)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-	if got := number(nil, on("a"), spec.Service{Copies: &spec.Copies{}}); got[0].Number != 0 {
-		t.Errorf("copies that are alike have numbers: %+v", got)
-	}
-}
-
-func TestTheReplicaOfAListIsNoHolder(t *testing.T) {
-	roles := spec.Service{Name: "db", Copies: &spec.Copies{Count: 2, Primaries: 1}}
-	nodes := []fact.Node{
-		{Name: "a", Instances: []fact.Instance{{Service: "db", Phase: fact.Running, Role: spec.RoleReplica}}},
-		{Name: "b", Instances: []fact.Instance{{Service: "db", Phase: fact.Running, Role: spec.RolePrimary}}},
-	}
-	if got := running(nodes, roles, []spec.NodeName{"a", "b"}, 0); got != "b" {
-		t.Errorf("the primary is taken to be on %q", got)
 	}
 }

@@ -30,7 +30,7 @@ func Survey(ctx context.Context, s store.Store, sight Sight, now time.Time) (fac
 	}
 	for name, r := range m.reports {
 		if age := now.Sub(r.value.At); age > 0 {
-			r.value.seen = r.value.At
+			r.value.Seen = r.value.At
 			m.reports[name] = r
 		}
 	}

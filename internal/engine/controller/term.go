@@ -10,6 +10,7 @@ import (
 
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/core/decide"
+	"github.com/keelson/keelson/internal/core/survey"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -24,7 +25,7 @@ type term struct {
 	*Controller
 	office   *office
 	mirror   *mirror
-	patience patience
+	patience survey.Patience
 
 	seen     Sight         // what was last decided on, as far as it matters
 	blind    bool          // the sight is not fit to judge others
@@ -189,7 +190,7 @@ func (t *term) pause() time.Duration {
 // for so long that another should try.
 func (t *term) stillFit(s Sight) error {
 	now := t.Clock.Boot()
-	if s.fit() {
+	if s.Fit() {
 		if t.blind {
 			// What it knows of the others is from before, and so is what the store
 			// says: nobody is judged by that.
@@ -208,7 +209,7 @@ func (t *term) stillFit(s Sight) error {
 
 // same reports whether two sights lead to the same decision.
 func same(a, b Sight) bool {
-	return a.fit() == b.fit() && a.State.Alive == b.State.Alive && a.State.Suspect == b.State.Suspect &&
+	return a.Fit() == b.Fit() && a.State.Alive == b.State.Alive && a.State.Suspect == b.State.Suspect &&
 		a.State.Lost == b.State.Lost && a.State.Ballot == b.State.Ballot && maps.Equal(a.State.Holders, b.State.Holders)
 }
 
@@ -227,6 +228,9 @@ func (t *term) decide(ctx context.Context, sight Sight) error {
 			t.Log.WarnContext(ctx, "plan held back", logkey.Plan, plan.ID, "why", plan.Hold)
 		}
 		t.hold = plan.Hold
+		if c := t.mirror.hold(plan.Hold, plan.ID, now); snapshot.Quorate && len(c.ops) > 0 {
+			t.commit(ctx, []change{c})
+		}
 		return nil
 	}
 	t.hold = ""
@@ -282,8 +286,8 @@ func (t *term) reviseLease(ctx context.Context, sight Sight) {
 	if t.mirror.lease.revision == 0 {
 		return
 	}
-	before := t.patience
-	due, changed := t.patience.revise(t.mirror.lease.value, max(sight.State.Ballot, t.mirror.newestEpoch()), t.mirror.longestTTL(), t.Clock.Boot())
+	before, known := t.patience, t.mirror.cellKnown()
+	due, changed := t.patience.Revise(t.mirror.lease.value, max(sight.State.Ballot, known.NewestEpoch()), known.LongestTTL(), t.Clock.Boot())
 	if !changed {
 		return
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -14,9 +13,9 @@ import (
 
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/plane"
-	"github.com/keelson/keelson/internal/core/quorum"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -146,10 +145,7 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 	}
 	g.lastBeat = now
 	if g.parting.why == nil {
-		// The agent is back; what it asked to have cut off still is.
-		maps.DeleteFunc(g.parting.forsaken, func(name spec.ServiceName, _ time.Duration) bool {
-			return !slices.ContainsFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.Service == name && s.Fence })
-		})
+		g.books().Heard()
 	}
 	switch m := w.msg; {
 	case m.Duty != nil:
@@ -179,7 +175,9 @@ func (g *Guard) release(now time.Duration, r *guardwire.Release) {
 // cannot be two nodes in one life.
 func (g *Guard) setDuty(t *tasks, d guardwire.Duty) error {
 	now := g.opts.Clock.Boot()
-	d = g.keepHeld(now, d)
+	if g.node != nil {
+		d = g.books().KeepHeld(g.node.Holds(now, nil), d)
+	}
 	if g.node != nil && (d.Cell != g.duty.Cell || d.Slot != g.duty.Slot || !slices.Equal(d.Listen, g.duty.Listen)) {
 		g.opts.Log.Warn("the node's identity or its addresses changed, the guard starts anew")
 		return errAnew
@@ -194,7 +192,7 @@ func (g *Guard) setDuty(t *tasks, d guardwire.Duty) error {
 			g.troubles["link"] = trouble
 			// Without a link there are no leases: what a guard before this one left
 			// behind is cut off.
-			g.enforcer.order(unheld(d))
+			g.enforcer.order(custody.Unheld(d))
 			return nil
 		}
 		delete(g.troubles, "link")
@@ -218,12 +216,10 @@ func (g *Guard) know(d guardwire.Duty) {
 		}
 	}
 	g.names = make(map[lease.ID]spec.ServiceName, len(d.Seeks))
-	known := make(map[spec.ServiceName]bool, len(d.Seeks))
 	for i := range d.Seeks {
 		g.names[d.Seeks[i].ID] = d.Seeks[i].Service
-		known[d.Seeks[i].Service] = true
 	}
-	g.room.twice = len(known) < len(d.Seeks)
+	g.room.twice = custody.Twice(&d)
 }
 
 // connect gives the link its peers and keys.
@@ -283,53 +279,13 @@ func newTasks(working context.Context) *tasks { return &tasks{working: working} 
 func (t *tasks) start(f func()) { t.group.Go(f) }
 func (t *tasks) wait()          { t.group.Wait() }
 
-// shortestLoss is how long the agent may be away until this node counts as one
-// that cannot start anything.
-func (g *Guard) shortestLoss() time.Duration {
-	shortest := spec.DefaultAgentLoss
-	for i := range g.duty.Seeks {
-		if loss := g.duty.Seeks[i].AgentLoss; loss > 0 {
-			shortest = min(shortest, loss)
-		}
-	}
-	return shortest
-}
-
-// keepHeld adds to a duty the services that this guard holds and the duty does
-// not name, as the duty before named them. They are held, enforced and shown to
-// the agent until it gives them back; nothing is claimed for them.
-func (g *Guard) keepHeld(now time.Duration, d guardwire.Duty) guardwire.Duty {
-	if g.node == nil {
-		return d
-	}
-	for _, h := range g.node.Holds(now, nil) {
-		if slices.ContainsFunc(d.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID }) {
-			continue
-		}
-		if i := slices.IndexFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID }); i >= 0 {
-			kept := g.duty.Seeks[i]
-			kept.Order = nil
-			d.Seeks = append(slices.Clone(d.Seeks), kept)
-		}
-	}
-	return d
-}
-
-// dropKept forgets what keepHeld added of a name that the duty has under another
-// lease, when it is held no more and nothing is left of the service.
+// dropKept forgets what was kept of a name that the duty has under another lease.
 func (g *Guard) dropKept(now time.Duration) {
 	if !g.room.twice {
 		return
 	}
-	holds := g.node.Holds(now, nil)
-	d, known := g.duty, map[spec.ServiceName]bool{}
-	d.Seeks = slices.DeleteFunc(slices.Clone(g.duty.Seeks), func(s guardwire.Seek) bool {
-		again := known[s.Service]
-		known[s.Service] = true
-		held := slices.ContainsFunc(holds, func(h lease.Hold) bool { return h.ID == s.ID })
-		return again && !held && g.enforcer.gone(s.Service)
-	})
-	if len(d.Seeks) < len(g.duty.Seeks) {
+	g.room.holds = g.node.Holds(now, g.room.holds[:0])
+	if d, dropped := g.books().DropKept(g.room.holds); dropped {
 		g.know(d)
 		g.node.SetDuty(now, g.wish())
 	}
@@ -337,30 +293,4 @@ func (g *Guard) dropKept(now time.Duration) {
 
 // wish is what the duty asks of the lease plane: nothing is claimed for a service
 // whose addresses are not ruled yet.
-func (g *Guard) wish() plane.Duty {
-	d := toPlane(g.duty)
-	for i := range d.Seeks {
-		d.Seeks[i].Claim = g.room.ruling.all(g.duty.Seeks[i].Addresses)
-	}
-	return d
-}
-
-// toPlane is the part of a duty that the lease plane needs.
-func toPlane(d guardwire.Duty) plane.Duty {
-	members := quorum.Of(d.Slot)
-	for _, p := range d.Peers {
-		if p.Slot < 32 {
-			members |= 1 << p.Slot
-		}
-	}
-	seeks := make([]plane.Seek, 0, len(d.Seeks))
-	for _, s := range d.Seeks {
-		seeks = append(seeks, plane.Seek{ID: s.ID, TTL: s.TTL, Soft: !s.Exclusive, Keep: s.Keep && !s.Exclusive, Order: s.Order, Claim: true})
-	}
-	return plane.Duty{
-		Members: members,
-		Config:  quorum.Config{Version: d.Lease.Version, Voters: quorum.Set(d.Lease.Voters), Prior: quorum.Set(d.Lease.Prior)},
-		Floor:   d.Lease.Floor, Ceiling: d.Lease.Ceiling, Longest: d.Lease.LongestTTL,
-		Seeks: seeks,
-	}
-}
+func (g *Guard) wish() plane.Duty { return custody.Wish(&g.duty, g.room.ruling.all) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/model/guardwire"
 )
 
@@ -59,9 +60,9 @@ func TestSlowAddressDoesNotHoldUpTheEndOfTheProcesses(t *testing.T) {
 		t.Run(takes.String(), func(t *testing.T) {
 			withEnforcer(t, takes, func(e *enforcer, f *slowFence) {
 				until := f.clock.Boot() + time.Second
-				e.order([]order{{
-					service: "shop", epoch: 1, until: until, exclusive: true,
-					addresses: []string{"10.0.0.1/24%eth0", "10.0.0.2/24%eth0"}, cgroups: []string{"/cg/shop"},
+				e.order([]custody.Order{{
+					Service: "shop", Epoch: 1, Until: until, Exclusive: true,
+					Addresses: []string{"10.0.0.1/24%eth0", "10.0.0.2/24%eth0"}, Cgroups: []string{"/cg/shop"},
 				}})
 				time.Sleep(time.Second)
 				killed := f.cutAt("/cg/shop")
@@ -86,13 +87,13 @@ func TestWhatDoesNotRunIsNotCutOffWithoutAPause(t *testing.T) {
 	withEnforcer(t, 0, func(e *enforcer, f *slowFence) {
 		const looks = 200
 		for i := range looks {
-			e.order([]order{{service: "shop", cgroups: []string{fmt.Sprintf("/cg/%d", i%2)}}})
+			e.order([]custody.Order{{Service: "shop", Cgroups: []string{fmt.Sprintf("/cg/%d", i%2)}}})
 			time.Sleep(20 * time.Millisecond)
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		for i := 1; i < len(f.begins); i++ {
-			if pause := f.begins[i] - f.begins[i-1]; pause < retryCut {
+			if pause := f.begins[i] - f.begins[i-1]; pause < custody.RetryCut {
 				t.Fatalf("cut %d began %s after the one before", i, pause)
 			}
 		}
@@ -104,11 +105,11 @@ func TestWhatDoesNotRunIsNotCutOffWithoutAPause(t *testing.T) {
 
 func TestLeaseThatIsWonDuringACutIsOfUseWhenThatIsOver(t *testing.T) {
 	withEnforcer(t, 300*time.Millisecond, func(e *enforcer, f *slowFence) {
-		o := order{service: "shop", exclusive: true, addresses: []string{"10.0.0.1/24%eth0"}, cgroups: []string{"/cg/shop"}}
-		e.order([]order{o})
+		o := custody.Order{Service: "shop", Exclusive: true, Addresses: []string{"10.0.0.1/24%eth0"}, Cgroups: []string{"/cg/shop"}}
+		e.order([]custody.Order{o})
 		time.Sleep(100 * time.Millisecond)
-		o.epoch, o.until = 7, f.clock.Boot()+time.Hour
-		e.order([]order{o})
+		o.Epoch, o.Until = 7, f.clock.Boot()+time.Hour
+		e.order([]custody.Order{o})
 		if !e.cutting("shop") {
 			t.Error("the address may be removed at any moment, and it is not said")
 		}
@@ -147,35 +148,35 @@ func TestOrdersOfOneNameAreMerged(t *testing.T) {
 	const now = time.Hour
 	tests := []struct {
 		name    string
-		in, out []order
+		in, out []custody.Order
 	}{
 		{
 			"what may run decides, whichever comes first",
-			[]order{{service: "a", cgroups: []string{"new"}}, {service: "b"}, {service: "a", epoch: 5, until: 2 * now, cgroups: []string{"old"}}},
-			[]order{{service: "a", epoch: 5, until: 2 * now, cgroups: []string{"old"}}, {service: "b"}},
+			[]custody.Order{{Service: "a", Cgroups: []string{"new"}}, {Service: "b"}, {Service: "a", Epoch: 5, Until: 2 * now, Cgroups: []string{"old"}}},
+			[]custody.Order{{Service: "a", Epoch: 5, Until: 2 * now, Cgroups: []string{"old"}}, {Service: "b"}},
 		},
 		{
 			"what may not run takes nothing from what may",
-			[]order{{service: "a", epoch: 5, until: 2 * now, cgroups: []string{"old"}}, {service: "a", exclusive: true, cgroups: []string{"new"}}},
-			[]order{{service: "a", epoch: 5, until: 2 * now, cgroups: []string{"old"}}},
+			[]custody.Order{{Service: "a", Epoch: 5, Until: 2 * now, Cgroups: []string{"old"}}, {Service: "a", Exclusive: true, Cgroups: []string{"new"}}},
+			[]custody.Order{{Service: "a", Epoch: 5, Until: 2 * now, Cgroups: []string{"old"}}},
 		},
 		{
 			"if nothing may run, all is cut off",
-			[]order{
-				{service: "a", spared: true, proof: 1, addresses: []string{"x"}, cgroups: []string{"old", "both"}},
-				{service: "a", exclusive: true, proof: 2, addresses: []string{"y"}, cgroups: []string{"both", "new"}},
+			[]custody.Order{
+				{Service: "a", Spared: true, Proof: 1, Addresses: []string{"x"}, Cgroups: []string{"old", "both"}},
+				{Service: "a", Exclusive: true, Proof: 2, Addresses: []string{"y"}, Cgroups: []string{"both", "new"}},
 			},
-			[]order{{service: "a", exclusive: true, proof: 2, addresses: []string{"x", "y"}, cgroups: []string{"old", "both", "new"}}},
+			[]custody.Order{{Service: "a", Exclusive: true, Proof: 2, Addresses: []string{"x", "y"}, Cgroups: []string{"old", "both", "new"}}},
 		},
 		{
 			"of two that may run the later end counts",
-			[]order{{service: "a", epoch: 5, until: 2 * now, cgroups: []string{"c"}}, {service: "a", epoch: 6, until: 3 * now, cgroups: []string{"c"}}},
-			[]order{{service: "a", epoch: 6, until: 3 * now, cgroups: []string{"c"}}},
+			[]custody.Order{{Service: "a", Epoch: 5, Until: 2 * now, Cgroups: []string{"c"}}, {Service: "a", Epoch: 6, Until: 3 * now, Cgroups: []string{"c"}}},
+			[]custody.Order{{Service: "a", Epoch: 6, Until: 3 * now, Cgroups: []string{"c"}}},
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.out, byName(slices.Clone(tt.in), now), cmp.AllowUnexported(order{})); diff != "" {
+			if diff := cmp.Diff(tt.out, custody.ByName(slices.Clone(tt.in), now)); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -246,10 +247,10 @@ func TestWatchdogEndsANodeWhoseNewGuardCannotCutOffWhatItFinds(t *testing.T) {
 // Once it was off, a cut that fails later says nothing of a lease.
 func TestCutThatFailsAfterOneThatDidNotIsNoReasonToEndTheNode(t *testing.T) {
 	withEnforcer(t, 0, func(e *enforcer, f *slowFence) {
-		e.order([]order{{service: "shop", exclusive: true, cgroups: []string{"/cg/shop"}}})
+		e.order([]custody.Order{{Service: "shop", Exclusive: true, Cgroups: []string{"/cg/shop"}}})
 		time.Sleep(time.Second)
 		f.stuck("/cg/shop")
-		time.Sleep(20*time.Second + retryCut/2) // between two attempts
+		time.Sleep(20*time.Second + custody.RetryCut/2) // between two attempts
 		if ok, why := e.inOrder(); !ok || !e.idle() {
 			t.Errorf("not in order: %s", why)
 		}

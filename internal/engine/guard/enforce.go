@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
-	"github.com/keelson/keelson/internal/core/bound"
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -18,46 +18,19 @@ import (
 
 // Timing of the enforcement.
 const (
-	// CutMargin is how long before a lease's end the cut begins, so that it is
-	// done by then (cut-before-end).
-	CutMargin = bound.Cut
-	// renewAfter is the part of a lease that passes between two renewals of an
-	// address in the kernel, as a divisor. A guard that freezes loses its
-	// addresses that much earlier, and the kernel is asked less often.
-	renewAfter = 2
+	// CutMargin is how long before a lease's end the cut begins.
+	CutMargin = custody.Margin
 	// killTimeout bounds one attempt to end the processes of an instance.
 	killTimeout = 2 * time.Second
-	// retryCut is the pause after a cut that could not be proven, and the least
-	// time between the beginnings of two cuts of what did not run in between.
-	retryCut = 500 * time.Millisecond
 	// addressLead is how long the removal of addresses is waited for until
 	// processes are killed all the same.
 	addressLead = 5 * time.Millisecond
-	// recut is the pause between two cuts of a service that this node does not
-	// hold.
-	recut    = 2 * time.Second
-	idleWait = time.Second
-	// unprovenLimit is how long after the end of an exclusive lease the cut may
-	// stay unproven until the watchdog has to end the node.
-	unprovenLimit = 5 * time.Second
+	idleWait    = custody.Idle
 	// behindLimit is how late the enforcer may be until the watchdog has to.
 	behindLimit = 3 * time.Second
 	// lastWait is the time between two looks at the cuts of a guard that ends.
 	lastWait = 10 * time.Millisecond
 )
-
-// order says what shall be true of one service: it may run until then, or not
-// at all if until is in the past.
-type order struct {
-	service   spec.ServiceName
-	epoch     uint64
-	until     time.Duration
-	proof     time.Duration // only a cut that began at this moment or later proves anything
-	exclusive bool
-	addresses []string
-	cgroups   []string
-	spared    bool // it may run without the lease
-}
 
 // enforcer carries out orders in goroutines of its own, so that a slow kernel
 // call delays no heartbeat and no cut, a stuck loop delays no cut, and a process
@@ -69,7 +42,7 @@ type enforcer struct {
 	gate *gate          // addresses
 
 	mu     sync.Mutex // guards what follows
-	orders []order
+	orders []custody.Order
 	news   []guardwire.Happened
 	proven map[spec.ServiceName]bool // nothing of it is left since it was cut
 	atWork map[spec.ServiceName]bool // an attempt to cut it off is under way
@@ -78,22 +51,16 @@ type enforcer struct {
 	stuck  spec.ServiceName          // exclusive, ended, and not proven off in time
 
 	state map[spec.ServiceName]*enforced // owned by run
-	mine  []order                        // the same, a copy
+	mine  []custody.Order                // the same, a copy
 	round uint64                         // of act
 	done  chan cutResult
 }
 
 // enforced is what has been done about one service.
 type enforced struct {
-	order
-	cutting bool          // an attempt to cut it off is under way
-	clean   bool          // it was proven off, or could run, under this guard
-	began   time.Duration // when the last attempt began, 0: there was none
-	again   time.Duration // when to cut it off again, 0: at once
-	said    string        // the last trouble that was told
-	round   uint64        // the last one that had an order for it
-	held    bool          // it could run, and is not proven off since
-	ended   time.Duration // when it was first seen that it may run no more, while held
+	custody.Cut
+	said  string // the last trouble that was told
+	round uint64 // the last one that had an order for it
 }
 
 // cutResult is what came of one attempt.
@@ -113,17 +80,17 @@ func newEnforcer(opts Options) *enforcer {
 // order replaces all orders. The enforcer keeps no part of the slice. It is
 // woken only if there is something to do before it would look anyway: not for
 // a lease that is merely renewed.
-func (e *enforcer) order(orders []order) {
+func (e *enforcer) order(orders []custody.Order) {
 	e.mu.Lock()
 	now := e.opts.Clock.Boot()
 	changed := len(orders) != len(e.orders)
 	for i := range orders {
 		o := &orders[i]
 		if !changed {
-			changed = !o.renews(&e.orders[i], now)
+			changed = !o.Renews(&e.orders[i], now)
 		}
-		if o.until-CutMargin > now {
-			delete(e.proven, o.service)
+		if !o.Over(now) {
+			delete(e.proven, o.Service)
 		}
 	}
 	e.orders = append(e.orders[:0], orders...)
@@ -139,15 +106,6 @@ func (e *enforcer) order(orders []order) {
 	case e.wake <- struct{}{}:
 	default:
 	}
-}
-
-// renews reports whether o says of the same instance only that what goes on may
-// do so longer, or that what has ended has.
-func (o *order) renews(was *order, now time.Duration) bool {
-	onTime := o.until == was.until || o.until > was.until && was.until-CutMargin > now
-	return onTime && o.service == was.service && o.epoch == was.epoch && o.exclusive == was.exclusive && o.proof == was.proof &&
-		o.spared == was.spared &&
-		slices.Equal(o.addresses, was.addresses) && slices.Equal(o.cgroups, was.cgroups)
 }
 
 // inOrder reports whether what the leases demand is done in time: the enforcer
@@ -198,9 +156,9 @@ func (e *enforcer) ended(name spec.ServiceName) bool {
 
 // over is ended for who has the lock.
 func (e *enforcer) over(name spec.ServiceName) bool {
-	for _, o := range e.orders {
-		if o.service == name {
-			return o.until-CutMargin <= e.opts.Clock.Boot()
+	for i := range e.orders {
+		if o := &e.orders[i]; o.Service == name {
+			return o.Over(e.opts.Clock.Boot())
 		}
 	}
 	return false
@@ -243,20 +201,17 @@ func (e *enforcer) act(ctx context.Context) time.Duration {
 	wait := idleWait
 	for i := range e.mine {
 		o := &e.mine[i]
-		s := e.state[o.service]
+		s := e.state[o.Service]
 		if s == nil {
 			s = &enforced{}
-			e.state[o.service] = s
+			e.state[o.Service] = s
 		}
 		s.round = e.round
-		if s.epoch != o.epoch || !slices.Equal(o.cgroups, s.cgroups) || !slices.Equal(o.addresses, s.addresses) {
-			s.again = 0
-		}
-		s.order = *o
+		s.Take(o)
 		wait = min(wait, e.enforce(ctx, s))
 	}
 	for name, s := range e.state {
-		if s.round != e.round && !s.cutting {
+		if s.round != e.round && !s.Cutting() {
 			delete(e.state, name)
 		}
 	}
@@ -270,9 +225,8 @@ func (e *enforcer) review(wait time.Duration) {
 	now := e.opts.Clock.Boot()
 	busy, stuck := false, spec.ServiceName("")
 	for name, s := range e.state {
-		off := s.until-CutMargin <= now
-		busy = busy || s.cutting || s.held && off
-		if s.held && off && s.exclusive && now-s.ended > unprovenLimit && (stuck == "" || name < stuck) {
+		busy = busy || s.Busy(now)
+		if s.Stuck(now) && (stuck == "" || name < stuck) {
 			stuck = name
 		}
 	}
@@ -284,36 +238,22 @@ func (e *enforcer) review(wait time.Duration) {
 // enforce makes one order true and returns when to look again.
 func (e *enforcer) enforce(ctx context.Context, s *enforced) time.Duration {
 	now := e.opts.Clock.Boot()
-	if left := s.until - CutMargin - now; left > 0 {
-		s.again, s.said, s.held, s.ended, s.clean = 0, "", true, 0, true
-		return min(left, idleWait)
+	cut, mayRun, wait := s.Due(now)
+	if mayRun {
+		s.said = ""
 	}
-	if s.held && s.ended == 0 {
-		s.ended = now
+	if !cut {
+		return wait
 	}
-	if s.cutting {
-		return idleWait
-	}
-	if s.spared {
-		s.held, s.ended = false, 0
-		return idleWait
-	}
-	next := s.again
-	if !s.held && s.began > 0 {
-		next = max(next, s.began+retryCut)
-	}
-	if now < next {
-		return next - now
-	}
-	if !e.begin(s.service) {
+	if !e.begin(s.Service) {
 		return 0 // it was won in the meantime
 	}
-	s.cutting, s.began = true, now
-	o := s.order
+	s.Begin(now)
+	o := s.Order
 	e.cuts.Go(func() {
-		r := cutResult{o.service, now, e.cutOff(ctx, o)}
+		r := cutResult{o.Service, now, e.cutOff(ctx, o)}
 		e.mu.Lock()
-		delete(e.atWork, o.service)
+		delete(e.atWork, o.Service)
 		e.mu.Unlock()
 		select {
 		case e.done <- r:
@@ -340,32 +280,20 @@ func (e *enforcer) finished(r cutResult) {
 	if s == nil {
 		return
 	}
-	s.cutting = false
 	now := e.opts.Clock.Boot()
 	if r.err != nil {
-		s.again = now + retryCut
-		if !s.clean && s.exclusive && !s.spared && !s.held {
-			// What a guard before this one left, and this one cannot end, may have
-			// been running under a lease.
-			s.held, s.ended = true, r.began
-		}
+		s.Failed(now, r.began)
 		if text := r.err.Error(); text != s.said {
 			s.said = text
-			e.say(s, fmt.Sprintf("%s could not be cut off and is tried again and again: %v", s.service, r.err))
-			e.opts.Log.Error("cut not proven", logkey.Service, s.service, logkey.Err, r.err)
+			e.say(s, fmt.Sprintf("%s could not be cut off and is tried again and again: %v", s.Service, r.err))
+			e.opts.Log.Error("cut not proven", logkey.Service, s.Service, logkey.Err, r.err)
 		}
 		return
 	}
-	// Looked at again: a start that was under way may have come after it.
-	s.again, s.said = now+recut, ""
-	if r.began < s.proof {
-		s.again = min(s.again, max(now, s.proof))
-		return
-	}
-	if e.ended(s.service) {
-		s.held, s.clean = false, true
+	s.said = ""
+	if s.Done(now, r.began, e.ended(s.Service)) {
 		e.mu.Lock()
-		e.proven[s.service] = true
+		e.proven[s.Service] = true
 		e.mu.Unlock()
 	}
 }
@@ -375,7 +303,7 @@ func (e *enforcer) finished(r cutResult) {
 // end of the processes for long, nor does one process that of another. The newest
 // order is looked at before each step, so that a lease that was won in the
 // meantime is left alone.
-func (e *enforcer) cutOff(ctx context.Context, o order) error {
+func (e *enforcer) cutOff(ctx context.Context, o custody.Order) error {
 	ctx, cancel := context.WithTimeout(ctx, killTimeout)
 	defer cancel()
 	var (
@@ -384,7 +312,7 @@ func (e *enforcer) cutOff(ctx context.Context, o order) error {
 		steps  sync.WaitGroup
 	)
 	step := func(f func() error) {
-		if !e.ended(o.service) {
+		if !e.ended(o.Service) {
 			return
 		}
 		if err := f(); err != nil {
@@ -393,11 +321,11 @@ func (e *enforcer) cutOff(ctx context.Context, o order) error {
 			failed = append(failed, err.Error())
 		}
 	}
-	if len(o.addresses) > 0 {
+	if len(o.Addresses) > 0 {
 		removed := make(chan struct{})
 		steps.Go(func() {
 			defer close(removed)
-			for _, a := range o.addresses {
+			for _, a := range o.Addresses {
 				step(func() error { return e.opts.Fence.RemoveAddress(a) })
 			}
 		})
@@ -408,13 +336,13 @@ func (e *enforcer) cutOff(ctx context.Context, o order) error {
 		}
 		lead.Stop()
 	}
-	for _, c := range o.cgroups {
+	for _, c := range o.Cgroups {
 		steps.Go(func() { step(func() error { return e.opts.Fence.Kill(ctx, c) }) })
 	}
 	steps.Wait()
 	if len(failed) > 0 {
 		slices.Sort(failed) // said once, in whatever order they came
-		return fmt.Errorf("cut off %s: %s", o.service, strings.Join(failed, "; "))
+		return fmt.Errorf("cut off %s: %s", o.Service, strings.Join(failed, "; "))
 	}
 	return nil
 }
@@ -427,7 +355,7 @@ func (e *enforcer) say(s *enforced, text string) {
 	defer e.mu.Unlock()
 	if len(e.news) < maxNews {
 		e.news = append(e.news, guardwire.Happened{
-			Kind: string(event.ServiceCut), At: guardwire.Boot(e.opts.Clock.Boot()), Service: s.service, Epoch: s.epoch, Text: text,
+			Kind: string(event.ServiceCut), At: guardwire.Boot(e.opts.Clock.Boot()), Service: s.Service, Epoch: s.Epoch, Text: text,
 		})
 	}
 }

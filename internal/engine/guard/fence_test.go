@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/model/guardwire"
 )
 
@@ -43,7 +44,7 @@ func TestTheWatchdogEndsAHostWhereWhatWouldNotStopCannotBeCutOff(t *testing.T) {
 	withDog(t, func(t *testing.T, d *dog, _ *wire, s []*site) bool {
 		s[0].fence.stuck("/cg/shop")
 		fenceShop(t, s)
-		pass(t, s, unprovenLimit+6*time.Second)
+		pass(t, s, custody.UnprovenLimit+6*time.Second)
 		if d.hungry() < 3*time.Second {
 			t.Errorf("the watchdog was petted %s ago", d.hungry())
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -33,12 +34,12 @@ type gate struct {
 	ruled chan ruling // the newest, for the guard's loop
 
 	mu     sync.Mutex // guards what follows
-	orders []order
+	orders []custody.Order
 	begun  bool                               // there was an order: until then all stays as it was found
 	due    time.Duration                      // when act is to look at the latest
 	open   map[spec.ServiceName]time.Duration // until when the kernel may let it pass
 
-	mine    []order                      // a copy, owned by run like what follows
+	mine    []custody.Order              // a copy, owned by run like what follows
 	passes  map[spec.ServiceName]*passes // by service
 	managed []string                     // handles of which the kernel was last told
 	asked   bool                         // it was told something
@@ -57,13 +58,11 @@ type ruling struct {
 
 // passes is what the kernel was told about one service.
 type passes struct {
-	order
-	addrs   []netip.Addr  // of order
-	passing bool          // they pass in the kernel
-	until   time.Duration // until when
-	repass  time.Duration // when to renew that
-	said    string        // the last trouble that was told
-	round   uint64        // the last one that had an order for it
+	custody.Order
+	custody.Pass
+	addrs []netip.Addr // of order
+	said  string       // the last trouble that was told
+	round uint64       // the last one that had an order for it
 }
 
 func newGate(opts Options) *gate {
@@ -74,7 +73,7 @@ func newGate(opts Options) *gate {
 }
 
 // order replaces all orders; changed as [enforcer.order] has it.
-func (g *gate) order(orders []order, changed bool) {
+func (g *gate) order(orders []custody.Order, changed bool) {
 	g.mu.Lock()
 	g.orders = append(g.orders[:0], orders...)
 	changed, g.begun = changed || !g.begun, true
@@ -138,23 +137,23 @@ func (g *gate) act() time.Duration {
 	g.round++
 	for i := range g.mine {
 		o := &g.mine[i]
-		p := g.passes[o.service]
+		p := g.passes[o.Service]
 		if p == nil {
 			p = &passes{}
-			g.passes[o.service] = p
+			g.passes[o.Service] = p
 		}
 		p.round = g.round
-		if !slices.Equal(o.addresses, p.addresses) {
-			p.passing, p.addrs = false, addresses(o.addresses)
+		if !slices.Equal(o.Addresses, p.Addresses) {
+			p.Passing, p.addrs = false, addresses(o.Addresses)
 		}
-		p.order = *o
+		p.Order = *o
 		wait = min(wait, g.serve(p))
 	}
 	for name, p := range g.passes {
 		if p.round == g.round {
 			continue
 		}
-		if p.passing {
+		if p.Passing {
 			g.pass(p, 0)
 		}
 		delete(g.passes, name)
@@ -181,7 +180,7 @@ func (g *gate) manage() time.Duration {
 	r := ruling{handles: map[string]bool{}}
 	g.asked, g.managed = true, g.managed[:0]
 	for i := range g.mine {
-		for _, a := range g.mine[i].addresses {
+		for _, a := range g.mine[i].Addresses {
 			r.handles[a] = true
 			g.managed = append(g.managed, a)
 		}
@@ -207,7 +206,7 @@ func (g *gate) manage() time.Duration {
 func (g *gate) same() bool {
 	n := 0
 	for i := range g.mine {
-		for _, a := range g.mine[i].addresses {
+		for _, a := range g.mine[i].Addresses {
 			if n >= len(g.managed) || g.managed[n] != a {
 				return false
 			}
@@ -220,10 +219,10 @@ func (g *gate) same() bool {
 // serve makes one order true and returns when to look again.
 func (g *gate) serve(p *passes) time.Duration {
 	now := g.opts.Clock.Boot()
-	if left := p.order.until - CutMargin - now; left > 0 {
+	if left := p.Order.Until - CutMargin - now; left > 0 {
 		return min(left, g.letPass(p, now))
 	}
-	if p.passing {
+	if p.Passing {
 		g.pass(p, 0)
 	}
 	return idleWait
@@ -235,15 +234,14 @@ func (g *gate) letPass(p *passes, now time.Duration) time.Duration {
 	if len(p.addrs) == 0 {
 		return idleWait
 	}
-	until := p.order.until - CutMargin/2
-	if !p.passing || now >= p.repass && until > p.until {
+	until, tell := p.Pass.Due(now, p.Order.Until)
+	if tell {
 		g.pass(p, until-now)
-		if !p.passing {
+		if !p.Passing {
 			return repass
 		}
-		p.repass = now + (until-now)/renewAfter
 	}
-	return max(p.repass-now, minLook)
+	return max(p.Next()-now, minLook)
 }
 
 // pass lets the service's addresses through for d, or no longer if d is 0.
@@ -252,16 +250,19 @@ func (g *gate) pass(p *passes, d time.Duration) {
 	var err error
 	if d > 0 {
 		g.mu.Lock()
-		g.open[p.service] = max(g.open[p.service], now+d) // before the kernel is told
+		g.open[p.Service] = max(g.open[p.Service], now+d) // before the kernel is told
 		g.mu.Unlock()
 		err = g.opts.Fence.Hold(p.addrs, d)
-		p.passing, p.until = err == nil, now+d
+		p.Passing = false
+		if err == nil {
+			p.Told(now, now+d)
+		}
 	} else {
 		err = g.opts.Fence.Drop(p.addrs)
-		p.passing = err != nil
+		p.Passing = err != nil
 		if err == nil {
 			g.mu.Lock()
-			delete(g.open, p.service)
+			delete(g.open, p.Service)
 			g.mu.Unlock()
 		}
 	}
@@ -270,7 +271,7 @@ func (g *gate) pass(p *passes, d time.Duration) {
 		p.said = ""
 	case p.said != err.Error():
 		p.said = err.Error()
-		g.opts.Log.Error("kernel did not take the lease of an address", logkey.Service, p.service, logkey.Err, err)
+		g.opts.Log.Error("kernel did not take the lease of an address", logkey.Service, p.Service, logkey.Err, err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/plane"
 	"github.com/keelson/keelson/internal/model/guardwire"
@@ -197,11 +198,12 @@ type room struct {
 	ruling   ruling            // of addresses
 	primary  map[uint32]uint64 // the highest epoch held, by service with roles
 	holds    []lease.Hold
-	orders   []order
+	orders   []custody.Order
 	twice    bool // the duty has a name under two leases
 	state    guardwire.State
 	hear     func(Datagram)
 	answered func(from uint8)
+	gone     func(spec.ServiceName) bool
 }
 
 // arrival is a datagram.
@@ -225,7 +227,8 @@ func New(opts Options) *Guard {
 		troubles: map[string]string{}, parting: parting{forsaken: map[spec.ServiceName]time.Duration{}},
 		upgrade: upgrade{checked: make(chan error, 1)},
 	}
-	g.room.hear, g.room.answered = g.hear, g.answered
+	g.room.hear, g.room.answered, g.room.primary = g.hear, g.answered, map[uint32]uint64{}
+	g.room.gone = func(s spec.ServiceName) bool { return g.enforcer.gone(s) }
 	return g
 }
 

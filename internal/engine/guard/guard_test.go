@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -474,10 +475,10 @@ func TestProcessThatWillNotDieDelaysNoOtherService(t *testing.T) {
 		go func() { e.run(ctx); close(done) }()
 		began := clk.Boot()
 		for range 100 {
-			e.order([]order{
-				{service: "stuck", cgroups: []string{"/cg/stuck"}},
-				{service: "ends", epoch: 1, until: began + time.Second, cgroups: []string{"/cg/ends"}},
-				{service: "well", epoch: 1, until: clk.Boot() + time.Second, addresses: []string{"10.0.0.1/24%eth0"}, cgroups: []string{"/cg/well"}},
+			e.order([]custody.Order{
+				{Service: "stuck", Cgroups: []string{"/cg/stuck"}},
+				{Service: "ends", Epoch: 1, Until: began + time.Second, Cgroups: []string{"/cg/ends"}},
+				{Service: "well", Epoch: 1, Until: clk.Boot() + time.Second, Addresses: []string{"10.0.0.1/24%eth0"}, Cgroups: []string{"/cg/well"}},
 			})
 			time.Sleep(100 * time.Millisecond)
 		}
@@ -507,7 +508,7 @@ func TestCutIsDoneBeforeTheLeaseEnds(t *testing.T) {
 		done := make(chan struct{})
 		go func() { e.run(ctx); close(done) }()
 		until := clk.Boot() + time.Second
-		e.order([]order{{service: "shop", epoch: 1, until: until, cgroups: []string{"/cg/shop"}, addresses: []string{"10.0.0.1/24%eth0"}}})
+		e.order([]custody.Order{{Service: "shop", Epoch: 1, Until: until, Cgroups: []string{"/cg/shop"}, Addresses: []string{"10.0.0.1/24%eth0"}}})
 		time.Sleep(until - clk.Boot())
 		for _, h := range []string{"/cg/shop", "10.0.0.1/24%eth0"} {
 			if at := f.cutAt(h); at == 0 || at >= until {

@@ -2,24 +2,17 @@ package guard
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
-	"github.com/keelson/keelson/internal/core/lease"
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// parting is how the guard gives up what it holds.
-//
-// A lease is given back only when nothing runs under it any more, and nothing can
-// start. An agent that stood still may go on at any moment, and looks at the
-// lease as the guard last told it right before it starts something. So what is
-// forsaken is told no more; and the cut that proves it off begins when all that
-// was told of its lease has passed.
+// parting is how the guard gives up what it holds, see [custody.Books].
 type parting struct {
 	// forsaken are services that are cut off although their lease is held, and
 	// until when the agent was told that it is.
@@ -89,57 +82,37 @@ func (g *Guard) trouble(key, text string) {
 // forsake gives up what is held and must not be any more: what the agent has not
 // looked after for too long, and all of it if the guard is to end.
 func (g *Guard) forsake(now time.Duration) {
-	alone, parts := now-g.lastBeat, g.parting.why != nil
-	g.node.SetIdle(now, parts || alone > g.shortestLoss())
-	fences := slices.ContainsFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.Fence })
-	away := alone >= 2*guardwire.BeatEvery
-	if !parts && !away && !fences {
+	why := custody.Absence{Alone: now - g.lastBeat, Ends: g.parting.why != nil}
+	g.node.SetIdle(now, why.Ends || why.Alone > custody.ShortestLoss(&g.duty))
+	if !g.books().Parts(why) {
 		return
 	}
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])
-	released := false
-	for i := range g.room.holds {
-		h := &g.room.holds[i]
-		at := slices.IndexFunc(g.duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
-		if at < 0 || !parts && !g.duty.Seeks[at].Fence && (!away || alone <= g.duty.Seeks[at].AgentLoss) {
-			continue
-		}
-		name := g.duty.Seeks[at].Service
-		if _, known := g.parting.forsaken[name]; !known {
-			g.parting.forsaken[name] = runsUntil(h, &g.duty.Seeks[at], now)
-			g.opts.Log.Error("service is given up and cut off", logkey.Service, name, "agent_away", alone, "guard_ends", parts, "would_not_stop", g.duty.Seeks[at].Fence)
-			continue
-		}
-		// The cut comes first, then the release; what cannot be cut off keeps its
-		// lease.
-		if g.enforcer.gone(name) {
-			g.giveBack(now, h, at)
-			released = true
-		}
+	up, back := g.books().Forsake(now, why, g.room.holds)
+	for _, name := range up {
+		g.opts.Log.Error("service is given up and cut off", logkey.Service, name, "agent_away", why.Alone, "guard_ends", why.Ends, "would_not_stop", !why.Ends && !why.Away())
 	}
-	if !released {
+	if len(back) == 0 {
 		return
 	}
+	for i := range back {
+		g.giveBack(now, &back[i])
+	}
 	g.node.SetDuty(now, g.wish())
-	if g.agent != nil && !parts && away {
+	if g.agent != nil && !why.Ends && why.Away() {
 		g.agent.drop() // one that wakes up connects anew, and says its duty again
 	}
 }
 
 // giveBack releases a lease whose service was forsaken and is off.
-func (g *Guard) giveBack(now time.Duration, h *lease.Hold, at int) {
-	name := g.duty.Seeks[at].Service
+func (g *Guard) giveBack(now time.Duration, b *custody.Given) {
 	text := fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", (now - g.lastBeat).Round(time.Millisecond))
-	if g.duty.Seeks[at].Fence {
+	if b.Fence {
 		text = "a part would not stop; the guard cut the service off, made sure that nothing of it is left, and gave its lease back"
 	}
 	if g.parting.why != nil {
 		text = "the guard was asked to end; it stopped the service and gave its lease back"
 	}
-	g.happen(guardwire.Happened{Kind: string(event.ServiceCut), At: guardwire.Boot(now), Service: name, Epoch: h.Number, Text: text})
-	g.node.Release(now, h.ID, h.Number)
-	// It is cut off again and again, and not claimed, until the agent says more.
-	g.duty.Seeks = slices.Clone(g.duty.Seeks)
-	g.duty.Seeks[at].Order = nil
-	delete(g.parting.forsaken, name)
+	g.happen(guardwire.Happened{Kind: string(event.ServiceCut), At: guardwire.Boot(now), Service: b.Service, Epoch: b.Epoch, Text: text})
+	g.node.Release(now, b.ID, b.Epoch)
 }

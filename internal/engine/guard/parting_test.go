@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/guardwire"
 )
@@ -125,7 +126,7 @@ func TestWhatIsForsakenIsOffWhenItsAgentGoesOn(t *testing.T) {
 				}
 				cut := s[0].fence.cutAt("/cg/shop")
 				if s[0].ended = len(s[0].done) > 0; !s[0].ended {
-					pass(t, s[1:], 2*recut)
+					pass(t, s[1:], 2*custody.Recut)
 					if name == "the agent was away for too long" && s[0].fence.cutAt("/cg/shop") == cut {
 						t.Error("it is not cut off again and again")
 					}

@@ -8,110 +8,25 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/base/logkey"
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/core/lease"
 	"github.com/keelson/keelson/internal/core/quorum"
-	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
+// books are what the guard goes by.
+func (g *Guard) books() custody.Books {
+	return custody.Books{Duty: &g.duty, Forsaken: g.parting.forsaken, Primary: g.room.primary, Gone: g.room.gone, Twice: g.room.twice}
+}
+
 // enforcement says for every service of the duty until when it may run. The
 // slice is valid until the next call.
-func (g *Guard) enforcement(now time.Duration) []order {
+func (g *Guard) enforcement(now time.Duration) []custody.Order {
 	g.room.holds = g.node.Holds(now, g.room.holds[:0])
-	orders := g.room.orders[:0]
-	for i := range g.duty.Seeks {
-		s := &g.duty.Seeks[i]
-		o := order{service: s.Service, exclusive: s.Exclusive, addresses: s.Addresses, cgroups: s.Cgroups}
-		at, held := slices.BinarySearchFunc(g.room.holds, s.ID, func(h lease.Hold, id lease.ID) int { return cmp.Compare(h.ID, id) })
-		if told, forsaken := g.parting.forsaken[s.Service]; forsaken {
-			o.proof = told
-		} else if held {
-			o.epoch, o.until = g.room.holds[at].Number, runsUntil(&g.room.holds[at], s, now)
-		}
-		o.spared = g.spared(s, o.epoch)
-		orders = append(orders, o)
-	}
-	if g.room.twice {
-		orders = byName(orders, now)
-	}
-	g.room.orders = orders
-	return orders
-}
-
-// byName makes one order of those of one name: a service that was deleted and
-// applied again has a new lease while the old one is held. What may run decides;
-// if nothing may, all that either names is cut off.
-func byName(orders []order, now time.Duration) []order {
-	out := orders[:0]
-	for _, o := range orders {
-		i := slices.IndexFunc(out, func(p order) bool { return p.service == o.service })
-		if i < 0 {
-			out = append(out, o)
-			continue
-		}
-		was := &out[i]
-		live, lived := o.until-CutMargin > now, was.until-CutMargin > now
-		switch {
-		case live && !lived:
-			*was = o
-		case live == lived:
-			if o.until > was.until {
-				was.until, was.epoch = o.until, o.epoch
-			}
-			was.proof = max(was.proof, o.proof)
-			was.exclusive, was.spared = was.exclusive || o.exclusive, was.spared && o.spared
-			was.addresses, was.cgroups = both(was.addresses, o.addresses), both(was.cgroups, o.cgroups)
-		}
-	}
-	return out
-}
-
-// both are the handles in a or b.
-func both(a, b []string) []string {
-	out := slices.Clone(a)
-	for _, h := range b {
-		if !slices.Contains(out, h) {
-			out = append(out, h)
-		}
-	}
-	return out
-}
-
-// spared reports whether what is listed for a service may run without its lease:
-// the agent vouches that nothing of it is primary, after every epoch under which
-// it could have been.
-func (g *Guard) spared(s *guardwire.Seek, epoch uint64) bool {
-	if !s.Replica && epoch == 0 {
-		return false
-	}
-	if epoch > g.room.primary[s.ID] {
-		if g.room.primary == nil {
-			g.room.primary = make(map[uint32]uint64)
-		}
-		g.room.primary[s.ID] = epoch
-	}
-	_, forsaken := g.parting.forsaken[s.Service]
-	return s.Replica && !forsaken && g.room.primary[s.ID] <= s.Demoted
-}
-
-// runsUntil is until when a service may run without more news. What is kept goes
-// on for a lease at a time, so that it ends with a guard that hangs.
-func runsUntil(h *lease.Hold, s *guardwire.Seek, now time.Duration) time.Duration {
-	if h.Keep && s.Keep && !s.Exclusive {
-		return max(h.Until, now+s.TTL)
-	}
-	return h.Until
-}
-
-// unheld are the orders of a guard that holds nothing.
-func unheld(d guardwire.Duty) []order {
-	orders := make([]order, 0, len(d.Seeks))
-	for _, s := range d.Seeks {
-		orders = append(orders, order{service: s.Service, exclusive: s.Exclusive, addresses: s.Addresses, cgroups: s.Cgroups, spared: s.Replica})
-	}
-	return orders
+	g.room.orders = g.books().Orders(now, g.room.holds, g.room.orders[:0])
+	return g.room.orders
 }
 
 // noteLeases makes happenings of what the lease protocol noted.
@@ -240,7 +155,7 @@ func (g *Guard) tell(now time.Duration) {
 	}
 	s := g.state(now)
 	if now >= g.told.due || !same(s, &g.told.sent) {
-		g.told.sent, g.told.due = clone(s), nextTelling(s, now)
+		g.told.sent, g.told.due = clone(s), now+max(custody.TellWithin(s.Holds, now), minLook)
 		sent := g.told.sent
 		g.agent.say(guardwire.Message{State: &sent})
 	}
@@ -248,16 +163,6 @@ func (g *Guard) tell(now time.Duration) {
 		g.agent.say(guardwire.Message{Happened: &g.told.happened[i]})
 	}
 	g.told.happened = nil
-}
-
-// nextTelling is when the agent must hear more than it does from s: halfway to
-// the moment when it would stop something that goes on being renewed.
-func nextTelling(s *guardwire.State, now time.Duration) time.Duration {
-	wait := guardwire.StateEvery
-	for i := range s.Holds {
-		wait = min(wait, (time.Duration(s.Holds[i].Until)-now-supervise.StopAhead)/2)
-	}
-	return now + max(wait, minLook)
 }
 
 // same reports whether two states differ at most in what changes all the time:
@@ -314,24 +219,20 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 	return s
 }
 
-// hold is what the agent is told of a lease, or of what goes on without one. It
-// is false for what has ended, or is forsaken, and for what was won during a cut
-// of the service until that is over.
+// hold is what the agent is told of a lease, and whether it is told anything.
 func (g *Guard) hold(h *lease.Hold, now time.Duration) (guardwire.Hold, bool) {
-	out := guardwire.Hold{Service: g.serviceName(h.ID), Epoch: h.Number, Until: guardwire.Boot(h.Until), Kept: h.Until <= now}
-	if _, forsaken := g.parting.forsaken[out.Service]; forsaken {
+	out, told := g.books().Told(now, h, g.told.sent.Holds, g.enforcer.cutting)
+	if !told {
 		return out, false
 	}
-	if g.enforcer.cutting(out.Service) && !slices.ContainsFunc(g.told.sent.Holds, func(was guardwire.Hold) bool {
-		return was.Service == out.Service && was.Epoch == out.Epoch
-	}) {
-		return out, false
+	if out.Service == "" {
+		out.Service = g.serviceName(h.ID)
 	}
 	for i := range g.duty.Seeks {
 		if s := &g.duty.Seeks[i]; s.ID == h.ID {
-			out.Until, out.Ruled = guardwire.Boot(runsUntil(h, s, now)), g.room.ruling.some(s.Addresses)
+			out.Ruled = g.room.ruling.some(s.Addresses)
 			break
 		}
 	}
-	return out, time.Duration(out.Until) > now
+	return out, true
 }

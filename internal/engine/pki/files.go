@@ -161,6 +161,9 @@ func (f *Files) readPair() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := decodeKey(key); err != nil {
+		return nil, f.damaged(f.KeyPath(), err)
+	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, f.damaged(f.CertPath(), err)
@@ -251,6 +254,10 @@ func (f *Files) damaged(path string, err error) error {
 	return say(request.Refused, ErrDamaged, fmt.Sprintf("%s cannot be used: %s", path, plain(err)), f.remedy(path))
 }
 
+// Afresh is what to do about a node that has lost who it is.
+const Afresh = "restore it from a backup; without one, run `keelson leave --offline` here, then, if the cell has other nodes, " +
+	"`keelson node remove NAME --force` on one of them, and here `keelson join` with a new token"
+
 // remedy says what to do about a file that is damaged or lost.
 func (f *Files) remedy(path string) string {
 	switch path {
@@ -259,7 +266,7 @@ func (f *Files) remedy(path string) string {
 	case f.CAPath():
 		return "copy the file from any other node of the cell, where it is the same"
 	}
-	return "restore it from a backup, or remove this node from the cell, move " + f.dir + " away and join again with a new token"
+	return Afresh
 }
 
 // plain returns what err says without the name of the package that says it.

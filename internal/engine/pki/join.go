@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -19,8 +20,8 @@ const (
 	maxLinks   = 8
 	maxLabels  = 64
 	maxVersion = 64
-	// defaultAPIPort is the API's port where a node names none.
-	defaultAPIPort = 7480
+	// The ports of a node that names none.
+	defaultAPIPort, defaultPeerPort, defaultClientPort = 7480, 7482, 7483
 )
 
 // Join makes the caller a member: it verifies the token, gives the node the
@@ -34,7 +35,7 @@ const (
 //
 // Errors: [ErrTokenMalformed], [ErrTokenUnknown], [ErrTokenUsed],
 // [ErrTokenExpired], [ErrClockOff], [ErrNameTaken], [ErrAddressTaken],
-// [ErrCellFull], [ErrRequest], [ErrConflict]. None of them uses up the token.
+// [ErrUnreachable], [ErrCellFull], [ErrRequest], [ErrConflict]. None of them uses up the token.
 func (r *Registrar) Join(ctx context.Context, ask request.Join) (request.Joined, error) {
 	token, err := ParseToken(ask.Token)
 	if err != nil {
@@ -257,6 +258,9 @@ func checkNode(n record.Node) error {
 			return badRequest("%d is not a port", port)
 		}
 	}
+	if api, peer, client := apiPort(n), cmp.Or(n.Ports.Peer, defaultPeerPort), cmp.Or(n.Ports.Client, defaultClientPort); api == peer || api == client || peer == client {
+		return badRequest("%s cannot open ports %d, %d and %d: two of them are the same", n.Name, api, peer, client)
+	}
 	if len(n.Labels) > maxLabels {
 		return badRequest("%s has %d labels; the limit is %d", n.Name, len(n.Labels), maxLabels)
 	}
@@ -273,15 +277,28 @@ func checkNode(n record.Node) error {
 
 func validHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return !addr.IsUnspecified() && !addr.IsMulticast()
+		// An IPv6 address of one link would need the name of the link with it.
+		return !addr.IsUnspecified() && !addr.IsMulticast() && addr.Zone() == "" && (addr.Is4() || !addr.IsLinkLocalUnicast())
 	}
 	return spec.NodeName(strings.ToLower(host)).Valid() && strings.ContainsFunc(host, func(r rune) bool { return r > '9' })
 }
 
-// checkAddress refuses an address and API port that another node has.
+// loopback reports whether a server has that address only for itself.
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
+}
+
+// checkAddress refuses an address and API port that another node has, and an
+// address that the other nodes cannot reach.
 func checkAddress(n record.Node, nodes []kept[record.Node]) error {
 	for _, other := range nodes {
 		o := other.value
+		if o.Name != n.Name && loopback(o.Address) != loopback(n.Address) {
+			return say(request.Refused, ErrUnreachable,
+				fmt.Sprintf("%s (%s) and %s (%s) cannot reach each other: one of the addresses is for that server alone", n.Name, n.Address, o.Name, o.Address),
+				"give the address by which the other nodes reach it with --address, where the one is that has none; the token is still good")
+		}
 		if o.Name == n.Name || !strings.EqualFold(o.Address, n.Address) || apiPort(o) != apiPort(n) {
 			continue
 		}
@@ -293,8 +310,5 @@ func checkAddress(n record.Node, nodes []kept[record.Node]) error {
 }
 
 func apiPort(n record.Node) int {
-	if n.Ports.API == 0 {
-		return defaultAPIPort
-	}
-	return n.Ports.API
+	return cmp.Or(n.Ports.API, defaultAPIPort)
 }

@@ -63,6 +63,8 @@ var (
 	ErrNameTaken = errors.New("name taken")
 	// ErrAddressTaken means that another node has the address and port.
 	ErrAddressTaken = errors.New("address taken")
+	// ErrUnreachable means that a node has an address that others cannot reach.
+	ErrUnreachable = errors.New("address of one server alone")
 	// ErrCellFull means that all [MaxNodes] slots have an owner.
 	ErrCellFull = errors.New("cell full")
 	// ErrCellExists means that the store holds another cell already.

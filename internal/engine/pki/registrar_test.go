@@ -236,6 +236,21 @@ func TestJoinRefusals(t *testing.T) {
 			want:   ErrRequest,
 		},
 		{
+			name:   "an address that only that server reaches",
+			change: func(_ *testing.T, _ *world, ask *request.Join) { ask.Address = "127.0.0.1" },
+			want:   ErrUnreachable, words: []string{"cannot reach each other", "the token is still good"},
+		},
+		{
+			name:   "an address of one link",
+			change: func(_ *testing.T, _ *world, ask *request.Join) { ask.Address = "fe80::1" },
+			want:   ErrRequest,
+		},
+		{
+			name:   "two ports that are one",
+			change: func(_ *testing.T, _ *world, ask *request.Join) { ask.Ports.Peer = 7480 },
+			want:   ErrRequest, words: []string{"two of them are the same"},
+		},
+		{
 			name:   "half an address",
 			change: func(_ *testing.T, _ *world, ask *request.Join) { ask.Address = "10.0.0" },
 			want:   ErrRequest,

@@ -21,6 +21,8 @@ type Actions struct {
 	Init  func(context.Context, InitOptions) (InitResult, error)
 	Join  func(context.Context, JoinOptions) (JoinResult, error)
 	Leave func(context.Context, LeaveOptions) error
+	// LeaveOffline asks nobody. It returns the node's name, empty if it is not known.
+	LeaveOffline func(context.Context, LeaveOptions) (spec.NodeName, error)
 	// Agent and Guard run until their context ends, and then return nil.
 	Agent func(context.Context, AgentOptions) error
 	Guard func(context.Context, GuardOptions) error

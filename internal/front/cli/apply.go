@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,13 @@ import (
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 )
+
+// applying is how an apply is done and told.
+type applying struct {
+	dry, wait bool
+	limit     waiting
+	form      output.Form
+}
 
 func (s *shell) applyCommand() *cobra.Command {
 	var files []string
@@ -40,14 +48,13 @@ func (s *shell) applyCommand() *cobra.Command {
 		defer api.Close()
 		result, err := api.Apply(c.Context(), ask)
 		if err != nil {
-			return err
+			return file.OwnError(err)
 		}
-		if wait && !ask.DryRun && *out != output.Table {
-			// One object, with what came of it; what was applied is told all the same.
-			places, err := s.awaitApplied(c, api, result, limit)
-			return errors.Join(s.show(*out, output.Plain{Value: output.AppliedTo(result, places)}, nil), err)
+		result.Warnings = file.OwnAll(result.Warnings)
+		if *out != output.Table {
+			return s.tellApplied(c, api, result, applying{ask.DryRun, wait, limit, *out})
 		}
-		if err := s.show(*out, result, func(int, bool) string { return view.Applied(result, ask.DryRun) }); err != nil {
+		if err := s.show(*out, nil, func(int, bool) string { return view.Applied(result, ask.DryRun) }); err != nil {
 			return err
 		}
 		if !wait || ask.DryRun {
@@ -72,6 +79,25 @@ func (s *shell) applyCommand() *cobra.Command {
 	c.Flags().BoolVar(&wait, "wait", false, "")
 	limit.limit(c)
 	return c
+}
+
+// tellApplied prints one object with what was applied and, if that was waited for,
+// what came of it.
+func (s *shell) tellApplied(c *cobra.Command, api *client.Client, result client.ApplyResult, a applying) error {
+	var places map[spec.ServiceName]client.Service
+	var err error
+	outcome := output.Begun
+	switch {
+	case a.dry:
+		outcome = output.Checked
+	case a.wait:
+		if places, err = s.awaitApplied(c, api, result, a.limit); err == nil {
+			outcome = output.Finished
+		}
+	}
+	did := output.AppliedTo(result, places, outcome)
+	did.Text = strings.TrimRight(view.Applied(result, a.dry), "\n")
+	return errors.Join(s.show(a.form, output.Plain{Value: did}, nil), err)
 }
 
 // awaitApplied waits for what was applied and returns how it is, whether that is

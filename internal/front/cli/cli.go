@@ -9,6 +9,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ import (
 	"github.com/keelson/keelson/internal/front/cli/maintenance"
 	"github.com/keelson/keelson/internal/front/cli/mending"
 	"github.com/keelson/keelson/internal/front/cli/screen"
+	"github.com/keelson/keelson/internal/front/cli/usage"
 )
 
 // Environment is all that the command has around it.
@@ -151,7 +153,8 @@ func (s *shell) root() *cobra.Command {
 	})
 	root.SetHelpCommand(helpCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return wrong("see `"+c.CommandPath()+" --help`", "%s", err)
+		text, hint := usage.Flag(err)
+		return wrong(cmp.Or(hint, "see `"+c.CommandPath()+" --help`"), "%s", text)
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&s.conn.socket, "socket", s.env.Getenv("KEELSON_SOCKET"), "")

@@ -49,7 +49,7 @@ func (s *shell) deleteCommand() *cobra.Command {
 		}
 		defer api.Close()
 		will := fmt.Sprintf("Deleting %s stops it everywhere and forgets it.", name)
-		if s.tty.Ask && !yes {
+		if !yes {
 			one, err := api.Service(c.Context(), name)
 			if err != nil {
 				return err

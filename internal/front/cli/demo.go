@@ -24,6 +24,14 @@ behind.
                     (all its processes) or service (the program only)
     --nodes N       3 to 9 hosts (default 3)
 
+The JSON has the stages of the takeover that were seen, in order of time: fault;
+declared dead (by the first other node); program's end seen; lease free (nobody
+holds it any more); claimed; address up; program started; first answer (all of
+it is at the client). at_ms counts from the fault, took_ms from the stage
+before, and up to the first answer took_ms adds up to its at_ms. What comes
+after it has after_first_answer and took_ms 0: nobody waited for it. A frozen
+host may be declared dead when its lease has ended and another answers already.
+
 Exit status: 0 the service was taken over, 1 it was not, or the demo cannot run
 here, 2 wrong usage.
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keelson/keelson/internal/front/cli/newcomer"
 	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/reasons"
 	"github.com/keelson/keelson/internal/model/request"
@@ -44,10 +45,13 @@ func explain(err error) output.Fault {
 	var lost *lostError
 	var usage *usageError
 	var known *request.Error
+	var unfit *newcomer.Error
 	var exit *reasons.ExitError
 	switch {
 	case errors.As(err, &exit):
 		return output.Fault{Exit: exit.Status}
+	case errors.As(err, &unfit):
+		return output.Fault{Exit: exitUsage, Code: "usage", Message: unfit.Text, Next: unfit.Hint}
 	case errors.As(err, &usage):
 		return output.Fault{Exit: exitUsage, Code: "usage", Message: usage.text, Next: usage.hint}
 	case errors.As(err, &lost):

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/keelson/keelson/internal/front/cli/newcomer"
 	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -63,6 +64,9 @@ func (s *shell) initCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if newcomer.Loopback(node.Address) {
+			result.Notes = append(result.Notes, "no other server reaches "+node.Address+", so only nodes on this server can join this cell")
+		}
 		did := output.Done{
 			Action: "init", Outcome: output.Finished, Cell: cell, Node: node.Name, Notes: result.Notes,
 			Member: &output.Member{Address: node.Address, Started: result.Started},
@@ -118,11 +122,14 @@ func (s *shell) joinCommand() *cobra.Command {
 			return wrong("make one with `keelson token create` on a node of the cell", "keelson join needs --token")
 		}
 		o.Server = withPort(args[0])
-		if host, _, err := net.SplitHostPort(o.Server); err != nil || host == "" {
+		host, _, err := net.SplitHostPort(o.Server)
+		if err != nil || host == "" {
 			return wrong("give a node of the cell, such as 10.0.0.1", "%q is no address", args[0])
 		}
-		var err error
 		if o.NewNode, o.Config, err = flags.settle(s); err != nil {
+			return err
+		}
+		if err := newcomer.Reaches(o.Address, host); err != nil {
 			return err
 		}
 		o.ConfigFile = flags.config

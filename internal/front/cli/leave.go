@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -10,23 +12,30 @@ import (
 	"github.com/keelson/keelson/internal/front/cli/awaiting"
 	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
+	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
 const leaveHelp = `Take this server out of its cell.
 
 Usage:
-    keelson leave [--yes] [FLAGS]
+    keelson leave [--offline] [--yes] [FLAGS]
 
 Its services move to other nodes, its vote goes to another, then keelson stops
 here and its state is deleted: the node's key and certificate, its copy of the
 cell's store and who it was. The programs, their data and their kept output
 (logs/ in the data folder) stay. To come back, join again with a new token.
 
+    --offline            delete the state here without asking the cell, where
+                         the agent does not run and cannot be started
     --yes                don't ask
     --data DIR           where state is kept (default /var/lib/keelson)
     --run DIR            where sockets are kept (default /run/keelson)
 ` + output.FlagHelp + `
+After --offline the cell still counts this node, as lost. Say so on another node,
+with ` + "`keelson node remove NAME --force`" + `. If this was the only node, the cell
+and what it knew of its services are gone.
+
 Exit status: 0 it has left, 1 not possible, 2 wrong usage, 3 the cell cannot be
 reached.
 
@@ -36,13 +45,17 @@ Example:
 `
 
 func (s *shell) leaveCommand() *cobra.Command {
-	var yes bool
+	var yes, offline bool
 	o := LeaveOptions{Progress: s.sayProgress}
 	c := &cobra.Command{Use: "leave", Long: leaveHelp, Args: exactly()}
 	o.Folders.register(c)
 	c.Flags().BoolVar(&yes, "yes", false, "")
+	c.Flags().BoolVar(&offline, "offline", false, "")
 	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if offline {
+			return s.leaveOffline(c.Context(), o, yes, *out)
+		}
 		will := "Leaving moves all services off this server, then stops keelson here and deletes its state, keys included."
 		if s.tty.Ask && !yes {
 			api, err := s.dial(c.Flags())
@@ -51,18 +64,46 @@ func (s *shell) leaveCommand() *cobra.Command {
 			}
 			defer api.Close()
 			if will, err = s.leaveWill(c.Context(), api); err != nil {
-				return err
+				return orOffline(err)
 			}
 		}
 		if err := s.confirm(c.Context(), yes, will, "leave the cell?"); err != nil {
 			return err
 		}
 		if err := s.env.Actions.Leave(c.Context(), o); err != nil {
-			return err
+			return orOffline(err)
 		}
 		return output.Done{Action: "leave", Outcome: output.Finished, Text: "this server has left the cell"}.Say(s.tty, *out)
 	}
 	return c
+}
+
+// orOffline tells of the way out of a cell that needs no agent.
+func orOffline(err error) error {
+	var known *request.Error
+	if !errors.As(err, &known) || known.Kind != request.Unreachable {
+		return err
+	}
+	told := *known
+	told.Hint += "; if it cannot be started, `keelson leave --offline` deletes the state here without it"
+	return &told
+}
+
+// leaveOffline deletes what this server has of a cell, without asking the cell.
+func (s *shell) leaveOffline(ctx context.Context, o LeaveOptions, yes bool, form output.Form) error {
+	will := "This deletes the node's state in " + o.Folders.Data + ", keys included, without telling the cell. If this is its only node, the cell is gone."
+	if err := s.confirm(ctx, yes, will, "delete the state of this node?"); err != nil {
+		return err
+	}
+	name, err := s.env.Actions.LeaveOffline(ctx, o)
+	if err != nil {
+		return err
+	}
+	shown := cmp.Or(string(name), "NAME")
+	return output.Done{
+		Action: "leave", Node: name, Outcome: output.Finished, Text: "the state of this node is deleted; a cell with other nodes still counts it",
+		Next: "keelson node remove " + shown + " --force",
+	}.Say(s.tty, form, "next: on another node of the cell, `keelson node remove "+shown+" --force`")
 }
 
 func (s *shell) leaveWill(ctx context.Context, api *client.Client) (string, error) {
@@ -72,7 +113,7 @@ func (s *shell) leaveWill(ctx context.Context, api *client.Client) (string, erro
 	}
 	me, _ := awaiting.FindNode(now, now.Node)
 	if len(now.Nodes) == 1 {
-		return "", refusedHere("last-node", "to end the cell stop keelson here and delete its data folder",
+		return "", refusedHere("last-node", "to end the cell stop keelson here, then run `keelson leave --offline`",
 			fmt.Sprintf("%s is the only node of cell %s", now.Node, now.Name))
 	}
 	will := fmt.Sprintf("This is node %s of cell %s. ", now.Node, now.Name)

@@ -5,13 +5,12 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/internal/front/cli/agentfile"
+	"github.com/keelson/keelson/internal/front/cli/newcomer"
 	"github.com/keelson/keelson/internal/front/cli/output"
-	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -50,10 +49,10 @@ func (f *nodeFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.node.Address, "address", "", "")
 	flags.StringArrayVar(&f.node.Links, "link", nil, "")
 	flags.StringArrayVar(&f.labels, "label", nil, "")
-	flags.IntVar(&f.node.Ports.API, "api-port", 0, "")
-	flags.IntVar(&f.node.Ports.Link, "link-port", 0, "")
-	flags.IntVar(&f.node.Ports.Peer, "peer-port", 0, "")
-	flags.IntVar(&f.node.Ports.Client, "client-port", 0, "")
+	flags.IntVar(&f.node.Ports.API, "api-port", newcomer.DefaultAPI, "")
+	flags.IntVar(&f.node.Ports.Link, "link-port", newcomer.DefaultLink, "")
+	flags.IntVar(&f.node.Ports.Peer, "peer-port", newcomer.DefaultPeer, "")
+	flags.IntVar(&f.node.Ports.Client, "client-port", newcomer.DefaultClient, "")
 	flags.StringVar(&f.config, "config", "", "")
 	flags.BoolVar(&f.node.NoStart, "no-start", false, "")
 	f.node.Folders.register(c)
@@ -96,28 +95,21 @@ func (f *nodeFlags) settle(s *shell) (NewNode, Config, error) {
 	if !n.Name.Valid() {
 		return n, Config{}, wrong("give one with --name, of a-z, 0-9 and -", "%q cannot be a node's name", string(n.Name))
 	}
-	for _, port := range []int{n.Ports.API, n.Ports.Link, n.Ports.Peer, n.Ports.Client} {
-		if port < 0 || port > 65535 {
-			return n, Config{}, wrong("ports are 1 to 65535", "%d is no port", port)
-		}
-	}
-	labels, err := parseLabels(f.labels)
-	if err != nil {
-		return n, Config{}, err
-	}
-	n.Labels = labels
-
 	own, err := s.addresses()
 	if err != nil {
 		return n, Config{}, err
 	}
-	if n.Address, err = chooseAddress(n.Address, own); err != nil {
+	if err := newcomer.Ports(n.Ports); err != nil {
 		return n, Config{}, err
 	}
-	for _, l := range n.Links {
-		if _, err := netip.ParseAddr(l); err != nil {
-			return n, Config{}, wrong("give an IP address of this server", "--link %s is no IP address", l)
-		}
+	if n.Labels, err = newcomer.Labels(f.labels); err != nil {
+		return n, Config{}, err
+	}
+	if n.Address, err = newcomer.Address(n.Address, own); err != nil {
+		return n, Config{}, err
+	}
+	if err := newcomer.Links(n.Address, n.Links); err != nil {
+		return n, Config{}, err
 	}
 	config, err := agentfile.Read(f.config)
 	if err == nil && f.config != "" {
@@ -146,55 +138,4 @@ func (s *shell) addresses() ([]string, error) {
 		}
 	}
 	return out, nil
-}
-
-// chooseAddress returns the address by which others reach this server: the one
-// given, or the only one that can be meant.
-func chooseAddress(given string, own []string) (string, error) {
-	if given != "" {
-		if ip, err := netip.ParseAddr(given); err != nil || ip.IsUnspecified() || ip.Zone() != "" {
-			return "", wrong("give an IP address of this server, such as 10.0.0.1", "--address %s is no IP address", given)
-		}
-		return given, nil
-	}
-	var all, four []string
-	for _, text := range own {
-		ip, err := netip.ParseAddr(text)
-		if err != nil || ip.IsLoopback() || ip.IsLinkLocalUnicast() || !ip.IsGlobalUnicast() {
-			continue
-		}
-		all = append(all, text)
-		if ip.Is4() {
-			four = append(four, text)
-		}
-	}
-	switch {
-	case len(all) == 1:
-		return all[0], nil
-	case len(four) == 1:
-		return four[0], nil
-	case len(all) == 0:
-		return "", wrong("connect it to a network, or give one with --address", "this server has no address that others could reach")
-	}
-	return "", wrong("choose the one that the other nodes reach it by: --address "+all[0],
-		"this server has %d addresses: %s", len(all), strings.Join(all, ", "))
-}
-
-// parseLabels reads "key=value" words; nil for none.
-func parseLabels(words []string) (map[string]string, error) {
-	var labels map[string]string
-	for _, w := range words {
-		key, value, found := strings.Cut(w, "=")
-		if !found || key == "" || value == "" || len(w) > 200 || screen.Clean(w) != w {
-			return nil, wrong("write it as --label key=value", "%q is no label", w)
-		}
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		if _, twice := labels[key]; twice {
-			return nil, wrong("give each label once", "label %s is given twice", key)
-		}
-		labels[key] = value
-	}
-	return labels, nil
 }

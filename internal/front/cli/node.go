@@ -76,7 +76,7 @@ func (s *shell) nodeRemoveCommand() *cobra.Command {
 		}
 		defer api.Close()
 		will := fmt.Sprintf("Removing %s takes it out of the cell.", name)
-		if s.tty.Ask && !yes {
+		if !yes {
 			n, err := api.Node(c.Context(), name)
 			if err != nil {
 				return err

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/keelson/keelson/internal/model/reason"
@@ -65,6 +66,9 @@ func (t *town) WhatIf(_ context.Context, ask request.WhatIf) (reason.Outlook, er
 	out := reason.Outlook{
 		Alone: []reason.Alone{{Service: "shop", Node: "b", New: true, Against: []reason.Verdict{{Node: "a", Why: "a is lost"}}}},
 		Room:  []reason.Room{{Node: "b", Unit: "cpu", Has: 16, Used: 12, Left: 4}},
+	}
+	if slices.Contains(ask.Drain, "c") {
+		out.Changes = []reason.Change{{Service: "shop", Kind: reason.Loses, From: []reason.Seat{{Node: "c"}}}}
 	}
 	for _, w := range ask.Fail {
 		if w != "a" && w != "rack=r1" {

@@ -23,6 +23,7 @@ import (
 	"github.com/keelson/keelson/internal/front/cli/histories"
 	"github.com/keelson/keelson/internal/model/reason"
 	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/spec"
 )
 
 // noLinger keeps commands that are built with the race detector from waiting a
@@ -88,6 +89,10 @@ func actions() cli.Actions {
 		Leave: func(_ context.Context, o cli.LeaveOptions) error {
 			told(o.Folders)
 			return nil
+		},
+		LeaveOffline: func(_ context.Context, o cli.LeaveOptions) (spec.NodeName, error) {
+			told(o.Folders)
+			return "b", nil
 		},
 		Agent: func(_ context.Context, o cli.AgentOptions) error {
 			told(o)

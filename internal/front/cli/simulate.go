@@ -17,6 +17,7 @@ import (
 
 const (
 	maxSimulated  = 32
+	maxWhole      = 5
 	maxWorkers    = 256
 	progressEvery = 200 * time.Millisecond
 )
@@ -33,6 +34,8 @@ func (s *shell) simulateCommand() *cobra.Command {
 			return wrong("choose a smaller --from", "there are not that many seeds after %d", o.From)
 		case o.Nodes < 0 || o.Nodes > maxSimulated:
 			return wrong("choose 1 to 32", "a cell has no %d nodes", o.Nodes)
+		case o.Whole && o.Nodes > maxWhole:
+			return wrong("choose 1 to 5", "a cell of whole nodes has no %d of them", o.Nodes)
 		case o.Workers < 1 || o.Workers > maxWorkers:
 			return wrong("choose 1 to 256", "%d workers are too few or too many", o.Workers)
 		}
@@ -43,6 +46,7 @@ func (s *shell) simulateCommand() *cobra.Command {
 	flags.Uint64Var(&o.From, "from", 1, "")
 	flags.IntVar(&o.Workers, "workers", min(runtime.NumCPU(), maxWorkers), "")
 	flags.IntVar(&o.Nodes, "nodes", 0, "")
+	flags.BoolVar(&o.Whole, "whole-nodes", false, "")
 	return c
 }
 
@@ -72,7 +76,7 @@ func (s *shell) simulate(ctx context.Context, o histories.Options, out output.Fo
 	if b := r.Broken; b != nil {
 		return &request.Error{
 			Kind: request.Refused, Code: "invariant-broken", Text: fmt.Sprintf("seed %d breaks %s", b.Seed, b.Invariant),
-			Hint: fmt.Sprintf("this is a fault of Keelson; please report it with the output of `keelson simulate --from %d --seeds 1 --nodes %d`", b.Seed, b.Nodes),
+			Hint: fmt.Sprintf("this is a fault of Keelson; please report it with the output of `keelson simulate --from %d --seeds 1 --nodes %d%s`", b.Seed, b.Nodes, map[bool]string{true: " --whole-nodes"}[o.Whole]),
 		}
 	}
 	return nil

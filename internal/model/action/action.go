@@ -30,6 +30,11 @@ type Placement struct {
 	// Waits says why it is not where it is to be, or nowhere, for now: it is held
 	// back, or stopped for a person. Empty: it is not.
 	Waits string `json:"waits,omitempty"`
+	// Left is true of what is left as it is, for maintenance or for what Held says.
+	Left bool `json:"left,omitempty"`
+	// Held says which rule the plan would have broken for it, which is a fault in
+	// Keelson: it is left as it is, and all else goes on. Empty: none.
+	Held string `json:"held,omitempty"`
 	// MoveDone is true if an operator's wish to move is fulfilled or void.
 	MoveDone bool `json:"move_done,omitempty"`
 }

@@ -62,6 +62,8 @@ const (
 	NodeTrusted     Kind = "node-trusted"
 	CommonCause     Kind = "common-cause" // trouble on many nodes at once; nothing is moved for it
 	CommonCauseOver Kind = "common-cause-over"
+	PlanHeld        Kind = "plan-held" // nothing is planned: each plan would break a rule
+	PlanResumed     Kind = "plan-resumed"
 	RecoveryChanged Kind = "recovery-changed"
 	ChangeConfirmed Kind = "change-confirmed"  // what was applied for a time stays
 	ChangeTakenBack Kind = "change-taken-back" // and it was not confirmed in time

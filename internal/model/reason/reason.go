@@ -39,6 +39,7 @@ const (
 	ByTakeover    By = "takeover"    // equal; fewer services would come there at once
 	ByNamed       By = "named"       // all is equal, and place.prefer names it
 	ByName        By = "name"        // all is equal: the first by name
+	BySpread      By = "spread"      // place.spread: another copy is at the same place
 	ByMaintenance By = "maintenance" // it is left as it is
 )
 

@@ -35,6 +35,7 @@ const (
 	KeyAddressUses = "address-owners/" // service name, by address: an address has one owner
 
 	KeyRecovery         = "recovery"           // spec.Recovery, written by operators
+	KeyHeld             = "plan-held"          // Held, written by the controller
 	KeyStorm            = "storm"              // fact.Storm, written by the controller
 	KeyNodeHistories    = "node-histories/"    // fact.NodeHistory, by node name, written by the controller
 	KeyServiceHistories = "service-histories/" // fact.ServiceHistory, by service name, written by the controller
@@ -209,6 +210,13 @@ type Move struct {
 	To   spec.NodeName `json:"to,omitempty"`
 	From spec.NodeName `json:"from,omitempty"`
 	At   time.Time     `json:"at"`
+}
+
+// Held says that plans are held back, since each would break a rule. It is there only
+// while they are.
+type Held struct {
+	Since time.Time `json:"since"`
+	Why   string    `json:"why"` // a sentence without its full stop
 }
 
 // Placement is the controller's decision for one service.

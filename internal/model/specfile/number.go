@@ -112,6 +112,16 @@ func unit[T ~int64](d *decoder, to *T) func(value) {
 // some refuses a zero for a value whose zero means "not set": who writes 0 does
 // not expect the default.
 func some[T ~int | ~int64](d *decoder, to *T, read func(value)) func(value) {
+	return notZero(d, to, ", or remove the key to have the default", read)
+}
+
+// limit refuses a zero, which reads like "none at all" and would mean "no limit".
+func limit[T ~int | ~int64 | ~float64](d *decoder, to *T, read func(value)) func(value) {
+	return notZero(d, to, ", or remove the key to have no limit", read)
+}
+
+// notZero refuses a zero; also says what else to do about it.
+func notZero[T ~int | ~int64 | ~float64](d *decoder, to *T, also string, read func(value)) func(value) {
 	return func(v value) {
 		read(v)
 		if *to != 0 {
@@ -120,7 +130,7 @@ func some[T ~int | ~int64](d *decoder, to *T, read func(value)) func(value) {
 		*to = math.MaxInt
 		d.hold(v, spec.OutOfRange, "0 is out of range", "")
 		held := d.unread[v.path]
-		held.also = ", or remove the key to have the default"
+		held.also = also
 		d.unread[v.path] = held
 	}
 }

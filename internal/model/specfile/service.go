@@ -147,10 +147,10 @@ func (d *decoder) duration(to *spec.Duration) func(value) { return unit(d, to) }
 
 func (d *decoder) limitsKeys(l *spec.Limits) []key {
 	return []key{
-		{"memory", unit(d, &l.Memory)},
-		{"cpu", number(d, &l.CPU)},
-		{"processes", whole(d, &l.Processes)},
-		{"open_files", whole(d, &l.OpenFiles)},
+		{"memory", limit(d, &l.Memory, unit(d, &l.Memory))},
+		{"cpu", limit(d, &l.CPU, number(d, &l.CPU))},
+		{"processes", limit(d, &l.Processes, whole(d, &l.Processes))},
+		{"open_files", limit(d, &l.OpenFiles, whole(d, &l.OpenFiles))},
 	}
 }
 

@@ -226,9 +226,25 @@ func withoutEmpty(tokens token.Tokens) token.Tokens {
 func (s source) syntax(err error) Problem {
 	var known yaml.Error
 	if errors.As(err, &known) {
+		at := placeOf(known.GetToken())
+		if line, column := s.tab(at.line); line > 0 {
+			return s.problem(place{line, column}, "", Syntax, "the file is not valid YAML: a tab indents this line", "indent with spaces")
+		}
 		return s.problem(placeOf(known.GetToken()), "", Syntax, "the file is not valid YAML: "+known.GetMessage(), "")
 	}
 	return s.problem(place{}, "", Syntax, "the file is not valid YAML", "check its indentation and quotes")
+}
+
+// tab returns where a tab indents the line or the one after it; zeros if none does.
+func (s source) tab(near int) (line, column int) {
+	for line := max(near, 1); line <= min(near+1, len(s.lines)); line++ {
+		text := s.lines[line-1]
+		indent := text[:len(text)-len(strings.TrimLeft(text, " \t"))]
+		if column := strings.IndexByte(indent, '\t'); column >= 0 {
+			return line, column + 1
+		}
+	}
+	return 0, 0
 }
 
 // refuse looks at the tokens before they are parsed, for what the parser would

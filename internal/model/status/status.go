@@ -6,6 +6,7 @@
 package status
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/keelson/keelson/internal/model/fact"
@@ -55,6 +56,25 @@ type Node struct {
 	// Maintenance: all on it is left as it is.
 	Maintenance bool
 	Trust       Trust
+	// Measured is for how long its guard has measured pauses.
+	Measured time.Duration
+	// Stale: the store did not answer; all but the liveness is the last known state.
+	Stale bool
+}
+
+// StallWindow is the time of which the longest pause of a guard is kept.
+const StallWindow = 10 * time.Minute
+
+// Measured says of which time a guard's longest pause is, if it has measured for so
+// long; 0: that is not known.
+func Measured(d time.Duration) string {
+	switch {
+	case d <= 0 || d >= StallWindow:
+		return "the last 10 min"
+	case d < time.Minute:
+		return fmt.Sprintf("the %d s for which it has been measured", int(d.Seconds()))
+	}
+	return fmt.Sprintf("the %d min for which it has been measured", int(d.Minutes()))
 }
 
 // Trust is what the cell makes of a node's past, until when, and the sentence that
@@ -78,6 +98,7 @@ const (
 	Failed     State = "failed"     // it runs nowhere and a person must look
 	Homeless   State = "homeless"   // no node may run it
 	Deleting   State = "deleting"   // on its way out of the cell
+	Unknown    State = "unknown"    // the store did not answer, and nothing is known at first hand
 )
 
 // Service is an applied service and how it is.
@@ -109,12 +130,18 @@ type Service struct {
 	// Copies are those of a service that has several, sorted by node and number.
 	// Node then is where the primary is, if there are roles.
 	Copies []Copy
-	Pause
+	Notes
 	// Recovery is how far its recovery has come.
 	Recovery Recovery
 	// Trial is the change of it that is taken back unless it is confirmed; nil:
 	// there is none.
 	Trial *Trial
+}
+
+// Notes go with the state of a service.
+type Notes struct {
+	Pause
+	Doubt
 }
 
 // Pause says what holds a service up.
@@ -123,6 +150,17 @@ type Pause struct {
 	Waits string
 	// Maintenance: it is left as it is.
 	Maintenance bool
+}
+
+// Doubt says how far to rely on what is said of a service. Its zero value means:
+// wholly.
+type Doubt struct {
+	// Stale: the store did not answer, and what is said is what the node that was
+	// asked knows by itself.
+	Stale bool
+	// LastKnown is how the service was last known while its state is [Unknown], such
+	// as "running on a".
+	LastKnown string
 }
 
 // Copy is one copy of a service.

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,6 +87,10 @@ type View struct {
 	Up bool
 	// Gone: the last attempt to connect failed, so no guard listens.
 	Gone bool
+	// Unread: the guard is Up, and something that it said is not in State yet, or
+	// may not be, since nothing was heard on a new connection. If not, State is the
+	// last one that had come in when this was asked.
+	Unread bool
 }
 
 // Client keeps the connection to this node's guard. It is safe for
@@ -102,6 +105,7 @@ type Client struct {
 	view     View
 	changed  chan struct{} // closed and replaced when view changes
 	heard    bool          // a state, on this connection
+	listener *listener     // of this connection, or of the one before; nil: none yet
 	duty     *guardwire.Duty
 	dutyFor  uint64
 	dutySent bool // on this connection
@@ -129,7 +133,9 @@ func New(o Options) *Client {
 func (c *Client) Latest() View {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.view
+	v := c.view
+	v.Unread = v.Up && (!c.heard || c.listener.unread())
+	return v
 }
 
 // Changed returns a channel that is closed when Latest will differ from what it
@@ -299,6 +305,7 @@ func (c *Client) start(ctx context.Context) (net.Conn, error) {
 func (c *Client) converse(ctx context.Context, conn net.Conn) error {
 	c.mu.Lock()
 	c.heard, c.dutySent, c.releases, c.quit, c.upgrade = false, false, nil, false, nil
+	c.listener = newListener(conn, c.options.Clock)
 	c.mu.Unlock()
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -308,30 +315,13 @@ func (c *Client) converse(ctx context.Context, conn net.Conn) error {
 		_ = conn.Close() // ends both below; there is nothing to lose
 	})
 	tasks.Go(func() { cancel(c.write(ctx, conn)) })
-	err := c.read(conn)
+	err := c.read(c.listener)
 	cancel(err)
 	tasks.Wait()
 	return context.Cause(ctx)
 }
 
-// patient is a connection that looks once more at what came in before it gives a
-// silent peer up: where this process did not run for a while, its deadline passes
-// before what the peer said meanwhile is read.
-type patient struct {
-	net.Conn
-	clock clock.Clock
-}
-
-func (p patient) Read(b []byte) (int, error) {
-	n, err := p.Conn.Read(b)
-	if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || p.SetReadDeadline(p.clock.Now().Add(lastLook)) != nil {
-		return n, err
-	}
-	return p.Conn.Read(b)
-}
-
-func (c *Client) read(conn net.Conn) error {
-	conn = patient{conn, c.options.Clock}
+func (c *Client) read(conn *listener) error {
 	for first := true; ; first = false {
 		limit := guardSilence
 		if first && c.Latest().Up {
@@ -340,6 +330,7 @@ func (c *Client) read(conn net.Conn) error {
 		if err := conn.SetReadDeadline(c.options.Clock.Now().Add(limit)); err != nil {
 			return fmt.Errorf("read from the guard: %w", err)
 		}
+		conn.done()
 		m, err := guardwire.ReadFrame(conn)
 		if errors.Is(err, guardwire.ErrMessage) {
 			continue // of a newer guard

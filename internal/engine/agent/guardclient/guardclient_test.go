@@ -512,8 +512,64 @@ func (b *belated) SetReadDeadline(time.Time) error {
 
 func TestWhatCameInBeforeADeadlineThatWasMissedIsRead(t *testing.T) {
 	var got [4]byte
-	n, err := patient{&belated{}, clock.System{}}.Read(got[:])
+	n, err := newListener(&belated{}, clock.System{}).Read(got[:])
 	if err != nil || string(got[:n]) != "word" {
 		t.Errorf("read %q, %v", got[:n], err)
 	}
+}
+
+// A reader that gets no processor is one that nobody lets run here.
+func TestWhatNobodyHasTakenInLiesUnread(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "guard.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	near, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	r := newListener(near, clock.System{})
+	ask := func(when string, want bool) {
+		t.Helper()
+		if got := r.unread(); got != want {
+			t.Errorf("%s: unread %v", when, got)
+		}
+	}
+	// read reads until nothing is left, as far as the deadline is concerned.
+	read := func(n int) int {
+		t.Helper()
+		r.SetReadDeadline(time.Now().Add(-time.Second))
+		n, err := r.Read(make([]byte, n))
+		if n == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("read: %v", err)
+		}
+		return n
+	}
+	ask("before the first word", false)
+	far.Write([]byte("word"))
+	ask("the word waits", true)
+	if n := read(2); n != 2 {
+		t.Fatalf("%d bytes after a deadline that was missed", n)
+	}
+	ask("half of it waits", true)
+	read(2)
+	ask("all is read, and not taken in", true)
+	read(2)
+	ask("nothing more came, but the frame is not whole", true)
+	r.done()
+	ask("it was taken in, and nobody looked for more", true)
+	read(2)
+	ask("nothing more came", false)
+	far.Close()
+	ask("the end was not seen", true)
+	near.Close()
+	ask("this end is closed", false)
 }

@@ -60,11 +60,6 @@ func (e Entry) valid(name instance.Name) error {
 	return nil
 }
 
-// worth reports whether st must be remembered.
-func worth(st supervise.State) bool {
-	return st.MayRun() || st.Epoch != 0 || len(st.Failures) > 0
-}
-
 // A File is what the journal has of one instance. It has one owner.
 type File struct {
 	path string
@@ -80,7 +75,7 @@ func New(dir string, name instance.Name) *File {
 // Write makes the file say what st says, and removes it where there is nothing to
 // remember.
 func (j *File) Write(cell string, st supervise.State) error {
-	if !worth(st) {
+	if !st.Memorable() {
 		return j.remove()
 	}
 	data, err := json.Marshal(Entry{Cell: cell, Memory: st.Memory})

@@ -16,18 +16,33 @@ import (
 // of the shortest lease.
 const StallWorth = spec.MinTTL / 2
 
+// UnknownShown is how many services are named of which it is not known how they
+// are; without the store that can be all.
+const UnknownShown = 5
+
 // Troubled lists the services with a problem, those that run nowhere first.
 func Troubled(services []status.Service) []string {
 	var out []string
 	for _, group := range [][]status.State{
 		{status.Failed, status.Homeless},
 		{status.Recovering},
+		{status.Unknown},
 		{status.Starting, status.Stopping, status.Stopped, status.Deleting, status.Running},
 	} {
+		unknown := 0
 		for _, s := range services {
-			if s.Problem != "" && slices.Contains(group, s.State) {
-				out = append(out, fmt.Sprintf("service %s: %s", s.Name, s.Problem))
+			if s.Problem == "" || !slices.Contains(group, s.State) {
+				continue
 			}
+			if s.State == status.Unknown {
+				if unknown++; unknown > UnknownShown {
+					continue
+				}
+			}
+			out = append(out, fmt.Sprintf("service %s: %s", s.Name, s.Problem))
+		}
+		if more := unknown - UnknownShown; more > 0 {
+			out = append(out, fmt.Sprintf("and %d more of which it is not known how they are: see `keelson get`", more))
 		}
 	}
 	return out
@@ -43,8 +58,8 @@ func Nodes(c status.Cell) []string {
 	var out []string
 	for _, n := range c.Nodes {
 		if n.Stall >= StallWorth && n.Liveness != fact.Lost {
-			out = append(out, fmt.Sprintf("the guard on %s paused for %s in the last 10 min: failovers that need it take that much longer",
-				n.Name, n.Stall.Round(time.Millisecond)))
+			out = append(out, fmt.Sprintf("the guard on %s paused for %s in %s: failovers that need it take that much longer",
+				n.Name, n.Stall.Round(time.Millisecond), status.Measured(n.Measured)))
 		}
 	}
 	for _, n := range c.Nodes {
@@ -72,4 +87,17 @@ func Nodes(c status.Cell) []string {
 		}
 	}
 	return out
+}
+
+// Unmeasured says what the stalls of a node are taken for that were not known when
+// it mattered. measured is for how long they have been measured by now, enough from
+// when on they count.
+func Unmeasured(of spec.NodeName, measured, enough, taken time.Duration) string {
+	switch {
+	case measured <= 0:
+		return fmt.Sprintf("the stalls of %s are not known yet and are taken for %s", of, taken)
+	case measured < enough:
+		return fmt.Sprintf("the stalls of %s are taken for %s, since they have been measured for %s and %s are enough", of, taken, measured.Round(time.Second), enough)
+	}
+	return fmt.Sprintf("the lease was chosen when the stalls of %s were not known yet, and taken for %s", of, taken)
 }

@@ -15,7 +15,9 @@ import (
 const Help = `Play histories of a cell under faults, and look for a broken promise.
 
 Usage:
-    keelson simulate [--seeds N] [--from S] [--workers K] [--nodes N] [-o FORMAT]
+    keelson simulate [--seeds N] [--from S] [--workers K] [--nodes N]
+                     [--whole-nodes]
+        [-o FORMAT]
 
 It runs the real failure detector and lease protocol of this binary under virtual
 clocks and a virtual network: no server, no network and no root is needed. Every
@@ -31,6 +33,15 @@ is to be served again within the bound that keelson status would show.
     --from S             seed of the first (default 1)
     --workers K          how many are played at once (default one for each CPU)
     --nodes N            size of the cell, 1 to 32 (default 0: the seed chooses)
+    --whole-nodes        histories of another kind, with fewer and milder
+                         faults of clocks and networks, 1 to 5 nodes: beside
+                         the lease plane run the real decision and the real
+                         rules of agents and guards, with programs that take
+                         time, fail, hang and die, and operators who drain,
+                         move, apply, delete and maintain. It checks as well
+                         that order and limits are kept, that after the last
+                         fault all runs that has a home, and that nothing is
+                         left to decide
     -o, --output FORMAT  table, json or yaml
 
 The first broken promise ends it. It is then shown with its seed and with as few
@@ -43,6 +54,7 @@ wrong usage.
 Example:
     $ keelson simulate --seeds 2000
     $ keelson simulate --from 4711 --seeds 1 --nodes 3
+    $ keelson simulate --seeds 500 --whole-nodes
 `
 
 // Options is what `keelson simulate` was told.
@@ -51,6 +63,8 @@ type Options struct {
 	Seeds   uint64
 	Workers int
 	Nodes   int // 0: the seed chooses
+	// Whole asks for histories of whole nodes, see package sim/whole.
+	Whole bool
 	// Progress takes how many histories were played and how much cell time; one
 	// call at a time; never nil.
 	Progress func(runs int, cell time.Duration)
@@ -62,7 +76,10 @@ type Result struct {
 	Cell    time.Duration // cell time that was played
 	Took    time.Duration // to play them
 	Faults  []Fault
-	Wins    int // leases won
+	Wins    int // leases won; not counted in histories of whole nodes
+	Starts  int // of programs; in those only, like what follows
+	Plans   int // placements decided
+	Cuts    int // programs that a guard ended
 	Packets int
 	Broken  *Broken // nil: nothing
 }
@@ -96,7 +113,11 @@ func (r *Result) pace() float64 {
 func (r Result) Text(o Options) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d of %d histories, %.1f cell-hours, in %s: %.1f cell-hours a minute\n", r.Runs, o.Seeds, r.Cell.Hours(), screen.Took(r.Took), r.pace())
-	fmt.Fprintf(&b, "%d leases won, %d packets\n\nFaults:\n", r.Wins, r.Packets)
+	if o.Whole {
+		fmt.Fprintf(&b, "%d programs started, %d placements decided, %d programs cut off by guards, %d packets\n\nFaults:\n", r.Starts, r.Plans, r.Cuts, r.Packets)
+	} else {
+		fmt.Fprintf(&b, "%d leases won, %d packets\n\nFaults:\n", r.Wins, r.Packets)
+	}
 	for _, f := range r.Faults {
 		fmt.Fprintf(&b, "    %-20s %8d\n", f.Kind, f.Count)
 	}
@@ -126,10 +147,13 @@ func (r Result) JSON(o Options) ([]byte, error) {
 		Took      float64        `json:"took_seconds"`
 		Pace      float64        `json:"cell_hours_per_minute"`
 		Wins      int            `json:"leases_won"`
+		Starts    int            `json:"programs_started,omitempty"`
+		Plans     int            `json:"placements_decided,omitempty"`
+		Cuts      int            `json:"programs_cut_off,omitempty"`
 		Packets   int            `json:"packets"`
 		Faults    map[string]int `json:"faults"`
 		Violation *Broken        `json:"violation"`
-	}{o.Seeds, o.From, r.Runs, r.Cell.Hours(), r.Took.Seconds(), r.pace(), r.Wins, r.Packets, map[string]int{}, r.Broken}
+	}{o.Seeds, o.From, r.Runs, r.Cell.Hours(), r.Took.Seconds(), r.pace(), r.Wins, r.Starts, r.Plans, r.Cuts, r.Packets, map[string]int{}, r.Broken}
 	for _, f := range r.Faults {
 		v.Faults[f.Kind] = f.Count
 	}

@@ -4,6 +4,7 @@ package maintenance
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,23 +77,37 @@ func set(t Tools, verb string, on bool) *cobra.Command {
 		defer api.Close()
 		did := output.Done{Action: "maintenance " + verb, Outcome: output.Finished}
 		said := map[bool]string{true: "is left as it is", false: "is looked after again"}[on]
+		was, err := api.Status(c.Context())
+		if err != nil {
+			return err
+		}
+		already := map[bool]string{true: "was left as it is already", false: "was looked after already"}[on]
 		if whole {
 			if err := api.SetMaintenance(c.Context(), "", on); err != nil {
 				return err
 			}
 			did.Text = "the whole cell " + said
+			if was.Maintenance == on {
+				did.Outcome, did.Text = output.Unchanged, "the whole cell "+already
+			}
 			return did.Say(t.Terminal, *out)
 		}
 		var lines []string
+		did.Outcome = output.Unchanged
 		for _, name := range args {
 			if err := api.SetMaintenance(c.Context(), spec.NodeName(name), on); err != nil {
-				if did.Outcome = output.Partly; len(lines) == 0 {
+				if len(lines) == 0 {
 					return err
 				}
-				did.Text = strings.Join(lines, "\n")
+				did.Outcome, did.Text = output.Partly, strings.Join(lines, "\n")
 				return errors.Join(did.Say(t.Terminal, *out), err)
 			}
 			did.Nodes = append(did.Nodes, spec.NodeName(name))
+			if slices.ContainsFunc(was.Nodes, func(n client.Node) bool { return n.Name == spec.NodeName(name) && n.Maintenance == on }) {
+				lines = append(lines, name+" "+already)
+				continue
+			}
+			did.Outcome = output.Finished
 			lines = append(lines, name+" "+said)
 		}
 		did.Text = strings.Join(lines, "\n")

@@ -12,10 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/front/cli/output"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/model/status"
 )
 
 const clearHelp = `Forget where a service failed, so that it may be tried there again.
@@ -77,12 +79,18 @@ Example:
     25 % of the nodes at once; within 10m 4 moves of a service and 30 of all
 `
 
-// Cell is what these commands ask of a cell.
-type Cell interface {
-	Clear(context.Context, spec.ServiceName, spec.NodeName) ([]spec.NodeName, error)
-	Trust(context.Context, spec.NodeName) error
+// Bounds are what bounds recovery in a cell.
+type Bounds interface {
 	Recovery(context.Context) (spec.Recovery, error)
 	SetRecovery(context.Context, spec.Recovery) error
+}
+
+// Cell is what these commands ask of a cell.
+type Cell interface {
+	Bounds
+	Clear(context.Context, spec.ServiceName, spec.NodeName) ([]spec.NodeName, error)
+	Node(context.Context, spec.NodeName) (client.Node, error)
+	Trust(context.Context, spec.NodeName) error
 	Close()
 }
 
@@ -137,8 +145,15 @@ func (a Around) trust() *cobra.Command {
 		}
 		defer cell.Close()
 		did := output.Done{Action: "trust", Node: spec.NodeName(args[0]), Outcome: output.Finished, Text: args[0] + " is trusted again"}
+		was, err := cell.Node(c.Context(), did.Node)
+		if err != nil {
+			return err
+		}
 		if err := cell.Trust(c.Context(), did.Node); err != nil {
 			return err
+		}
+		if was.Trust == (status.Trust{}) {
+			did.Outcome, did.Text = output.Unchanged, args[0]+" was trusted; what it failed at before is forgotten"
 		}
 		return did.Say(a.Terminal, *out)
 	}
@@ -162,8 +177,11 @@ func (a Around) recovery() *cobra.Command {
 		defer cell.Close()
 		r.Window = spec.Duration(window)
 		did := output.Done{Action: "recovery", Outcome: output.Unchanged}
+		before, err := cell.Recovery(c.Context())
+		if err != nil {
+			return fmt.Errorf("read what bounds recovery: %w", err)
+		}
 		if r != (spec.Recovery{}) {
-			did.Outcome = output.Finished
 			if err := cell.SetRecovery(c.Context(), r); err != nil {
 				return err
 			}
@@ -171,6 +189,9 @@ func (a Around) recovery() *cobra.Command {
 		now, err := cell.Recovery(c.Context())
 		if err != nil {
 			return fmt.Errorf("read what bounds recovery: %w", err)
+		}
+		if now != before {
+			did.Outcome = output.Finished
 		}
 		did.Recovery, did.Text = &now, now.String()
 		return did.Say(a.Terminal, *out)

@@ -20,6 +20,7 @@ const (
 	Begun     Outcome = "begun"     // the cell has taken note of it, and does it
 	Unchanged Outcome = "unchanged" // there was nothing to do
 	Partly    Outcome = "partly"    // done for some; an error says what is left
+	Checked   Outcome = "checked"   // it could be done; nothing was changed
 )
 
 // Done is what a command that changes something has done, for programs. Fields
@@ -33,6 +34,8 @@ type Done struct {
 	Services []spec.ServiceName `json:"services,omitempty"`
 	Node     spec.NodeName      `json:"node,omitempty"`
 	Nodes    []spec.NodeName    `json:"nodes,omitempty"`
+	// Homeless are services that no node may run after it.
+	Homeless []spec.ServiceName `json:"homeless,omitempty"`
 	Change   string             `json:"change,omitempty"`
 	// From and To are nodes. An empty To means that the cell has yet to choose.
 	From spec.NodeName `json:"from,omitempty"`
@@ -96,35 +99,44 @@ func (e Fault) Complain(t *screen.Terminal, f Form) {
 	}
 }
 
-// Applied is what came of an apply that was waited for.
+// Applied is what came of an apply, waited for or not.
 type Applied struct {
 	Action   string    `json:"action"`
+	Outcome  Outcome   `json:"outcome"`
 	Applied  []Placed  `json:"applied"`
 	Warnings []string  `json:"warnings"`
 	Change   string    `json:"change,omitempty"`
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Text says it in sentences, as it is printed for people.
+	Text string `json:"text"`
 }
 
-// Placed is one service that was applied, and how it is.
+// Placed is one service that was applied and, if that was waited for, how it is.
 type Placed struct {
 	Name       spec.ServiceName `json:"name"`
 	Outcome    request.Outcome  `json:"outcome"`
 	Generation uint64           `json:"generation,string"`
-	State      status.State     `json:"state"`
-	Ready      bool             `json:"ready"`
-	Node       spec.NodeName    `json:"node"`
+	State      status.State     `json:"state,omitempty"`
+	Ready      *bool            `json:"ready,omitempty"`
+	Node       spec.NodeName    `json:"node,omitempty"`
 }
 
-// AppliedTo joins what was applied and how it is. Its fields have the names that
-// [client.JSON] gives a result that was not waited for.
-func AppliedTo(result client.ApplyResult, now map[spec.ServiceName]client.Service) Applied {
-	out := Applied{Action: "apply", Warnings: result.Warnings, Change: result.Change, Deadline: result.Deadline, Applied: []Placed{}}
+// AppliedTo joins what was applied and how it is; now is nil if that was not
+// waited for. Its outcome is how far it has come, if anything was to be done.
+func AppliedTo(result client.ApplyResult, now map[spec.ServiceName]client.Service, outcome Outcome) Applied {
+	out := Applied{Action: "apply", Outcome: Unchanged, Warnings: result.Warnings, Change: result.Change, Deadline: result.Deadline, Applied: []Placed{}}
 	if out.Warnings == nil {
 		out.Warnings = []string{}
 	}
 	for _, a := range result.Applied {
-		s := now[a.Name]
-		out.Applied = append(out.Applied, Placed{a.Name, a.Outcome, a.Generation, s.State, s.Ready, s.Node})
+		one := Placed{Name: a.Name, Outcome: a.Outcome, Generation: a.Generation}
+		if s, known := now[a.Name]; known {
+			one.State, one.Ready, one.Node = s.State, &s.Ready, s.Node
+		}
+		if a.Outcome != request.Unchanged {
+			out.Outcome = outcome
+		}
+		out.Applied = append(out.Applied, one)
 	}
 	return out
 }

@@ -7,51 +7,148 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/specfile"
 )
 
+// File is what was read: one file for the cell, and where in it the operator's own
+// files are.
+type File struct {
+	request.File
+	begin []begin // where each of several begins; nil for one
+}
+
+// begin is the line after which a file stands in the joined one.
+type begin struct {
+	name  string
+	after int
+}
+
 // Join reads files of services, and the .yaml and .yml files of folders, and
-// makes one file of them. Each must be right in itself, so that what is wrong is
-// named with its own file and line. The path - is standard input.
-func Join(paths []string, stdin io.Reader) (request.File, error) {
+// makes one file of them. Each must be right in itself; what is wrong in any of
+// them is in the error. The path - is standard input.
+func Join(paths []string, stdin io.Reader) (File, error) {
 	var all []string
 	for _, path := range paths {
 		files, err := within(path)
 		if err != nil {
-			return request.File{}, err
+			return File{}, err
 		}
 		all = append(all, files...)
 	}
 	if len(all) > specfile.MaxDocuments {
-		return request.File{}, refuse("too-many-files", fmt.Sprintf("%d files are more than the %d that can be read at once", len(all), specfile.MaxDocuments))
+		return File{}, refuse("too-many-files", fmt.Sprintf("%d files are more than the %d that can be read at once", len(all), specfile.MaxDocuments))
 	}
 	var names []string
 	var joined bytes.Buffer
+	var begins []begin
+	var wrong specfile.Problems
+	lines := 0
 	for _, path := range all {
 		name, content, err := read(path, stdin)
 		if err != nil {
-			return request.File{}, err
+			return File{}, err
 		}
 		if len(all) == 1 {
-			return request.File{Name: name, Content: content}, nil
+			return File{File: request.File{Name: name, Content: content}}, nil
 		}
 		if _, err := specfile.Read(name, content); err != nil {
-			return request.File{}, refuse("spec-invalid", err.Error())
+			var problems specfile.Problems
+			if !errors.As(err, &problems) {
+				return File{}, refuse("spec-invalid", err.Error())
+			}
+			wrong = append(wrong, problems...)
 		}
 		names = append(names, name)
+		begins = append(begins, begin{name, lines + 1})
+		lines += bytes.Count(content, []byte("\n")) + 2
 		// A mark of its own begins each file, and a blank line keeps them apart.
 		joined.WriteString("---\n")
 		joined.Write(bytes.TrimPrefix(content, []byte("\ufeff")))
 		joined.WriteString("\n")
 	}
-	if joined.Len() > specfile.MaxBytes {
-		return request.File{}, refuse("file-too-large", strings.Join(names, ", ")+": together they have more than 1 MiB")
+	if len(wrong) > 0 {
+		return File{}, refuse("spec-invalid", wrong.Error())
 	}
-	return request.File{Name: strings.Join(names, "+"), Content: joined.Bytes()}, nil
+	if joined.Len() > specfile.MaxBytes {
+		return File{}, refuse("file-too-large", strings.Join(names, ", ")+": together they have more than 1 MiB")
+	}
+	return File{request.File{Name: strings.Join(names, "+"), Content: joined.Bytes()}, begins}, nil
+}
+
+// Places in what the cell says of a file: a problem's own, that of the line which
+// it shows, and that of another line which it names.
+var (
+	problemAt = regexp.MustCompile(`^:(\d+):`)
+	excerptAt = regexp.MustCompile(`^ +(\d+) \| `)
+	otherAt   = regexp.MustCompile(`\bline (\d+)\b`)
+)
+
+// Own returns what the cell says of the joined file with the names and lines of
+// the operator's own files.
+func (f File) Own(text string) string {
+	if f.begin == nil {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if at := excerptAt.FindStringSubmatch(line); at != nil {
+			_, number := f.find(at[1])
+			lines[i] = fmt.Sprintf("    %4d | %s", number, line[len(at[0]):])
+			continue
+		}
+		rest, ours := strings.CutPrefix(line, f.Name)
+		at := problemAt.FindStringSubmatch(rest)
+		if !ours || at == nil {
+			continue
+		}
+		name, number := f.find(at[1])
+		rest = otherAt.ReplaceAllStringFunc(rest[len(at[0]):], func(other string) string {
+			where, line := f.find(strings.TrimPrefix(other, "line "))
+			return fmt.Sprintf("line %d of %s", line, where)
+		})
+		lines[i] = fmt.Sprintf("%s:%d:%s", name, number, rest)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// find returns the file and the line in it of a line of the joined file.
+func (f File) find(line string) (name string, number int) {
+	at, err := strconv.Atoi(line)
+	if err != nil {
+		return f.Name, 0
+	}
+	for i := len(f.begin) - 1; i > 0; i-- {
+		if at > f.begin[i].after {
+			return f.begin[i].name, at - f.begin[i].after
+		}
+	}
+	return f.begin[0].name, at - f.begin[0].after
+}
+
+// OwnAll is [File.Own] of several sentences.
+func (f File) OwnAll(texts []string) []string {
+	out := slices.Clone(texts)
+	for i, text := range out {
+		out[i] = f.Own(text)
+	}
+	return out
+}
+
+// OwnError is [File.Own] for what the cell refused.
+func (f File) OwnError(err error) error {
+	var known *request.Error
+	if !errors.As(err, &known) || f.begin == nil {
+		return err
+	}
+	told := *known
+	told.Text = f.Own(known.Text)
+	return &told
 }
 
 // read returns the name for messages and the content of a file of services.

@@ -110,10 +110,11 @@ func (s Shell) plan() *cobra.Command {
 			return err
 		}
 		return s.ask(c, func(api *client.Client) error {
-			o, err := api.Plan(c.Context(), request.Plan{File: file})
+			o, err := api.Plan(c.Context(), request.Plan{File: file.File})
 			if err != nil {
-				return err
+				return file.OwnError(err)
 			}
+			o.Notes = file.OwnAll(o.Notes)
 			return s.outlook(show, o, "nothing would change", status && o.Changed())
 		})
 	}

@@ -34,11 +34,20 @@ func (f *facts) list(name string, lines []string) {
 	}
 }
 
+// What is said of an answer that was made without the store.
+const (
+	staleNode    = "the store does not answer: all but the state is as last known"
+	staleService = "the store does not answer: this is what the node that was asked knows by itself"
+)
+
 // Node is all about a node, one fact a line.
 func Node(n client.Node) string {
 	var f facts
 	f.add("node", string(n.Name))
 	f.add("state", nodeState(n).Text)
+	if n.Stale {
+		f.add("stale", staleNode)
+	}
 	f.add("role", role(n))
 	f.add("address", n.Address)
 	f.add("slot", fmt.Sprint(n.Slot))
@@ -47,7 +56,7 @@ func Node(n client.Node) string {
 	}
 	f.add("guard", map[bool]string{true: "up", false: "does not answer"}[n.GuardUp])
 	if n.Stall > 0 {
-		f.add("stall", n.Stall.Round(100*time.Microsecond).String()+" at most in the last 10 min")
+		f.add("stall", n.Stall.Round(100*time.Microsecond).String()+" at most in "+status.Measured(n.Measured))
 	}
 	f.add("version", n.Version)
 	f.add("joined", screen.Moment(n.Joined))
@@ -97,7 +106,10 @@ func copies(list []status.Copy) []string {
 func Service(s client.Service, now time.Time) string {
 	var f facts
 	f.add("service", string(s.Name))
-	f.add("state", string(s.State))
+	f.add("state", state(s))
+	if s.Stale {
+		f.add("stale", staleService)
+	}
 	f.add("problem", s.Problem)
 	f.add("waits", s.Recovery.Waits)
 	if at := s.Recovery.Halted; !at.IsZero() {

@@ -31,7 +31,7 @@ func eventKind(k event.Kind) screen.Field {
 	f := screen.Field{Text: string(k)}
 	switch k {
 	case event.NodeLost, event.QuorumLost, event.ServiceFailed, event.ServiceGaveUp, event.ServiceHomeless,
-		event.ServiceCut, event.GuardLost, event.LeaseLost, event.ServiceHalted, event.CommonCause, event.ChangeTakenBack:
+		event.ServiceCut, event.GuardLost, event.LeaseLost, event.ServiceHalted, event.CommonCause, event.PlanHeld, event.ChangeTakenBack:
 		f.Tone = screen.Bad
 	case event.NodeSuspect, event.ServiceUnready, event.ServiceStopped, event.NodeDrained,
 		event.ServiceWaited, event.ServiceDemoted, event.MaintenanceOn,

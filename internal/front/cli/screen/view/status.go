@@ -148,11 +148,21 @@ func where(s client.Service) string {
 	return Names(nodes)
 }
 
+// state is the state of a service, and how it was last if that is not known.
+func state(s client.Service) string {
+	if s.LastKnown != "" {
+		return fmt.Sprintf("%s (last known: %s)", s.State, s.LastKnown)
+	}
+	return string(s.State)
+}
+
 func serviceState(s client.Service) screen.Field {
 	if s.Maintenance {
-		return screen.Doubtful.Of(string(s.State) + ", maintenance")
+		return screen.Doubtful.Of(state(s) + ", maintenance")
 	}
 	switch s.State {
+	case status.Unknown:
+		return screen.Bad.Of(state(s))
 	case status.Running:
 		return screen.Good.Of(string(s.State))
 	case status.Failed, status.Homeless:
@@ -168,7 +178,7 @@ func ready(s client.Service) screen.Field {
 	switch {
 	case s.Ready:
 		return screen.Good.Of("yes")
-	case s.State == status.Running:
+	case s.State == status.Running, s.State == status.Unknown:
 		return screen.Bad.Of("no")
 	}
 	return screen.Text("")

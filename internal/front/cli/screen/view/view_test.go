@@ -45,6 +45,7 @@ func troubled() client.Status {
 			{Name: "db", State: status.Homeless, Generation: 3, Problem: "no node may run it: every node lacks the label ssd=true"},
 			{Name: "mail", State: status.Failed, Problem: "it failed on b: exec: it ended with exit status 1"},
 			{Name: "off", State: status.Stopped},
+			{Name: "mq", State: status.Unknown, Problem: "it is not known how it is", Bound: status.Bound{Why: "not known"}, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on b"}}},
 			{Name: "shop", State: status.Running, Node: "a", Since: noon().Add(-90 * time.Second), Epoch: 12, TTL: 300 * time.Millisecond, Bound: status.Bound{Total: 410 * time.Millisecond, Lease: 300 * time.Millisecond, Claim: 50 * time.Millisecond, Start: 60 * time.Millisecond, By: "b", Why: "300ms until the lease ends"}, Successors: []spec.NodeName{"b"}},
 			{Name: "web", State: status.Starting, Node: "a"},
 		},
@@ -69,6 +70,8 @@ func TestGolden(t *testing.T) {
 		Stall: 12345 * time.Microsecond, Warnings: []string{"no cgroup v2 here"}, Labels: map[string]string{"z": "1", "a": "2"},
 		Services: []spec.ServiceName{"shop", "web"},
 	}
+	young := client.Node{Name: "b", Liveness: fact.Alive, Stall: 6600 * time.Microsecond, Measured: 5*time.Minute + 20*time.Second, Stale: true}
+	doubtful := client.Service{Name: "mq", State: status.Unknown, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on b"}}}
 	events := []client.Event{
 		{Seq: 1, At: noon(), Node: "a", Kind: event.NodeLost, About: "b", Text: "b is lost"},
 		{Seq: 2, At: noon().Add(time.Second), Node: "a", Kind: event.ServiceReady, Service: "shop", Text: "shop is ready"},
@@ -80,7 +83,9 @@ func TestGolden(t *testing.T) {
 		"status-empty":            view.Status(empty, 0, false),
 		"describe-service":        view.Service(shop, noon()),
 		"describe-service-bare":   view.Service(client.Service{Name: "x", State: status.Starting}, noon()),
+		"describe-service-stale":  view.Service(doubtful, noon()),
 		"describe-node":           view.Node(node),
+		"describe-node-stale":     view.Node(young),
 		"events":                  view.Events(events).Render(0, false),
 		"event":                   view.Event(events[0], true) + view.Event(events[1], false),
 		"applied": view.Applied(request.ApplyResult{

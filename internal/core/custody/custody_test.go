@@ -1,0 +1,121 @@
+package custody
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/core/lease"
+	"github.com/keelson/keelson/internal/model/guardwire"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// A guard may win and lose a lease of which its agent, which stood still, never
+// hears. What it cut off then is no primary, and a replica that starts later runs
+// without the lease.
+func TestAReplicaIsSparedAgainOnceAllWasCutOff(t *testing.T) {
+	const second = time.Second
+	gone := false
+	b := Books{
+		Duty:     &guardwire.Duty{Seeks: []guardwire.Seek{{Service: "db", ID: 3, Exclusive: true, TTL: second, Replica: true, Demoted: 7, Cgroups: []string{"/cg/db"}}}},
+		Forsaken: map[spec.ServiceName]time.Duration{}, Primary: map[uint32]uint64{},
+		Gone: func(spec.ServiceName) bool { return gone },
+	}
+	spared := func(now time.Duration, holds ...lease.Hold) bool { return b.Orders(now, holds, nil)[0].Spared }
+	if !spared(second) {
+		t.Error("a replica is cut off before there was a lease")
+	}
+	if spared(2*second, lease.Hold{ID: 3, Number: 9, Until: 3 * second}) {
+		t.Error("what may be primary under a lease is spared")
+	}
+	if spared(4 * second) {
+		t.Error("what may have been primary is spared when its lease ended")
+	}
+	gone = true
+	b.Forsaken["db"] = 3 * second
+	if spared(4 * second) {
+		t.Error("what is forsaken is spared")
+	}
+	delete(b.Forsaken, "db")
+	if !spared(5 * second) {
+		t.Error("a replica is cut off though nothing was left of what may have been primary")
+	}
+	gone = false
+	if !spared(6 * second) {
+		t.Error("a replica that runs again is cut off")
+	}
+	b.Duty.Seeks[0].Replica = false
+	if spared(7 * second) {
+		t.Error("what may be primary is spared without a lease")
+	}
+}
+
+func TestALeaseIsGivenBackOnlyWhenNothingIsLeft(t *testing.T) {
+	const second = time.Second
+	gone := false
+	b := Books{
+		Duty: &guardwire.Duty{Seeks: []guardwire.Seek{
+			{Service: "db", ID: 3, Exclusive: true, TTL: second, AgentLoss: 5 * second, Order: []uint8{0}},
+			{Service: "web", ID: 4, Exclusive: true, TTL: second, AgentLoss: 9 * second, Order: []uint8{0}},
+		}},
+		Forsaken: map[spec.ServiceName]time.Duration{}, Primary: map[uint32]uint64{},
+		Gone: func(spec.ServiceName) bool { return gone },
+	}
+	holds := []lease.Hold{{ID: 3, Number: 9, Until: 31 * second}, {ID: 4, Number: 9, Until: 31 * second}}
+	for _, tt := range []struct {
+		name  string
+		alone time.Duration
+		gone  bool
+		up    []spec.ServiceName
+		back  []Given
+	}{
+		{"not while its agent was heard lately", second / 2, false, nil, nil},
+		{"it is cut off first, and what may wait longer is not", 6 * second, true, []spec.ServiceName{"db"}, nil},
+		{"not while anything is left", 7 * second, false, nil, nil},
+		{"then", 8 * second, true, nil, []Given{{Service: "db", ID: 3, Epoch: 9}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			gone = tt.gone
+			up, back := b.Forsake(30*second, Absence{Alone: tt.alone}, holds)
+			if diff := cmp.Diff(tt.up, up) + cmp.Diff(tt.back, back); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	if len(b.Forsaken) != 0 || b.Duty.Seeks[0].Order != nil || b.Duty.Seeks[1].Order == nil {
+		t.Errorf("forsaken are %v, and the duty is %+v", b.Forsaken, b.Duty.Seeks)
+	}
+}
+
+func TestACutIsRepeatedAndProvesOnlyWhatItCan(t *testing.T) {
+	const second = time.Second
+	var c Cut
+	due := func(now time.Duration, want bool) {
+		t.Helper()
+		if cut, _, _ := c.Due(now); cut != want {
+			t.Errorf("at %s a cut is due: %v", now, cut)
+		}
+	}
+	c.Take(&Order{Service: "db", Exclusive: true, Until: 10 * second})
+	due(9*second, false)
+	due(10*second-Margin, true)
+	c.Begin(10*second - Margin)
+	due(10*second, false) // one is under way
+	c.Failed(10*second, 10*second-Margin)
+	due(10*second, false)
+	due(10*second+RetryCut, true)
+	c.Begin(10*second + RetryCut)
+	if c.Stuck(11*second) || !c.Stuck(16*second) {
+		t.Error("it is stuck after some seconds, and not before")
+	}
+	if !c.Done(11*second, 10*second+RetryCut, true) || c.Busy(11*second) {
+		t.Error("nothing is proven by a cut that left nothing")
+	}
+	due(11*second+Recut, true)
+	c.Take(&Order{Service: "db", Exclusive: true, Proof: 20 * second})
+	c.Begin(14 * second)
+	if c.Done(14*second, 14*second, true) {
+		t.Error("a cut from before the moment that counts proves something")
+	}
+}

@@ -1,0 +1,145 @@
+// Package ground answers what the nodes of a cell say of themselves: which there are,
+// which live, which count as one place, and where on them a service is.
+//
+// Its one rule is that nodes are sorted by name. It judges nothing, and refuses no
+// name: what is not known is nowhere. The package is pure.
+package ground
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+
+	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/spec"
+)
+
+// Nowhere is the index of no node.
+const Nowhere = -1
+
+// Ground is the nodes of a cell, sorted by name.
+type Ground struct {
+	Nodes []fact.Node
+}
+
+// Node returns the node of that name.
+func (g Ground) Node(name spec.NodeName) (*fact.Node, bool) {
+	i, ok := slices.BinarySearchFunc(g.Nodes, name, func(n fact.Node, name spec.NodeName) int { return cmp.Compare(n.Name, name) })
+	if !ok {
+		return &fact.Node{}, false
+	}
+	return &g.Nodes[i], true
+}
+
+// Alive reports whether the node is known and not lost.
+func (g Ground) Alive(name spec.NodeName) bool {
+	n, ok := g.Node(name)
+	return ok && n.Liveness != fact.Lost
+}
+
+// Sits returns the node where the service is: its holder or, if that is lost
+// or nobody is, the first of the succession list that is not lost, who acts
+// by itself. It is empty for a service that is nowhere.
+func (g Ground) Sits(s *fact.Service) spec.NodeName {
+	if g.Alive(s.Holder) {
+		return s.Holder
+	}
+	for _, n := range s.Order {
+		if g.Alive(n) {
+			return n
+		}
+	}
+	return ""
+}
+
+// Index returns the index of a node, Nowhere if it is not known.
+func (g Ground) Index(name spec.NodeName) int {
+	return slices.IndexFunc(g.Nodes, func(n fact.Node) bool { return n.Name == name })
+}
+
+// Classes tells which nodes have the same value of a label; nil for no label.
+func (g Ground) Classes(label string) []int {
+	if label == "" {
+		return nil
+	}
+	var values []string
+	out := make([]int, len(g.Nodes))
+	for i, n := range g.Nodes {
+		v, has := n.Labels[label]
+		at := slices.Index(values, v)
+		switch {
+		case !has:
+			at = -1
+		case at < 0:
+			at = len(values)
+			values = append(values, v)
+		}
+		out[i] = at
+	}
+	return out
+}
+
+// Home is the node that has the service for itself now: its holder, or the first of
+// its list while nobody holds it. Who only follows does not.
+func (g Ground) Home(s *fact.Service) spec.NodeName {
+	switch {
+	case g.Alive(s.Holder):
+		return s.Holder
+	case len(s.Order) > 0 && g.Alive(s.Order[0]):
+		return s.Order[0]
+	}
+	return ""
+}
+
+// Instance returns the service's instance on the node, nil if there is none.
+// The node's instances are sorted.
+func Instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
+	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
+	if !ok {
+		return nil
+	}
+	return &n.Instances[i]
+}
+
+// Sorted returns the snapshot with nodes, their instances and services sorted by
+// name, so that their order does not matter.
+func Sorted(s fact.Snapshot) fact.Snapshot {
+	s.Nodes, s.Services = slices.Clone(s.Nodes), slices.Clone(s.Services)
+	slices.SortStableFunc(s.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(s.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	for i := range s.Nodes {
+		if of := s.Nodes[i].Instances; !slices.IsSortedFunc(of, byService) {
+			s.Nodes[i].Instances = slices.SortedStableFunc(slices.Values(of), byService)
+		}
+	}
+	return s
+}
+
+// byService orders instances: those of copies that differ by their numbers, and what
+// is listed twice by all that is known of it.
+func byService(a, b fact.Instance) int {
+	if n := cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Copy, b.Copy)); n != 0 {
+		return n
+	}
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	if errX != nil || errY != nil {
+		return 0
+	}
+	return bytes.Compare(x, y)
+}
+
+// ID names the snapshot by its content.
+func ID(s fact.Snapshot) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		// A value without JSON form never passes spec's Validate. The plan
+		// still needs a name.
+		text = []byte(err.Error())
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}

@@ -1,0 +1,96 @@
+package whole
+
+import (
+	"math"
+	"time"
+
+	"github.com/keelson/keelson/internal/core/mandate"
+	"github.com/keelson/keelson/internal/core/supervise"
+	"github.com/keelson/keelson/internal/model/instance"
+	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
+)
+
+// Boot is a moment on a host's CLOCK_BOOTTIME.
+type Boot = time.Duration
+
+// clock is a host's CLOCK_BOOTTIME.
+type clock struct {
+	base, origin time.Duration // local and true time of one moment
+	rate         float64
+}
+
+// local is what the clock shows at true time t.
+func (c *clock) local(t time.Duration) Boot {
+	return c.base + time.Duration(float64(t-c.origin)*c.rate)
+}
+
+// trueAt is the true time at which the clock shows at least local.
+func (c *clock) trueAt(local Boot) time.Duration {
+	return c.origin + time.Duration(math.Ceil(float64(local-c.base)/c.rate))
+}
+
+// node is one host: its guard, its agent, its programs, its kernel and its disks.
+type node struct {
+	slot  uint8
+	name  spec.NodeName
+	up    bool
+	clock clock
+	skew  time.Duration // of its wall clock
+
+	guard guard
+	agent agent
+	wire  wire // the socket between the two
+
+	programs []*program
+	passes   map[spec.ServiceName]Boot // until when the kernel lets its addresses pass
+	begun    map[key]*start            // starts that have found that they may, and go on from there
+	journal  map[instance.Name]supervise.Memory
+	disk     *mandate.View // the last known state
+}
+
+// epochDay is when histories begin, on the wall.
+var epochDay = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func newNode(w *world, slot uint8) *node {
+	n := &node{slot: slot, name: script.NodeName(slot)}
+	n.clock.rate, n.skew = w.plan.Rates[slot], w.plan.Skews[slot]
+	return n
+}
+
+// boottime is what the node's CLOCK_BOOTTIME shows.
+func (w *world) boottime(n *node) Boot { return n.clock.local(w.now) }
+
+// wall is what the node's wall clock shows.
+func (w *world) wall(n *node) time.Time { return epochDay.Add(w.now + n.skew) }
+
+// boot starts a host: nothing but its disk is left of the life before.
+func (w *world) boot(n *node) {
+	n.up = true
+	n.clock = clock{base: time.Second + w.random(time.Hour), origin: w.now, rate: w.plan.Rates[n.slot]}
+	n.programs, n.passes, n.begun = nil, map[spec.ServiceName]Boot{}, map[key]*start{}
+	n.journal = map[instance.Name]supervise.Memory{}
+	n.guard.life++
+	n.guard.up, n.guard.stopped = false, 0
+	n.agent.life++
+	n.agent.up, n.agent.stopped = false, 0
+	w.cutWire(n)
+	w.after(w.between(10*time.Millisecond, 500*time.Millisecond), n.agent.only(func() { w.startAgent(n) }))
+}
+
+// crash ends a host and all that runs on it.
+func (w *world) crash(n *node, d time.Duration) {
+	n.up = false
+	n.programs, n.begun = nil, map[key]*start{}
+	n.guard.life++
+	n.guard.up = false
+	n.agent.life++
+	n.agent.up = false
+	n.agent.runners = nil
+	w.cutWire(n)
+	w.after(d, func() {
+		if !n.up {
+			w.boot(n)
+		}
+	})
+}
