@@ -12,8 +12,8 @@
 // finds what no placement could ever satisfy: services that are to be together and
 // apart, have no node in common, need more than any node or the whole cell has,
 // are to run more often than there are nodes, or wait for a role that nobody has.
-// What there is counts as it is now, with the nodes that place.on names and that
-// may join. It does not search all placements, so that specs without a finding may
+// What there is counts as it is now, with the nodes that place.on names though the
+// cell has lost them since: they may join again. It does not search all placements, so that specs without a finding may
 // still have none.
 package contradict
 

@@ -161,15 +161,3 @@ func TestContradictionsNameEveryLink(t *testing.T) {
 		})
 	}
 }
-
-func TestNodesThatTheCellLacksAreNamed(t *testing.T) {
-	s := service("db", spec.Place{On: []spec.NodeName{"a", "x"}, Never: []spec.NodeName{"y"}, Prefer: []spec.Preference{{Node: "z", Score: 1}, {Label: "q=r", Score: 1}}})
-	want := []string{
-		`place.on[1]: the cell has no node "x" yet: it counts once that node joins`,
-		`place.never[0]: the cell has no node "y" yet: it counts once that node joins`,
-		`place.prefer[0].node: the cell has no node "z" yet: it counts once that node joins`,
-	}
-	if diff := cmp.Diff(want, Unknown(s, nodes())); diff != "" {
-		t.Error(diff)
-	}
-}

@@ -3,44 +3,16 @@ package contradict
 import (
 	"fmt"
 
-	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// Warnings returns what of the services of an apply does not count or waits in vain,
-// as sentences that name the service: see [Unknown] and [Waits].
-func Warnings(applied, all []spec.Service, nodes []fact.Node) []string {
+// Warnings returns what of the services of an apply waits in vain, as sentences that
+// name the service: see [Waits].
+func Warnings(applied, all []spec.Service) []string {
 	var out []string
 	for _, s := range applied {
-		for _, text := range append(Unknown(s, nodes), Waits(s, all)...) {
+		for _, text := range Waits(s, all) {
 			out = append(out, fmt.Sprintf("service %s: %s", s.Name, text))
-		}
-	}
-	return out
-}
-
-// Unknown returns what a service says of nodes that the cell does not have, as
-// sentences: it counts once they join.
-func Unknown(s spec.Service, nodes []fact.Node) []string {
-	has := make(map[spec.NodeName]bool, len(nodes))
-	for _, n := range nodes {
-		has[n.Name] = true
-	}
-	var out []string
-	say := func(path string, name spec.NodeName) {
-		if !has[name] {
-			out = append(out, fmt.Sprintf("%s: the cell has no node %q yet: it counts once that node joins", path, string(name)))
-		}
-	}
-	for i, n := range s.Place.On {
-		say(fmt.Sprintf("place.on[%d]", i), n)
-	}
-	for i, n := range s.Place.Never {
-		say(fmt.Sprintf("place.never[%d]", i), n)
-	}
-	for i, p := range s.Place.Prefer {
-		if p.Node != "" {
-			say(fmt.Sprintf("place.prefer[%d].node", i), p.Node)
 		}
 	}
 	return out

@@ -144,6 +144,9 @@ func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
 	case slices.Contains(place.Never, n.Name):
 		return fmt.Sprintf("place.never names %s", n.Name)
 	}
+	if rule := rank.Shuns(s, n, p.snapshot.Now); rule != "" {
+		return rule
+	}
 	if why := p.StoppedOn(s, n.Name); why != "" {
 		return why
 	}

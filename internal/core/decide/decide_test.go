@@ -239,6 +239,8 @@ func readInstance(t *testing.T, s *fact.Snapshot, words []string) {
 			in.Since = noon.Add(duration(t, value))
 		case "why":
 			in.Failures = []fact.Failure{{Part: "exec", Why: value}}
+		case "missing":
+			in.Failures = []fact.Failure{{Part: "exec", Why: value + " is not there", Missing: value}}
 		default:
 			t.Fatalf("unknown word %q", w)
 		}

@@ -29,14 +29,14 @@ func (p *planner) copiesLeave(u *unit) []restrain.Departure {
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		gone := now[n.Name] - then[n.Name]
-		if gone <= 0 && then[n.Name] == 0 && restrain.Tried(p.Past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name) {
+		if gone <= 0 && then[n.Name] == 0 && restrain.GaveUp(p.Past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name) {
 			gone = 1 // it was taken away when it failed, and what comes now takes its place
 		}
 		if gone <= 0 || n.Drain || n.Leaving || n.Maintenance {
 			continue
 		}
 		d := restrain.Departure{Unit: u.name(), Members: u.members, From: n.Name, Copies: gone, Several: true, Lost: n.Liveness == fact.Lost}
-		d.Down = !d.Lost && restrain.Tried(p.Past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name)
+		d.Down = !d.Lost && restrain.GaveUp(p.Past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name)
 		d.Ill = !d.Lost && (d.Down || n.Health < 0)
 		switch {
 		case d.Lost || d.Down:

@@ -119,7 +119,7 @@ func (p *planner) departure(u *unit) (restrain.Departure, bool) {
 	for _, s := range u.members {
 		at := p.Sits(&s)
 		from, down := at, false
-		if last, failed := restrain.LastTried(p.Past[s.Spec.Name]); failed && (from == "" || restrain.Tried(p.Past[s.Spec.Name], from)) && !p.runsAt(s, from) {
+		if last, failed := restrain.LastTried(p.Past[s.Spec.Name]); failed && (from == "" || restrain.GaveUp(p.Past[s.Spec.Name], from)) && !p.runsAt(s, from) {
 			from, down = last, true
 		}
 		decided := len(s.Order) > 0 && s.Order[0] == to

@@ -3,7 +3,8 @@
 //
 // Its main rule is that trouble is remembered for a bounded time and then
 // forgiven, but for one thing: a service that gave up on every node that may run
-// it is stopped until a person has looked. A node that is lost again and again,
+// it is stopped until a person has looked. Where it only misses something it is
+// tried again now and then, and this is held against no node. A node that is lost again and again,
 // or on which one service after the other gives up while it is well elsewhere,
 // is quarantined, each time twice as long, and comes back on probation.
 //
@@ -136,8 +137,9 @@ func (r *review) service(s fact.Service) fact.ServiceHistory {
 	}
 	h.Generation = s.Generation
 	before := len(h.Tried)
+	again := !h.Stopped.IsZero() && !slices.ContainsFunc(h.Tried, func(t fact.Try) bool { return t.Missing != "" && t.Until.After(r.now) })
 	h.Tried = slices.DeleteFunc(h.Tried, func(t fact.Try) bool {
-		return r.node[t.Node] == nil || !t.Cleared.Equal(s.Cleared[t.Node])
+		return r.node[t.Node] == nil || !t.Cleared.Equal(s.Cleared[t.Node]) || again && t.Missing != ""
 	})
 	if len(h.Tried) < before {
 		h.Stopped = time.Time{}
@@ -165,30 +167,37 @@ func (r *review) try(s fact.Service, h *fact.ServiceHistory) {
 		if !Counts(s, i.node.Name, i.Instance) || !banned && (i.Phase != fact.Failed || !i.FailedUntil.IsZero()) {
 			continue
 		}
-		t := fact.Try{Node: i.node.Name, At: r.now, Why: lastFailure(i.Instance), Until: i.FailedUntil, Cleared: s.Cleared[i.node.Name]}
+		t := fact.Try{Node: i.node.Name, At: r.now, Until: i.FailedUntil, Cleared: s.Cleared[i.node.Name]}
+		t.Why, t.Missing = lastFailure(i.Instance)
+		anew := s.Spec.Failover.EffectiveWithin() / 2
+		if t.Missing != "" {
+			anew = min(anew, time.Minute) // its bans are shorter at first
+		}
 		at, known := slices.BinarySearchFunc(h.Tried, t.Node, func(t fact.Try, n spec.NodeName) int { return cmp.Compare(t.Node, n) })
 		switch {
 		case !known:
 			h.Tried = slices.Insert(h.Tried, at, t)
-		case t.Until.Sub(h.Tried[at].Until) > s.Spec.Failover.EffectiveWithin()/2:
+		case t.Until.Sub(h.Tried[at].Until) > anew:
 			h.Tried[at] = t // it gave up there once more
 		default:
 			continue
 		}
-		n := r.node[t.Node]
-		n.Failed = append(n.Failed, fact.ServiceTime{Service: s.Spec.Name, At: r.now})
+		if n := r.node[t.Node]; t.Missing == "" {
+			n.Failed = append(n.Failed, fact.ServiceTime{Service: s.Spec.Name, At: r.now})
+		}
 	}
 }
 
-func lastFailure(i fact.Instance) string {
+// lastFailure says what failed last, and what it could not start for want of.
+func lastFailure(i fact.Instance) (why, missing string) {
 	if len(i.Failures) == 0 {
-		return ""
+		return "", ""
 	}
 	f := i.Failures[len(i.Failures)-1]
 	if f.Part == "" {
-		return f.Why
+		return f.Why, f.Missing
 	}
-	return f.Part + ": " + f.Why
+	return f.Part + ": " + f.Why, f.Missing
 }
 
 // forgive forgets where the service gave up once it has run well.
@@ -228,6 +237,10 @@ func (r *review) halt(s fact.Service, h *fact.ServiceHistory) {
 // Halted says, in a sentence or two, that a service is stopped for a person, and
 // what became of it on each node.
 func Halted(h fact.ServiceHistory) string {
+	if lacks := lacking(h.Tried); lacks != "" {
+		return fmt.Sprintf("failed: %s. Bring it there, or correct the spec. It is tried again every few minutes, and at once after `keelson clear %s`",
+			lacks, h.Service)
+	}
 	var whys []string
 	nodes := map[string][]string{}
 	for _, t := range h.Tried {
@@ -246,6 +259,25 @@ func Halted(h fact.ServiceHistory) string {
 	}
 	return fmt.Sprintf("stopped for a person: it failed on every node that may run it: %s. Correct the cause, then `keelson clear %s`",
 		strings.Join(each, ", "), h.Service)
+}
+
+// lacking says what is missing on which nodes; empty if something else failed too.
+func lacking(tried []fact.Try) string {
+	where := map[string][]string{}
+	var what []string
+	for _, t := range tried {
+		if t.Missing == "" {
+			return ""
+		}
+		if where[t.Missing] == nil {
+			what = append(what, t.Missing)
+		}
+		where[t.Missing] = append(where[t.Missing], string(t.Node))
+	}
+	for i, w := range what {
+		what[i] = fmt.Sprintf("%s is missing on %s", w, strings.Join(where[w], ", "))
+	}
+	return strings.Join(what, "; ")
 }
 
 // eligible returns the nodes that the spec of the service, and of what it is

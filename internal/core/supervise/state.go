@@ -46,6 +46,8 @@ type Memory struct {
 	Failures    []fact.Failure `json:"failures,omitempty"`    // within the window, the newest last
 	FailedUntil time.Time      `json:"failed_until,omitzero"` // no start on this node before
 	Cleared     int64          `json:"cleared,omitempty"`     // the clearing that was heeded last
+	// Missed is how often in a row it was given up here because something is missing.
+	Missed int `json:"missed,omitempty"`
 
 	// Took is how long the last start of all parts took, by the boot clock, from
 	// entering [fact.Starting]; 0: not seen.

@@ -3,6 +3,8 @@ package supervise
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/model/event"
@@ -111,12 +113,15 @@ func (m *machine) finish() {
 		m.stuck = false // which could only mean that it took too long
 		if r.Err == nil {
 			m.Parts[done.Part] = Up
+			if m.Run.Spec.Parts[done.Part].Exec != nil {
+				m.Missed = 0
+			}
 			m.note(event.PartStarted, m.PartName(done.Part), "Part %s started.", m.PartName(done.Part))
 			return
 		}
 		m.Parts[done.Part] = Dirty
 		if !canceled && !r.Refused {
-			m.failed = append(m.failed, Death{Part: done.Part, Why: r.Err.Error()})
+			m.failed = append(m.failed, Death{Part: done.Part, Why: r.Err.Error(), Missing: r.Missing})
 		}
 	case Promote, Demote:
 		m.stuck = false
@@ -262,7 +267,7 @@ func (m *machine) followSpec() {
 		m.Under = "" // what it is after may be others now
 	}
 	if changed {
-		m.Failures, m.FailedUntil, m.retryAt = nil, time.Time{}, 0
+		m.Failures, m.FailedUntil, m.retryAt, m.Missed = nil, time.Time{}, 0, 0
 	}
 }
 
@@ -270,7 +275,7 @@ func (m *machine) followSpec() {
 func (m *machine) clear() {
 	if w := m.in.Wish; w.Service != nil && w.Cleared != m.Cleared {
 		m.Cleared = w.Cleared
-		m.Failures, m.FailedUntil, m.retryAt = nil, time.Time{}, 0
+		m.Failures, m.FailedUntil, m.retryAt, m.Missed = nil, time.Time{}, 0, 0
 	}
 }
 
@@ -323,12 +328,19 @@ func (m *machine) judgeFailures() {
 
 func (m *machine) countFailure(d Death) {
 	name, f := m.PartName(d.Part), m.Run.Spec.Failover
-	m.Failures = append(m.Failures, fact.Failure{At: m.in.Now, Part: name, Why: d.Why})
+	m.Failures = append(m.Failures, fact.Failure{At: m.in.Now, Part: name, Why: d.Why, Missing: d.Missing})
 	if n := len(m.Failures); n > maxFailures {
 		m.Failures = m.Failures[n-maxFailures:]
 	}
 	count := m.RecentFailures(m.in.Now)
-	m.note(event.ServiceFailed, name, "Part %s failed: %s.", name, d.Why)
+	m.note(event.ServiceFailed, name, "Part %s failed: %s.", name, strings.TrimSuffix(d.Why, "."))
+	if d.Missing != "" && !m.mayBring(d.Part) {
+		ban := m.missingFor()
+		m.Missed++
+		m.FailedUntil = m.in.Now.Add(ban)
+		m.note(event.ServiceGaveUp, name, "It cannot start here without %s. This node tries again in %v.", d.Missing, spec.Duration(ban))
+		return
+	}
 	if count > f.EffectiveRestarts() {
 		m.FailedUntil = m.in.Now.Add(f.EffectiveWithin())
 		within, often := spec.Duration(f.EffectiveWithin()), "once"
@@ -339,6 +351,21 @@ func (m *machine) countFailure(d Death) {
 		return
 	}
 	m.retryAt = m.in.Boot + restartDelay(count)
+}
+
+// mayBring reports whether a part below may yet bring what the part misses, as a
+// program that mounts a file system does.
+func (m *machine) mayBring(part int) bool {
+	return slices.ContainsFunc(m.Run.Spec.Parts[:part], func(p spec.Part) bool { return p.Exec != nil })
+}
+
+// missingFor is how long this node does not try again for want of something.
+func (m *machine) missingFor() time.Duration {
+	limit, ban := m.Run.Spec.Failover.EffectiveWithin(), firstMissing
+	for i := 0; i < m.Missed && ban < limit; i++ {
+		ban *= 2
+	}
+	return min(ban, limit)
 }
 
 // review looks at an operation that is in flight: it is canceled if it no

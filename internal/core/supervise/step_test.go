@@ -747,3 +747,49 @@ func TestHowLongTheLastStartTook(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsMissingIsNotTriedAgainOnTheSpot(t *testing.T) {
+	lacks := func(d *desk) *desk {
+		d.in.Done = &Result{Err: errTest, Missing: "the program /bin/v1"}
+		return d.step()
+	}
+	d := newDesk(t, 1).hold(5).step()
+	lacks(d).want("stop 0", fact.Stopping)
+	d.done(nil).want("release 5", fact.Failed)
+	if got := d.st.FailedUntil.Sub(d.in.Now); got != firstMissing {
+		t.Errorf("it is banned for %v, want %v", got, firstMissing)
+	}
+	want := []fact.Failure{{At: d.in.Now, Part: "p0", Why: errTest.Error(), Missing: "the program /bin/v1"}}
+	if diff := cmp.Diff(want, d.st.Failures); diff != "" {
+		t.Errorf("failures (-want +got):\n%s", diff)
+	}
+
+	// The next time it waits for twice as long, but never longer than the window.
+	for _, want := range []time.Duration{2 * firstMissing, 4 * firstMissing, spec.DefaultWithin, spec.DefaultWithin} {
+		d.in.Hold.Held = false
+		d.pass(d.st.FailedUntil.Sub(d.in.Now)).step()
+		d.hold(d.st.released+1).step().want("start 0", fact.Starting)
+		lacks(d)
+		d.done(nil)
+		if got := d.st.FailedUntil.Sub(d.in.Now); got != want {
+			t.Errorf("it is banned for %v, want %v", got, want)
+		}
+	}
+
+	// A changed spec is tried at once.
+	d.in.Hold.Held = false
+	d.in.Wish.Service = service(1, 2, 1)
+	d.step()
+	d.hold(d.st.released+1).step().want("start 0", fact.Starting)
+	if d.st.Missed != 0 {
+		t.Errorf("%d tries are remembered of the old spec", d.st.Missed)
+	}
+}
+
+func TestWhatAPartBelowMayBringIsTriedAgainOnTheSpot(t *testing.T) {
+	d := newDesk(t, 2).hold(5).step()
+	d.done(nil).want("start 1", fact.Starting)
+	d.in.Done = &Result{Err: errTest, Missing: "the folder /mnt/data"}
+	d.step()
+	d.done(nil).want("start 1", fact.Starting)
+}

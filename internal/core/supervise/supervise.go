@@ -6,7 +6,8 @@
 // still run. So parts start in order and stop in reverse, what failed is
 // restarted on the spot with a growing delay, and a service that fails more
 // often than its spec allows within a window is given up on this node, as a
-// supervisor of Erlang/OTP does with its restart intensity.
+// supervisor of Erlang/OTP does with its restart intensity. What cannot start here
+// for want of a program, user or folder is given up at once.
 //
 // A copy of a service that runs several times needs no lease: its caller hands in
 // a hold that this node gives itself. The role of primary is a right of its own,
@@ -51,6 +52,8 @@ const (
 	probeLimit   = 2 * time.Second        // for one probe
 	forceLimit   = 5 * time.Second        // for one stop by force
 	overdue      = 5 * time.Second        // beyond its limit, until an operation counts as stuck
+
+	firstMissing = 2 * time.Minute // until what was missing is looked for again, twice as long each time
 
 	maxFailures = 128              // remembered, more than a spec can allow as restarts
 	firstDelay  = time.Second      // before the second restart; the first is at once
@@ -167,6 +170,9 @@ const (
 type Result struct {
 	Err     error // its text is one sentence without a full stop; nil: it is done
 	Refused bool  // not started for want of a lease; no failure
+	// Missing is what it did not start for want of, and no restart brings to this
+	// node, such as "the program /usr/bin/shopd"; empty: it failed otherwise.
+	Missing string
 	Seen    instance.Observed
 }
 
@@ -175,6 +181,8 @@ type Death struct {
 	Part  int
 	Ended bool   // by itself; otherwise it runs and its check says no
 	Why   string // one sentence without a full stop
+	// Missing is explained at [Result].
+	Missing string
 }
 
 // Note is an event to tell.

@@ -99,6 +99,7 @@ func (r *runner) begin(ctx context.Context, op supervise.Operation, limit time.D
 			res.Err = driver.Stop(limited, run)
 		}
 		if res.Err != nil {
+			res.Missing = instance.Missing(res.Err)
 			res.Err = errors.New(cleanText(res.Err))
 		}
 		r.results <- res // has room for the one operation in flight

@@ -114,11 +114,15 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	if err != nil {
 		return nil, invalid(err)
 	}
+	unknown, err := file.CheckNames(p.specs(true), p.nodeNames())
+	if err != nil {
+		return nil, invalid(err)
+	}
 	unfit, err := file.CheckOn(p.hosts)
 	if err != nil {
 		return nil, invalid(err)
 	}
-	for _, w := range append(warnings, unfit...) {
+	for _, w := range slices.Concat(warnings, unknown, unfit) {
 		w.Warning = false // the list says so
 		p.result.Warnings = append(p.result.Warnings, w.String())
 	}
@@ -127,7 +131,7 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 		return nil, err
 	}
 	after := p.specs(false)
-	p.result.Warnings = append(p.result.Warnings, contradict.Warnings(file.Services, after, p.members)...)
+	p.result.Warnings = append(p.result.Warnings, contradict.Warnings(file.Services, after)...)
 	if err := p.consistent(before, after); err != nil {
 		return nil, err
 	}
@@ -143,6 +147,14 @@ func (p *applyPlan) specs(deleting bool) []spec.Service {
 		}
 	}
 	return all
+}
+
+func (p *applyPlan) nodeNames() []spec.NodeName {
+	var names []spec.NodeName
+	for _, n := range p.members {
+		names = append(names, n.Name)
+	}
+	return names
 }
 
 // consistent refuses what makes the services contradict each other, or the nodes

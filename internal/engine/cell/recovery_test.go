@@ -78,7 +78,13 @@ func TestApplyRefusesContradictionsAndNamesTheWay(t *testing.T) {
 	_, after, _ := w.List(t.Context(), "")
 	equal(t, "nothing is written", after, before)
 
-	result, err := w.apply(t, doc("shop", "")+"place: {together: [db], on: [b, z]}\n")
-	equal(t, "a node that the cell lacks is no error", code(t, err), "")
-	equal(t, "but a warning", len(result.Warnings), 1)
+	unknown := doc("shop", "") + "place: {together: [db], never: [z]}\n"
+	_, err = w.apply(t, unknown)
+	equal(t, "a node that the cell lacks", code(t, err), "spec-invalid")
+	w.put(t, record.KeyServices+"shop", record.Service{
+		ID: 99, Generation: 1, Spec: spec.Service{Name: "shop", Place: spec.Place{Never: []spec.NodeName{"z"}}},
+	})
+	result, err := w.apply(t, unknown)
+	equal(t, "one that was named before", code(t, err), "")
+	equal(t, "is a warning", len(result.Warnings), 1)
 }

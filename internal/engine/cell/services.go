@@ -10,6 +10,7 @@ import (
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/model/specfile"
 	"github.com/keelson/keelson/internal/model/status"
 )
 
@@ -17,7 +18,19 @@ import (
 // controller forgets it. Deleting it twice is as good as once.
 func (c *Clerk) Delete(ctx context.Context, ask request.Delete) error {
 	var asked bool
+	var named string
 	err := c.attempt(ctx, "delete "+string(ask.Service), func(ctx context.Context) (again, error) {
+		r, _, err := Load(ctx, c.Store)
+		if err != nil {
+			return false, err
+		}
+		var all []spec.Service
+		for _, s := range r.Services {
+			if !s.Deleting {
+				all = append(all, s.Spec)
+			}
+		}
+		named = specfile.NamedBy(ask.Service, all)
 		return edit(ctx, c, record.KeyServices+string(ask.Service),
 			func(s record.Service, found bool) (record.Service, bool, error) {
 				if !found {
@@ -34,7 +47,7 @@ func (c *Clerk) Delete(ctx context.Context, ask request.Delete) error {
 	}
 	c.Events.Add(event.Event{
 		Kind: event.ServiceDeleted, Service: ask.Service, Actor: ask.By,
-		Text: fmt.Sprintf("%s is to be deleted", ask.Service),
+		Text: fmt.Sprintf("%s is to be deleted%s", ask.Service, named),
 	})
 	return nil
 }

@@ -79,6 +79,8 @@ type Failure struct {
 	At   time.Time `json:"at"`
 	Part string    `json:"part"`
 	Why  string    `json:"why"`
+	// Missing is what it could not start for want of; empty: it failed otherwise.
+	Missing string `json:"missing,omitempty"`
 }
 
 // Liveness is what the cell holds of a node.

@@ -97,6 +97,8 @@ type Try struct {
 	At    time.Time     `json:"at"`
 	Why   string        `json:"why,omitempty"`  // the last failure, in one sentence
 	Until time.Time     `json:"until,omitzero"` // of the ban
+	// Missing is what it could not start there for want of; empty: it failed otherwise.
+	Missing string `json:"missing,omitempty"`
 	// Cleared is the operator's clearing that was in force there.
 	Cleared time.Time `json:"cleared,omitzero"`
 }

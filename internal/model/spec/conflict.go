@@ -7,18 +7,15 @@ import (
 )
 
 // Conflicts returns what is wrong with s beside the other services of its cell:
-// an address that is another's, and names of services that the cell lacks (a
-// warning only, since they may be applied later). others may contain an older
-// s, which is left out. At most [MaxProblems] are returned.
+// an address that is another's, and waiting for each other in a circle. others may
+// contain an older s, which is left out. At most [MaxProblems] are returned.
 func Conflicts(s Service, others []Service) []Problem {
 	c := &checker{}
 	owners := make(map[netip.Addr]ServiceName)
-	known := make(map[ServiceName]bool, len(others))
 	for _, o := range others {
 		if o.Name == s.Name {
 			continue
 		}
-		known[o.Name] = true
 		for _, ip := range o.Addresses() {
 			owners[ip] = o.Name
 		}
@@ -37,25 +34,7 @@ func Conflicts(s Service, others []Service) []Problem {
 				fmt.Sprintf("the address %s belongs to service %q", prefix.Addr(), owner), "use another address, or delete that service first")
 		}
 	}
-	for _, list := range []struct {
-		path     string
-		services []ServiceName
-	}{{"place.apart", s.Place.Apart}, {"place.together", s.Place.Together}} {
-		for i, n := range list.services {
-			if n != s.Name && !known[n] {
-				c.unknown(index(list.path, i), n)
-			}
-		}
-	}
-	for i, n := range s.Place.Near {
-		if n.Service != s.Name && !known[n.Service] {
-			c.unknown(index("place.near", i)+".service", n.Service)
-		}
-	}
 	for i, a := range s.After {
-		if a.Service != s.Name && !known[a.Service] {
-			c.unknown(index("after", i)+".service", a.Service)
-		}
 		if way := circle(s, a.Service, others); way != nil && !a.Optional {
 			c.add(index("after", i)+".service", Circle, "the services wait for each other: "+strings.Join(way, " after "), "remove one of these")
 		}
@@ -97,10 +76,6 @@ func circle(s Service, other ServiceName, others []Service) []string {
 		return nil
 	}
 	return append([]string{string(s.Name)}, way...)
-}
-
-func (c *checker) unknown(path string, n ServiceName) {
-	c.warn(path, UnknownName, fmt.Sprintf("there is no service %s yet", quote(string(n))), "it counts once that service is applied")
 }
 
 func (c *checker) warn(path string, code Code, message, hint string) {

@@ -39,7 +39,7 @@ const (
 	SelfReference Code = "self-reference"
 	Duplicate     Code = "duplicate"
 	AddressTaken  Code = "address-taken"   // it belongs to another service
-	UnknownName   Code = "unknown-service" // a warning: it may be applied later
+	UnknownName   Code = "unknown-service" // the cell has none of that name
 )
 
 // Problem is one thing that is wrong with a service.

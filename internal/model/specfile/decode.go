@@ -238,6 +238,14 @@ func join(path, name string) string {
 // suggest names the candidate nearest to name or, if none is near, all of them.
 // A candidate that name is the beginning of is near.
 func suggest(name string, candidates []string) string {
+	if best := nearest(name, candidates); best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return "known here: " + strings.Join(candidates, ", ")
+}
+
+// nearest returns the candidate nearest to name, empty if none is near.
+func nearest(name string, candidates []string) string {
 	name = strings.ToLower(clip(name, 60))
 	best, least := "", max(2, len(name)/3)+1
 	for _, c := range candidates {
@@ -249,10 +257,7 @@ func suggest(name string, candidates []string) string {
 			best, least = c, d
 		}
 	}
-	if best == "" {
-		return "known here: " + strings.Join(candidates, ", ")
-	}
-	return fmt.Sprintf("did you mean %q?", best)
+	return best
 }
 
 // distance is how many characters must be added, removed, replaced or swapped

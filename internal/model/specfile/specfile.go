@@ -154,6 +154,9 @@ func (f *File) sort(judge func(spec.Service) []spec.Problem) (warnings Problems,
 		}
 	}
 	if len(wrong) > 0 {
+		slices.SortStableFunc(wrong, func(a, b Problem) int {
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
 		return warnings, wrong
 	}
 	return warnings, nil

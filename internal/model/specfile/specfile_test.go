@@ -41,7 +41,11 @@ func TestFiles(t *testing.T) {
 				if err != nil {
 					return err.Error()
 				}
-				return warnings.Error()
+				unknown, err := f.CheckNames(cell, []spec.NodeName{"alpha", "bravo"})
+				if err != nil {
+					return err.Error()
+				}
+				return append(warnings, unknown...).Error()
 			case "parse":
 				services, err := Parse("f.yaml", []byte(input))
 				if err != nil {
@@ -288,4 +292,16 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("what was read changes when written (-read +again):\n%s", diff)
 		}
 	})
+}
+
+func TestWhoNamesAServiceThatIsDeletedIsSaid(t *testing.T) {
+	all := []spec.Service{
+		{Name: "web", Place: spec.Place{Near: []spec.Near{{Service: "db", Score: 1}}}},
+		{Name: "app", After: []spec.After{{Service: "db"}}},
+		{Name: "db", Place: spec.Place{On: []spec.NodeName{"db"}}},
+	}
+	want := []string{"; it is named by app, web, where that counts no more", ""}
+	if diff := cmp.Diff(want, []string{NamedBy("db", all), NamedBy("app", all)}); diff != "" {
+		t.Error(diff)
+	}
 }

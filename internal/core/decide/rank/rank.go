@@ -71,6 +71,33 @@ func (c Candidate) Successor() Candidate {
 	return c
 }
 
+// Shuns says why a service's preferences keep it from the node: one is -1000000,
+// which nothing outweighs, or they add up to that. It is empty if neither is so.
+// Those for a role concern the role alone.
+func Shuns(s *fact.Service, n *fact.Node, now time.Time) string {
+	sum, worst, rule := 0, 0, ""
+	for i := range s.Spec.Place.Prefer {
+		pref := &s.Spec.Place.Prefer[i]
+		key, value, isLabel := spec.SplitLabel(pref.Label)
+		got, has := n.Labels[key]
+		about := pref.Node == n.Name || isLabel && has && got == value
+		if !about || !pref.Holds(now) || pref.Role != "" {
+			continue
+		}
+		sum += pref.Score
+		if pref.Score < worst {
+			worst, rule = pref.Score, pref.Label
+			if pref.Node == n.Name {
+				rule = string(n.Name)
+			}
+		}
+	}
+	if min(sum, worst) > -spec.MaxScore {
+		return ""
+	}
+	return fmt.Sprintf("place.prefer forbids %s (score %d)", rule, min(sum, worst))
+}
+
 // Rate scores the candidate by the members' preferences.
 func (c *Candidate) Rate(members []fact.Service, n *fact.Node, now time.Time) {
 	for k := range members {

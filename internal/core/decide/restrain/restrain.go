@@ -87,6 +87,10 @@ func (r *Restraint) StoppedOn(s *fact.Service, node spec.NodeName) string {
 	if h.Stopped.IsZero() || at < 0 {
 		return ""
 	}
+	if lacks := h.Tried[at].Missing; lacks != "" {
+		return fmt.Sprintf("%s cannot start there without %s, nor on any other node; it is tried again in a while, or after `keelson clear %s`",
+			s.Spec.Name, lacks, s.Spec.Name)
+	}
 	why := h.Tried[at].Why
 	if why != "" {
 		why = " (" + why + ")"
@@ -97,6 +101,12 @@ func (r *Restraint) StoppedOn(s *fact.Service, node spec.NodeName) string {
 // Tried reports whether a service gave up on the node.
 func Tried(h fact.ServiceHistory, node spec.NodeName) bool {
 	return slices.ContainsFunc(h.Tried, func(t fact.Try) bool { return t.Node == node })
+}
+
+// GaveUp reports whether the service failed on the node for another reason than that
+// something is missing there: then it never started, and leaves nothing.
+func GaveUp(h fact.ServiceHistory, node spec.NodeName) bool {
+	return slices.ContainsFunc(h.Tried, func(t fact.Try) bool { return t.Node == node && t.Missing == "" })
 }
 
 // Doubt says why a node is to come last for a unit; empty: it is not.
@@ -138,12 +148,13 @@ type Departure struct {
 // weight is how many moves it counts as.
 func (d Departure) weight() int { return max(len(d.Members), d.Copies) }
 
-// LastTried returns the node on which the service gave up last.
+// LastTried returns the node on which the service gave up last, see [GaveUp].
 func LastTried(h fact.ServiceHistory) (spec.NodeName, bool) {
-	if len(h.Tried) == 0 {
+	failed := slices.DeleteFunc(slices.Clone(h.Tried), func(t fact.Try) bool { return t.Missing != "" })
+	if len(failed) == 0 {
 		return "", false
 	}
-	return slices.MaxFunc(h.Tried, func(a, b fact.Try) int {
+	return slices.MaxFunc(failed, func(a, b fact.Try) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(b.Node, a.Node))
 	}).Node, true
 }
@@ -284,11 +295,10 @@ func (r *Restraint) look(snap fact.Snapshot, leaving []Departure) {
 			why[d.From] = fmt.Sprintf("%s is too ill to run anything", d.From)
 		}
 	}
-	for _, h := range r.History.Services {
-		for _, t := range h.Tried {
-			if n := node(snap, t.Node); fresh(t.At) && why[t.Node] == "" && !n.Witness && !n.Leaving {
-				why[t.Node] = fmt.Sprintf("%s gave up on %s", h.Service, t.Node)
-			}
+	for at, failed := range r.failedAt(fresh) {
+		// What fails alone has its cause in itself, not in the node.
+		if n := node(snap, at); len(failed) > 1 && why[at] == "" && !n.Witness && !n.Leaving {
+			why[at] = fmt.Sprintf("%s gave up on %s", strings.Join(failed, ", "), at)
 		}
 	}
 	if len(why) <= r.AtOnce {
@@ -370,4 +380,17 @@ func node(s fact.Snapshot, name spec.NodeName) fact.Node {
 		return fact.Node{}
 	}
 	return s.Nodes[i]
+}
+
+// failedAt lists by node the services that gave up there and whose time is fresh.
+func (r *Restraint) failedAt(fresh func(time.Time) bool) map[spec.NodeName][]string {
+	out := map[spec.NodeName][]string{}
+	for _, h := range r.History.Services {
+		for _, t := range h.Tried {
+			if fresh(t.At) && t.Missing == "" {
+				out[t.Node] = append(out[t.Node], string(h.Service))
+			}
+		}
+	}
+	return out
 }

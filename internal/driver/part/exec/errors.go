@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/keelson/keelson/internal/model/instance"
 )
 
 // Code names a kind of [Error]. The codes are stable.
@@ -39,6 +41,12 @@ func (p *Error) Unwrap() error { return p.Err }
 
 // Code returns the reason as text.
 func (p *Error) Code() string { return string(p.Reason) }
+
+// executable is what begins the name of a program that is there and is none.
+const executable = "an executable program "
+
+// lacking is err for want of something that only a person brings to this node.
+func lacking(what string, err *Error) error { return &instance.MissingError{What: what, Err: err} }
 
 // exit is how a process ended.
 type exit struct{ status unix.WaitStatus }

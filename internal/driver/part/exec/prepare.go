@@ -48,9 +48,9 @@ func (d *Driver) prepare(run instance.Run) (launch, error) {
 	}
 	dir := e.EffectiveDir()
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return launch{}, &Error{
+		return launch{}, lacking("the folder "+dir, &Error{
 			NoDir, fmt.Sprintf("The working folder %s of %s is not there. Make it, or correct `dir`.", dir, run.Key()), err,
-		}
+		})
 	}
 	id, err := identify(run.Key(), e)
 	if err != nil {
@@ -74,15 +74,17 @@ func checkProgram(key, path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &Error{NoProgram, fmt.Sprintf("%s, the program of %s, is not on this node. Install it, or correct `exec`.", path, key), err}
+		return lacking("the program "+path, &Error{
+			NoProgram, fmt.Sprintf("%s, the program of %s, is not on this node. Install it, or correct `exec`.", path, key), err,
+		})
 	case err != nil:
 		return &Error{NotAllowed, fmt.Sprintf("%s, the program of %s, cannot be looked at (%v).", path, key, err), err}
 	case !info.Mode().IsRegular():
-		return &Error{NotExecutable, fmt.Sprintf("%s, the program of %s, is not a file. Correct `exec`.", path, key), nil}
+		return lacking(executable+path, &Error{NotExecutable, fmt.Sprintf("%s, the program of %s, is not a file. Correct `exec`.", path, key), nil})
 	case info.Mode()&0o111 == 0:
-		return &Error{
+		return lacking(executable+path, &Error{
 			NotExecutable, fmt.Sprintf("%s, the program of %s, is not executable. Make it so with `chmod +x %s`.", path, key, path), nil,
-		}
+		})
 	}
 	return nil
 }
@@ -102,25 +104,25 @@ func identify(key string, e *spec.Exec) (identity, error) {
 	if e.User != "" {
 		u, err := findUser(e.User)
 		if err != nil {
-			return identity{}, &Error{
+			return identity{}, lacking("the user "+e.User, &Error{
 				NoUser, fmt.Sprintf("There is no user %q on this node, which %s wants to run as. Add it, or correct `user`. "+
 					"Users that are not in /etc/passwd must be given by number, with a `group`.", e.User, key), err,
-			}
+			})
 		}
 		uid, id.name, id.home = u.uid, u.name, u.home
 		if gid = u.gid; gid < 0 && e.Group == "" {
-			return identity{}, &Error{
+			return identity{}, lacking("the group of user "+e.User, &Error{
 				NoGroup, fmt.Sprintf("The group of user %s is not known on this node. Give %s a `group`.", e.User, key), nil,
-			}
+			})
 		}
 		groups = u.groups
 	}
 	if e.Group != "" {
 		var err error
 		if gid, err = findGroup(e.Group); err != nil {
-			return identity{}, &Error{
+			return identity{}, lacking("the group "+e.Group, &Error{
 				NoGroup, fmt.Sprintf("There is no group %q on this node, which %s wants to run as. Add it, or correct `group`.", e.Group, key), err,
-			}
+			})
 		}
 	}
 	if e.User == "" && e.Group != "" {

@@ -194,17 +194,17 @@ func (d *Driver) limitFiles(ctx context.Context, run instance.Run, l launch, pid
 
 // refused words the kernel's refusal to start the program.
 func (l launch) refused(run instance.Run, err error) error {
-	p := &Error{Reason: NotStarted, Err: err}
+	p, missing := &Error{Reason: NotStarted, Err: err}, ""
 	path, key := l.command[0], run.Key()
 	switch {
 	case l.group.Removed():
 		p.Err = errors.Join(cgroup.ErrRemoved, err)
 		p.Sentence = fmt.Sprintf("%s was not started: the guard cut it off meanwhile.", key)
 	case errors.Is(err, unix.ENOENT):
-		p.Reason = NoProgram
+		p.Reason, missing = NoProgram, "the interpreter of "+path
 		p.Sentence = fmt.Sprintf("%s, the program of %s, is there, but its interpreter or loader is not. Install that.", path, key)
 	case errors.Is(err, unix.ENOEXEC):
-		p.Reason = NotExecutable
+		p.Reason, missing = NotExecutable, executable+path
 		p.Sentence = fmt.Sprintf("%s, the program of %s, is neither a program for this machine nor a script that begins with #!.", path, key)
 	case errors.Is(err, unix.EPERM) && l.who != nil:
 		p.Reason = NotAllowed
@@ -217,6 +217,9 @@ func (l launch) refused(run instance.Run, err error) error {
 		p.Sentence = fmt.Sprintf("%s was not started: a limit of processes is reached on this node.", key)
 	default:
 		p.Sentence = fmt.Sprintf("%s was not started: %v.", key, err)
+	}
+	if missing != "" {
+		return lacking(missing, p)
 	}
 	return p
 }
