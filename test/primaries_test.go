@@ -66,7 +66,8 @@ promote) say promoted; exit 0 ;;
 demote) say demoted; exit 0 ;;
 esac
 say started
-trap 'say stopped; exit 0' TERM
+touch /run/pair-is-up
+trap 'rm -f /run/pair-is-up; say stopped; exit 0' TERM
 while :; do
 	sleep 1 &
 	wait $!
@@ -81,6 +82,7 @@ failover: {ttl: 1s}
 copies: {primaries: %d}
 parts:
   - exec: {command: [/tmp/pair/part, run], promote: [/tmp/pair/part, promote], demote: [/tmp/pair/part, demote]}
+    checks: {startup: {exec: [/usr/bin/test, -e, /run/pair-is-up], every: 50ms}}
 `, primaries)
 }
 
