@@ -18,8 +18,8 @@ func TestAFileWithAMistakeIsRefusedAsAWhole(t *testing.T) {
 		must(t, os.WriteFile(file, []byte(content), 0o600))
 		return h.keelson("apply", "-f", file)
 	}
-	// It is placed nowhere, so nothing of it runs here.
-	const shop = "kind: service\nname: shop\nplace: {on: [z]}\nparts:\n  - address: 192.0.2.10/24\n  - exec: [/bin/true]\n"
+	// It is stopped, so nothing of it runs here.
+	const shop = "kind: service\nname: shop\nstopped: true\nparts:\n  - address: 192.0.2.10/24\n  - exec: [/bin/true]\n"
 	status, printed := apply(shop)
 	done(t, status, printed)
 	type service struct {
