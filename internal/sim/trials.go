@@ -34,7 +34,7 @@ var attempts = []struct {
 }{
 	{(*scene).weather, mostLoss},
 	{(*scene).death, wornLoss},
-	{(*scene).death, wornLoss},
+	{(*scene).worn, wornLoss},
 	{(*scene).knownStall, someLoss},
 	{(*scene).dozeTogether, someLoss},
 	{(*scene).brokenLink, someLoss},
@@ -98,6 +98,16 @@ func (s *scene) death() {
 		return
 	}
 	s.add(crash, 0, s.between(3*time.Second, 4*time.Second), holder, 0).dies = true
+}
+
+// worn: a node is away for long, and leases are as short as they may be
+// (moves-have-causes).
+func (s *scene) worn() {
+	s.p.patient = false
+	for i := range s.p.services {
+		s.p.services[i].ttl = minTTL
+	}
+	s.add(split, 0, s.between(10*time.Second, 10500*ms), holder, others).dies = true
 }
 
 // knownStall: the holder's host stands still again and again for no longer than

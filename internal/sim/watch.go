@@ -169,7 +169,7 @@ func (c *watch) look(w *world) {
 	w.judgeCore()
 	for _, h := range w.hosts {
 		switch {
-		case !h.up || !w.deaf(h):
+		case !h.up || !w.deaf(h) || h.stopped > 0: // it may have been told what it has not read
 			h.alone = 0
 		case h.alone == 0:
 			h.alone = w.now
