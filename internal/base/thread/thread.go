@@ -96,19 +96,32 @@ func Prefer() error {
 func Apart(f func() error) error { return usualSlack(func() error { return usualNice(f) }) }
 
 // usualNice calls f on a thread whose children have the nice value 0 if it has
-// [Preferred] (SCHED_RESET_ON_FORK in sched(7)).
+// [Preferred].
 func usualNice(f func() error) error {
 	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	had, err := unix.SchedGetAttr(0, 0)
 	if err != nil || had.Policy != unix.SCHED_NORMAL || had.Nice != Preferred {
-		defer runtime.UnlockOSThread()
 		return f()
+	}
+	return ResetOnFork(f)
+}
+
+// ResetOnFork calls f on a thread of which children do not inherit the priority,
+// nor a nice value below 0 (SCHED_RESET_ON_FORK in sched(7)). f must start them
+// itself, not by way of another goroutine.
+func ResetOnFork(f func() error) error {
+	runtime.LockOSThread()
+	had, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("look at own priority: %w", err)
 	}
 	reset := *had
 	reset.Flags |= unix.SCHED_FLAG_RESET_ON_FORK
 	if err := unix.SchedSetAttr(0, &reset, 0); err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("keep the nice value from being inherited: %w", err)
+		return fmt.Errorf("keep children from inheriting the priority: %w", err)
 	}
 	failed := f()
 	// A thread that cannot be made what it was ends with its goroutine.

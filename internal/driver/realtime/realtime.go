@@ -15,12 +15,11 @@ package realtime
 import (
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/keelson/keelson/internal/base/thread"
 )
 
 const (
@@ -41,8 +40,6 @@ const (
 
 	// nice is the priority instead.
 	nice = -20
-	// passes bounds how often all threads are gone through.
-	passes = 10
 )
 
 // ErrRefused means that this process may not have real-time priority: it needs
@@ -65,7 +62,7 @@ func enter(soft, hard time.Duration) error {
 		return fmt.Errorf("%w: no limit for it: %w", ErrRefused, err)
 	}
 	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: Priority}
-	if err := eachThread(func(tid int) error { return unix.SchedSetAttr(tid, &attr, 0) }); err != nil {
+	if err := thread.Each(func(tid int) error { return unix.SchedSetAttr(tid, &attr, 0) }); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return nil
@@ -74,7 +71,7 @@ func enter(soft, hard time.Duration) error {
 // Leave gives all threads the best of the normal priorities, or the usual one if
 // that is refused.
 func Leave() error {
-	return eachThread(func(tid int) error {
+	return thread.Each(func(tid int) error {
 		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: nice}
 		err := unix.SchedSetAttr(tid, &attr, 0)
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
@@ -85,57 +82,10 @@ func Leave() error {
 	})
 }
 
-// eachThread calls f for each thread of this process until it has met no new
-// one. A thread that has ended is no error.
-func eachThread(f func(tid int) error) error {
-	done := map[int]bool{}
-	for range passes {
-		tasks, err := os.ReadDir("/proc/self/task")
-		if err != nil {
-			return fmt.Errorf("list own threads: %w", err)
-		}
-		fresh := false
-		for _, t := range tasks {
-			tid, err := strconv.Atoi(t.Name())
-			if err != nil || done[tid] {
-				continue
-			}
-			fresh, done[tid] = true, true
-			if err := f(tid); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("thread %d: %w", tid, err)
-			}
-		}
-		if !fresh {
-			return nil
-		}
-	}
-	return nil
-}
-
 // Apart calls f on a thread of which children do not inherit the priority
 // (SCHED_RESET_ON_FORK in sched(7)). f must start them itself, not by way of
 // another goroutine.
-func Apart(f func() error) error {
-	runtime.LockOSThread()
-	// The thread is not unlocked if it cannot be made what it was: it then ends
-	// with its goroutine.
-	was, err := unix.SchedGetAttr(0, 0)
-	if err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("look at own priority: %w", err)
-	}
-	reset := *was
-	reset.Flags |= unix.SCHED_FLAG_RESET_ON_FORK
-	if err := unix.SchedSetAttr(0, &reset, 0); err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("keep children from inheriting the priority: %w", err)
-	}
-	failed := f()
-	if unix.SchedSetAttr(0, was, 0) == nil {
-		runtime.UnlockOSThread()
-	}
-	return failed
-}
+func Apart(f func() error) error { return thread.ResetOnFork(f) }
 
 // processor is the time that this process has run.
 func processor() time.Duration {

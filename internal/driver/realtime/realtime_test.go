@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/base/thread"
 )
 
 // part is what this program plays if it is started as a process of its own: the
@@ -133,7 +134,7 @@ var plays = map[string]func() error{
 // policies are those of all threads of this process.
 func policies() string {
 	var all []string
-	_ = eachThread(func(tid int) error {
+	_ = thread.Each(func(tid int) error {
 		a, err := unix.SchedGetAttr(tid, 0)
 		switch {
 		case err != nil:
