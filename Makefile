@@ -68,10 +68,14 @@ unit:
 race:
 	CGO_ENABLED=1 $(GO) test -race ./...
 
-# The lab needs root: it makes hosts out of namespaces.
+# The lab needs root: it makes hosts out of namespaces. What failed is said once
+# more at the end, since each failure prints much.
+lab: SHELL := /bin/bash
 lab: build
-	@if [ "$$(id -u)" != 0 ]; then echo "SKIPPED: the lab tests need root"; exit 0; fi; \
-	KEELSON_BINARY=$(CURDIR)/bin/keelson $(GO) test -tags integration -count=1 -timeout 40m -p 1 ./test/... ./internal/app/demo
+	@if [ "$$(id -u)" != 0 ]; then echo "SKIPPED: the lab tests need root"; exit 0; fi; set -o pipefail; \
+	KEELSON_BINARY=$(CURDIR)/bin/keelson $(GO) test -tags integration -count=1 -timeout 60m -p 1 ./test/... ./internal/app/demo 2>&1 | tee bin/lab.log || { \
+	  echo; echo "What failed in the lab (all of it is in bin/lab.log):"; \
+	  grep -E -A4 '^ *--- FAIL|^panic:' bin/lab.log | cut -c1-300 | tail -n 60; exit 1; }
 
 packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

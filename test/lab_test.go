@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +38,23 @@ const (
 	// machine is busy: a request or two that were given up.
 	hiccup = 400 * time.Millisecond
 )
+
+// longest is what no test of the lab takes, steps and all: four times what the
+// longest of them needs on two idle cores.
+const longest = 10 * time.Minute
+
+// stuck ends the run and says in which test, and where in it, nothing goes on.
+func stuck(name string) {
+	all := make([]byte, 4<<20)
+	all = all[:runtime.Stack(all, true)]
+	for _, g := range strings.Split(string(all), "\n\n") {
+		if strings.Contains(g, "keelson/test.") && !strings.Contains(g, "test.stuck") {
+			fmt.Fprintln(os.Stderr, g)
+		}
+	}
+	fmt.Fprintf(os.Stderr, "--- FAIL: %s has not ended within %s; above is where it stands\n", name, longest)
+	os.Exit(1)
+}
 
 // bench is a lab with a cell, an exclusive service on it, and two clients that
 // ask for its address all the time.
@@ -85,6 +103,8 @@ func newLab(t testing.TB, n int, o cell.Options) (*lab.Lab, *cell.Cell) {
 func raise(t testing.TB, n, networks int, others ...string) *lab.Lab {
 	t.Helper()
 	path := binary(t)
+	ended := time.AfterFunc(longest, func() { stuck(t.Name()) })
+	t.Cleanup(func() { ended.Stop() })
 	ctx, cancel := context.WithTimeout(t.Context(), settled)
 	defer cancel()
 	hosts := slices.Concat(names(n), []string{client}, others)

@@ -19,6 +19,10 @@ import (
 // keep of each stream; the rest is dropped.
 const MaxOutput = 4 << 20
 
+// RunLimit is how long [Host.Run] and [Host.Exec] let a program go on where the
+// context has no deadline: longer than any command of ours waits by itself.
+const RunLimit = 3 * time.Minute
+
 // Command is a program to run in a host, in a session of its own.
 type Command struct {
 	// Args is the program and its arguments. The program is looked up in the
@@ -238,9 +242,9 @@ type Result struct {
 	Exit           Exit
 }
 
-// Exec runs a program to its end. If ctx ends first, the program is killed and
-// ctx's error returned, with what it said so far. The command's own Stdout,
-// Stderr and LogPath are not used.
+// Exec runs a program to its end. If ctx or [RunLimit] ends first, the program is
+// killed and an error returned that names it, with what it said so far. The
+// command's own Stdout, Stderr and LogPath are not used.
 func (h *Host) Exec(ctx context.Context, c Command) (Result, error) {
 	var out, errs limited
 	c.Stdout, c.Stderr, c.LogPath = &out, &errs, ""
@@ -257,12 +261,18 @@ func (h *Host) Run(ctx context.Context, args ...string) (output []byte, code int
 }
 
 func (h *Host) toEnd(ctx context.Context, c Command) (Exit, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, RunLimit)
+		defer cancel()
+	}
 	p, err := h.Start(ctx, c)
 	if err != nil {
 		return Exit{Code: -1}, err
 	}
 	exit, err := p.Wait(ctx)
 	if err != nil {
+		err = fmt.Errorf("run %q: %w", c.Args, err)
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		return Exit{Code: -1}, errors.Join(err, p.Kill(late))

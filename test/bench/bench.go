@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -188,29 +189,51 @@ func (b *bench) with(ctx context.Context, c contestant, do func(*arena) error) e
 	return errors.Join(do(a), a.lab.Close())
 }
 
-// steadies watches each contestant under each condition.
+// steadies watches the contestants under each condition, some of them side by side.
 func (b *bench) steadies(ctx context.Context) error {
 	for _, condition := range conditions() {
-		for _, c := range b.chosen() {
-			if !slices.Contains(b.of(c, conditions()), condition) || b.journal.Done(journal.SteadyKey(c.name, condition)) {
-				continue
-			}
-			err := b.with(ctx, c, func(a *arena) error {
-				s := a.steady(ctx, condition, b.steady)
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				if err := b.journal.Add(journal.Entry{Steady: &s}); err != nil {
-					return err
-				}
-				b.say("%s  %s, %s for %.0f s: %d changes, %.3f s unserved (longest %.0f ms), two holders %.3f s, %d alarms %s%s",
-					b.progress(), c.title, condition, s.Seconds, s.Changes, s.UnservedS, s.LongestMS, s.TwoS, s.Alarms, s.Bound, s.Error)
-				return nil
-			})
-			if err != nil {
+		missing := slices.DeleteFunc(b.chosen(), func(c contestant) bool {
+			return !slices.Contains(b.of(c, conditions()), condition) || b.journal.Done(journal.SteadyKey(c.name, condition))
+		})
+		for some := range slices.Chunk(missing, b.together) {
+			if err := b.sideBySide(ctx, condition, some, nil); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// sideBySide raises contestants one after the other, each in a lab of its own, and
+// watches them all at once.
+func (b *bench) sideBySide(ctx context.Context, condition string, left []contestant, up []*arena) error {
+	if len(left) > 0 {
+		risen := false
+		err := b.with(ctx, left[0], func(a *arena) error {
+			risen = true
+			return b.sideBySide(ctx, condition, left[1:], append(up, a))
+		})
+		if err != nil || risen {
+			return err
+		}
+		return b.sideBySide(ctx, condition, left[1:], up)
+	}
+	shared := &imposed{condition: condition}
+	saw := make([]journal.Steady, len(up))
+	var all sync.WaitGroup
+	for i, a := range up {
+		all.Go(func() { saw[i] = a.steady(ctx, shared, b.steady) })
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for i, s := range saw {
+		if err := b.journal.Add(journal.Entry{Steady: &s}); err != nil {
+			return err
+		}
+		b.say("%s  %s, %s for %.0f s: %d changes, %.3f s unserved (longest %.0f ms), two holders %.3f s, %d alarms %s%s",
+			b.progress(), up[i].title, condition, s.Seconds, s.Changes, s.UnservedS, s.LongestMS, s.TwoS, s.Alarms, s.Bound, s.Error)
 	}
 	return nil
 }

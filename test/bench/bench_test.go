@@ -33,19 +33,20 @@ func TestOptionsComeFromFlagsAndTheEnvironment(t *testing.T) {
 			"flags",
 			[]string{"-contestants", "keelson,pacemaker", "-faults", "kill loss10", "-trials", "2", "-seconds", "1.5", "-nodes", "3"},
 			nil,
-			options{contestants: []string{"keelson", "pacemaker"}, faults: []string{"kill", "loss10"}, trials: 2, steady: 1500 * time.Millisecond, nodes: []int{3}},
+			options{contestants: []string{"keelson", "pacemaker"}, faults: []string{"kill", "loss10"}, trials: 2, steady: 1500 * time.Millisecond, nodes: []int{3}, together: 3},
 			"",
 		},
 		{
 			"a flag counts more than the environment",
 			[]string{"-trials", "2", "-nodes", "", "-contestants", "keelson", "-faults", "cut"},
 			map[string]string{"KEELSON_BENCH_TRIALS": "9", "KEELSON_BENCH_SECONDS": "60", "KEELSON_BENCH_DIR": "/x"},
-			options{contestants: []string{"keelson"}, faults: []string{"cut"}, trials: 2, steady: time.Minute, dir: "/x"},
+			options{contestants: []string{"keelson"}, faults: []string{"cut"}, trials: 2, steady: time.Minute, dir: "/x", together: 3},
 			"",
 		},
 		{"a contestant that nobody knows", []string{"-contestants", "heartbeat"}, nil, options{}, `there is no "heartbeat"`},
 		{"a fault that nobody knows", []string{"-faults", "kil"}, nil, options{}, `there is no "kil"`},
 		{"a size that is none", []string{"-nodes", "3,many"}, nil, options{}, `"many" is no number`},
+		{"none side by side", []string{"-together", "0"}, nil, options{}, "0 contestants side by side"},
 		{"a variable that is none", nil, map[string]string{"KEELSON_BENCH_TRIALS": "x"}, options{}, "KEELSON_BENCH_TRIALS=x"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

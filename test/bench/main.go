@@ -3,8 +3,8 @@
 //
 // Its one rule: what it reports was seen by a client on the same network, on
 // hosts that are all made in the same way. All contestants take turns, so that
-// what else the machine does hits them alike, and only one of them is up at a
-// time. It needs root, and takes hours; it goes on where it was interrupted.
+// what else the machine does hits them alike, and where there is a fault only one
+// of them is up at a time. It needs root, and takes hours; it goes on where it was interrupted.
 // `make bench-failover` runs it.
 package main
 
@@ -52,6 +52,7 @@ type options struct {
 	nodes       []int
 	trials      int
 	steady      time.Duration
+	together    int
 	reportOnly  bool
 }
 
@@ -92,6 +93,7 @@ func parse(args []string, getenv func(string) string, errs io.Writer) (options, 
 	nodes := flags.String("nodes", "3,8,16,32", "the sizes of the cells of scale")
 	flags.IntVar(&o.trials, "trials", 8, "how often each fault is tried")
 	seconds := flags.Float64("seconds", 180, "how long each time without a fault lasts")
+	flags.IntVar(&o.together, "together", 3, "how many contestants are watched side by side in a time without a fault, each in a lab of its own")
 	flags.BoolVar(&o.reportOnly, "report", false, "measure nothing, make the report from what was measured before")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -115,6 +117,9 @@ func parse(args []string, getenv func(string) string, errs io.Writer) (options, 
 			bad = errors.Join(bad, fmt.Errorf("%q is no number of nodes", w))
 		}
 		o.nodes = append(o.nodes, n)
+	}
+	if o.together < 1 {
+		bad = errors.Join(bad, fmt.Errorf("%d contestants side by side cannot be: it is 1 or more", o.together))
 	}
 	return o, errors.Join(bad, known(o.contestants, names()), known(o.faults, whats()))
 }

@@ -47,7 +47,7 @@ func (b *bench) grow(ctx context.Context, s *journal.Scale) (err error) {
 	if err := a.atRest(ctx, s); err != nil {
 		return err
 	}
-	watched := a.steady(ctx, rest, b.steady)
+	watched := a.steady(ctx, &imposed{condition: rest}, b.steady)
 	if watched.Error != "" {
 		return errors.New(watched.Error)
 	}

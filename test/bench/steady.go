@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,15 +24,15 @@ const (
 )
 
 // steady watches a cluster under a condition, without a fault of a host.
-func (a *arena) steady(ctx context.Context, condition string, d time.Duration) journal.Steady {
-	s := journal.Steady{Contestant: a.name, Condition: condition, At: a.clock.Now().UTC().Truncate(time.Second), Seconds: d.Seconds()}
-	if err := a.watch(ctx, d, &s); err != nil {
+func (a *arena) steady(ctx context.Context, under *imposed, d time.Duration) journal.Steady {
+	s := journal.Steady{Contestant: a.name, Condition: under.condition, At: a.clock.Now().UTC().Truncate(time.Second), Seconds: d.Seconds()}
+	if err := a.watch(ctx, under, d, &s); err != nil {
 		s.Error = err.Error()
 	}
 	return s
 }
 
-func (a *arena) watch(ctx context.Context, d time.Duration, s *journal.Steady) (err error) {
+func (a *arena) watch(ctx context.Context, under *imposed, d time.Duration, s *journal.Steady) (err error) {
 	defer func() {
 		_, stopped := a.stop(context.WithoutCancel(ctx))
 		err = errors.Join(err, stopped)
@@ -49,7 +50,7 @@ func (a *arena) watch(ctx context.Context, d time.Duration, s *journal.Steady) (
 	if err != nil {
 		return err
 	}
-	end, err := a.impose(ctx, s.Condition)
+	end, err := under.on(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -86,20 +87,50 @@ func (a *arena) alarmsAtLast(ctx context.Context) (int, error) {
 	}
 }
 
-// impose makes the condition so, until end is called.
-func (a *arena) impose(ctx context.Context, condition string) (end func(context.Context) error, err error) {
-	switch condition {
+// imposed is a condition for all that are watched side by side. It is safe for
+// concurrent use.
+type imposed struct {
+	condition string
+
+	mu    sync.Mutex
+	under int // how many are under load now
+	ease  func(context.Context) error
+}
+
+// on makes the condition so for one of them, until end is called.
+func (i *imposed) on(ctx context.Context, a *arena) (end func(context.Context) error, err error) {
+	switch i.condition {
 	case rest:
 		return func(context.Context) error { return nil }, nil
 	case load:
-		return busy(ctx)
+		return i.busy(ctx)
 	case loss10:
 		return a.lab.HealAll, a.lab.LossBetween(ctx, 10, a.hosts)
 	case loss20:
 		return a.lab.HealAll, a.lab.LossBetween(ctx, 20, a.hosts)
 	default:
-		return nil, fmt.Errorf("there is no condition %q", condition)
+		return nil, fmt.Errorf("there is no condition %q", i.condition)
 	}
+}
+
+// busy puts the machine under load for the first of them, until the last has ended.
+func (i *imposed) busy(ctx context.Context) (end func(context.Context) error, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.under == 0 {
+		if i.ease, err = busy(ctx); err != nil {
+			return nil, err
+		}
+	}
+	i.under++
+	return func(ctx context.Context) error {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.under--; i.under > 0 {
+			return nil
+		}
+		return i.ease(ctx)
+	}, nil
 }
 
 // busy runs loops that do nothing on the machine, beside the lab, until end is
