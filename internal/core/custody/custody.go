@@ -12,6 +12,7 @@ package custody
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -90,9 +91,10 @@ func (b Books) Orders(now time.Duration, holds []lease.Hold, buf []Order) []Orde
 	return buf
 }
 
-// ByName makes one order of those of one name: a service that was deleted and
-// applied again has a new lease while the old one is held. What may run decides;
-// if nothing may, all that either names is cut off. The slice is used again.
+// ByName makes one order of those of one name: a service that has another lease than
+// before, as one that was first applied under an earlier version and is deleted and
+// applied again, while the old one is held. What may run decides; if nothing may,
+// all that either names is cut off. The slice is used again.
 func ByName(orders []Order, now time.Duration) []Order {
 	out := orders[:0]
 	for _, o := range orders {
@@ -201,7 +203,9 @@ func TellWithin(holds []guardwire.Hold, now time.Duration) time.Duration {
 
 // KeepHeld adds to a duty the services that the guard holds and the duty does
 // not name, as the one in force names them. They are held, enforced and shown to
-// the agent until it gives them back; nothing is claimed for them.
+// the agent until it gives them back; nothing is claimed for them. Of what is named
+// no more, nothing may be primary: it is forgotten which epochs it had, since a
+// service that is applied again has the same lease.
 func (b Books) KeepHeld(holds []lease.Hold, d guardwire.Duty) guardwire.Duty {
 	for _, h := range holds {
 		if slices.ContainsFunc(d.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID }) {
@@ -213,6 +217,9 @@ func (b Books) KeepHeld(holds []lease.Hold, d guardwire.Duty) guardwire.Duty {
 			d.Seeks = append(slices.Clone(d.Seeks), kept)
 		}
 	}
+	maps.DeleteFunc(b.Primary, func(id uint32, _ uint64) bool {
+		return !slices.ContainsFunc(d.Seeks, func(s guardwire.Seek) bool { return s.ID == id })
+	})
 	return d
 }
 

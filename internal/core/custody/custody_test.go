@@ -51,6 +51,42 @@ func TestAReplicaIsSparedAgainOnceAllWasCutOff(t *testing.T) {
 	}
 }
 
+// A service that is deleted and applied again has the lease that it had, and may begin
+// as a replica.
+func TestWhatWasPrimaryIsRememberedUntilTheDutyNamesItNoMore(t *testing.T) {
+	const second = time.Second
+	db := guardwire.Seek{Service: "db", ID: 3, Exclusive: true, TTL: second, Replica: true, Cgroups: []string{"/cg/db"}}
+	b := Books{
+		Duty:     &guardwire.Duty{Seeks: []guardwire.Seek{db}},
+		Forsaken: map[spec.ServiceName]time.Duration{}, Primary: map[uint32]uint64{},
+		Gone: func(spec.ServiceName) bool { return false },
+	}
+	spared := func(d guardwire.Duty, now time.Duration, holds ...lease.Hold) bool {
+		d = b.KeepHeld(holds, d)
+		b.Duty = &d
+		return len(d.Seeks) > 0 && b.Orders(now, holds, nil)[0].Spared
+	}
+	held := lease.Hold{ID: 3, Number: 9, Until: 3 * second}
+	named, unnamed := guardwire.Duty{Seeks: []guardwire.Seek{db}}, guardwire.Duty{}
+	for _, tt := range []struct {
+		name  string
+		duty  guardwire.Duty
+		holds []lease.Hold
+		want  bool
+	}{
+		{"not under a lease", named, []lease.Hold{held}, false},
+		{"not when the lease has ended", named, nil, false},
+		{"nor under the next, which is held on to", named, []lease.Hold{held}, false},
+		{"though it is named no more", unnamed, []lease.Hold{held}, false},
+		{"until nothing holds it", unnamed, nil, false},
+		{"then it begins as a replica", named, nil, true},
+	} {
+		if got := spared(tt.duty, 4*second, tt.holds...); got != tt.want {
+			t.Errorf("%s: spared is %v", tt.name, got)
+		}
+	}
+}
+
 func TestALeaseIsGivenBackOnlyWhenNothingIsLeft(t *testing.T) {
 	const second = time.Second
 	gone := false

@@ -154,9 +154,8 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage)
 // gone reports whether a deleted service runs nowhere any more. What a lost
 // node said before it was lost does not count: its lease ends by itself, and
 // when it returns its agent stops what it does not know. Until that end the
-// voters name it as the holder, and the service is not forgotten: one that is
-// applied again gets a lease of its own, which the old one would not keep from
-// being won.
+// voters name it as the holder, and the service is not forgotten: its addresses
+// are free for others then.
 func (p *planner) gone(s fact.Service) bool {
 	if !s.Deleting || s.Holder != "" || slices.ContainsFunc(s.Rights, func(r fact.Right) bool { return r.Holder != "" }) {
 		return false

@@ -96,8 +96,8 @@ func (v *voter) find(id ID) (int, bool) {
 
 // record returns the record of id, made if it is new, or nil if there are too
 // many. A new one promises no number up to the highest that this voter has
-// accepted of any service: a service that was deleted and applied again has a
-// new id, and its numbers go on growing (one-number). Whoever won the old one
+// accepted of any service: a service that was deleted and applied again may have
+// another id, and its numbers go on growing (one-number). Whoever won the old one
 // was accepted by a majority, of which one is in every other.
 func (v *voter) record(id ID) *voteRecord {
 	i, ok := v.find(id)

@@ -21,10 +21,11 @@ import (
 	"github.com/keelson/keelson/internal/store"
 )
 
-// keyNextID holds the next free service id. Every apply that changes something
-// guards and writes it, so that applies happen one after the other: what one
-// of them has checked against all services still holds when it writes.
-const keyNextID = record.KeyServiceIDs + "next"
+// keyNext holds a number above every generation that a service had. Every apply that
+// changes something guards and writes it, so that applies happen one after the
+// other: what one of them has checked against all services still holds when it
+// writes.
+const keyNext = record.KeyServiceIDs + "next"
 
 // Apply creates or changes the services of one file, all or none, and returns
 // what became of each in the file's order. A service whose spec is the same as
@@ -91,21 +92,10 @@ func (c *Clerk) noteApplied(result request.ApplyResult, by string) {
 
 // draft reads what an apply depends on and plans its transaction.
 func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial *record.Pending) (*applyPlan, error) {
-	// The counter first: what changes after this fails the guard on it.
-	counter, found, err := c.Store.Get(ctx, keyNextID)
-	if err != nil {
-		return nil, err
-	}
 	p := &applyPlan{
 		now: c.Clock.Now(), by: by, trial: trial, pending: map[spec.ServiceName]waiting{},
 		records: map[spec.ServiceName]stored{}, owners: map[netip.Addr]spec.ServiceName{},
 		keepers: map[spec.ServiceName][]spec.NodeName{}, dogs: map[spec.NodeName]bool{},
-		counter: counter.Revision, next: 1,
-	}
-	if found {
-		if err := json.Unmarshal(counter.Value, &p.next); err != nil {
-			return nil, fmt.Errorf("read %s: %w", keyNextID, err)
-		}
 	}
 	if err := p.read(ctx, c.Store); err != nil {
 		return nil, err
@@ -188,7 +178,8 @@ type applyPlan struct {
 	pending map[spec.ServiceName]waiting
 	trial   *record.Pending // what the changes of this apply have in common; nil: they are for good
 	counter int64
-	next    uint32
+	next    uint64 // see keyNext
+	first   uint64 // generation of a new service
 
 	guards []store.Guard
 	ops    []store.Op
@@ -196,6 +187,17 @@ type applyPlan struct {
 }
 
 func (p *applyPlan) read(ctx context.Context, s store.Store) error {
+	// The counter first: what changes after this fails the guard on it.
+	counter, found, err := s.Get(ctx, keyNext)
+	if err != nil {
+		return err
+	}
+	p.counter, p.next = counter.Revision, 1
+	if found {
+		if err := json.Unmarshal(counter.Value, &p.next); err != nil {
+			return fmt.Errorf("read %s: %w", keyNext, err)
+		}
+	}
 	services, _, err := s.List(ctx, record.KeyServices)
 	if err != nil {
 		return err
@@ -206,11 +208,9 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
 		p.records[r.Spec.Name] = r
-		p.next = max(p.next, r.ID+1)
-		for _, id := range r.Rights {
-			p.next = max(p.next, id+1)
-		}
+		p.exceed(r.Service)
 	}
+	p.first = p.next
 	if err := p.readTrials(ctx, s); err != nil {
 		return err
 	}
@@ -270,8 +270,8 @@ func (p *applyPlan) make(wanted []spec.Service) error {
 			p.ops = append(p.ops, store.Op{Key: addressKey(ip), Delete: true})
 		}
 	}
-	p.guards = append(p.guards, store.Guard{Key: keyNextID, Revision: p.counter})
-	p.put(keyNextID, p.next)
+	p.guards = append(p.guards, store.Guard{Key: keyNext, Revision: p.counter})
+	p.put(keyNext, p.next)
 	return p.limits()
 }
 
@@ -343,16 +343,16 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		p.guards = append(p.guards, store.Guard{Key: key, Revision: old.revision})
 	} else {
 		outcome = request.Created
-		changed.ID = p.next
-		p.next++
+		changed.ID = p.number(s.Name, 0, nil)
+		changed.Generation = p.first - 1
 	}
 	changed.Rights = slices.Clip(changed.Rights)
-	for len(changed.Rights) < s.Primaries()-1 {
-		changed.Rights = append(changed.Rights, p.next)
-		p.next++
+	for lease := len(changed.Rights) + 1; lease < s.Primaries(); lease++ {
+		changed.Rights = append(changed.Rights, p.number(s.Name, lease, changed.LeaseNumbers()))
 	}
 	changed.Spec = s
 	changed.Generation++
+	p.exceed(changed)
 	changed.Applied = p.now
 	changed.By = p.by
 	p.put(key, changed)
@@ -374,6 +374,35 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 		}
 	}
 	return nil
+}
+
+// number returns the number of a lease that a service gets, none of those that
+// others have or it has itself.
+func (p *applyPlan) number(name spec.ServiceName, lease int, own []uint32) uint32 {
+	taken := func(n uint32) bool {
+		for _, r := range p.records {
+			if slices.Contains(r.LeaseNumbers(), n) {
+				return true
+			}
+		}
+		return slices.Contains(own, n)
+	}
+	n := record.LeaseNumber(name, lease)
+	for taken(n) {
+		n++
+	}
+	return n
+}
+
+// exceed keeps the next number above the generation of s, which no later service of
+// its name has then, and above the number of its lease, if that was counted.
+func (p *applyPlan) exceed(s record.Service) {
+	p.next = max(p.next, s.Generation+1)
+	for _, n := range s.LeaseNumbers() {
+		if n < record.FirstNumber {
+			p.next = max(p.next, uint64(n)+1)
+		}
+	}
 }
 
 // mayFence refuses to promise a fence where no watchdog can give it: on a node that

@@ -2,9 +2,11 @@ package cell_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/record"
@@ -35,7 +37,7 @@ func TestApplyCreatesChangesAndLeavesAlone(t *testing.T) {
 	equal(t, "second", second.Applied, applied("shop", request.Changed, 2, "mail", request.Unchanged, 1))
 
 	shop, mail := w.service(t, "shop"), w.service(t, "mail")
-	equal(t, "ids", []uint32{shop.ID, mail.ID}, []uint32{1, 2})
+	equal(t, "leases", []uint32{shop.ID, mail.ID}, []uint32{record.LeaseNumber("shop", 0), record.LeaseNumber("mail", 0)})
 	equal(t, "by", shop.By, "ann")
 	_, old := get[string](t, w, record.KeyAddressUses+"10.0.0.100")
 	owner, _ := get[string](t, w, record.KeyAddressUses+"10.0.0.101")
@@ -136,7 +138,10 @@ func TestEveryPrimaryHasALeaseOfItsOwn(t *testing.T) {
 	w.mustApply(t, doc("db", "")+"copies: {primaries: 1}\n")
 	w.mustApply(t, doc("db", "")+"copies: {primaries: 2}\n", doc("till", ""))
 	db, shop, till := w.service(t, "db"), w.service(t, "shop"), w.service(t, "till")
-	equal(t, "the leases stay, and none is used twice", append(append([]uint32{db.ID}, db.Rights...), shop.ID, till.ID), []uint32{1, 2, 3, 4})
+	equal(t, "the leases stay", db.LeaseNumbers(), []uint32{record.LeaseNumber("db", 0), record.LeaseNumber("db", 1)})
+	all := append(db.LeaseNumbers(), shop.ID, till.ID)
+	slices.Sort(all)
+	equal(t, "none is used twice", len(slices.Compact(all)), 4)
 }
 
 func TestApplyRefusesAFileInWhichNothingIs(t *testing.T) {
@@ -199,14 +204,70 @@ func TestApplyLetsTwoServicesSwapTheirAddresses(t *testing.T) {
 	equal(t, "owners", []string{shop, mail}, []string{"shop", "mail"})
 }
 
-func TestApplyNeverUsesAnIDTwice(t *testing.T) {
-	w := newWorld(t)
-	w.mustApply(t, doc("shop", ""))
-	if _, _, err := w.Txn(t.Context(), nil, []store.Op{{Key: record.KeyServices + "shop", Delete: true}}); err != nil {
+// forget deletes a service as the controller does at last.
+func (w *world) forget(t *testing.T, name string) {
+	t.Helper()
+	if _, _, err := w.Txn(t.Context(), nil, []store.Op{{Key: record.KeyServices + name, Delete: true}}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A node that was cut off meanwhile claims the lease that it knows.
+func TestWhatIsAppliedAgainHasItsLeasesAndALaterGeneration(t *testing.T) {
+	w := newWorld(t)
+	two := "copies: {primaries: 2}\n"
+	w.mustApply(t, doc("shop", "")+two)
+	w.mustApply(t, doc("shop", "")+two+"stopped: true\n")
+	before := w.service(t, "shop")
+	w.forget(t, "shop")
+	w.mustApply(t, doc("mail", ""))
+	w.mustApply(t, doc("shop", "")+two)
+	after := w.service(t, "shop")
+	equal(t, "leases", after.LeaseNumbers(), before.LeaseNumbers())
+	if after.Generation <= before.Generation {
+		t.Errorf("generation %d is followed by %d", before.Generation, after.Generation)
+	}
+}
+
+func TestWhatIsAppliedAgainAfterItWasTakenBackHasALaterGeneration(t *testing.T) {
+	w := newWorld(t)
 	w.mustApply(t, doc("shop", ""))
-	equal(t, "id", w.service(t, "shop").ID, 2)
+	if _, err := w.tryOut(t, time.Minute, doc("shop", "10.0.0.100/24")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.clerk.Confirm(t.Context(), request.Confirm{TakeBack: true, By: "ann"}); err != nil {
+		t.Fatal(err)
+	}
+	before := w.service(t, "shop")
+	equal(t, "taken back", before.Generation, uint64(3))
+	w.forget(t, "shop")
+	w.mustApply(t, doc("shop", ""))
+	equal(t, "applied again", w.service(t, "shop").Generation, uint64(4))
+}
+
+func TestALeaseThatAnotherServiceHasIsNotGiven(t *testing.T) {
+	w := newWorld(t)
+	number := record.LeaseNumber("shop", 0)
+	w.put(t, record.KeyServices+"mail", record.Service{Spec: spec.Service{Name: "mail"}, ID: 3, Rights: []uint32{number, number + 1}, Generation: 1})
+	w.mustApply(t, doc("shop", ""))
+	equal(t, "lease", w.service(t, "shop").ID, number+2)
+}
+
+// Earlier versions counted, and what they gave stays.
+func TestCountedLeasesStay(t *testing.T) {
+	w := newWorld(t)
+	w.mustApply(t, doc("shop", ""))
+	shop := w.service(t, "shop")
+	shop.ID, shop.Generation = 7, 20
+	w.put(t, record.KeyServices+"shop", shop)
+	w.put(t, record.KeyServiceIDs+"next", 8)
+	w.mustApply(t, doc("shop", "10.0.0.100/24"))
+	changed := w.service(t, "shop")
+	equal(t, "changed", []uint64{uint64(changed.ID), changed.Generation}, []uint64{7, 21})
+	w.forget(t, "shop")
+	w.mustApply(t, doc("shop", ""))
+	again := w.service(t, "shop")
+	equal(t, "applied again", []uint64{uint64(again.ID), again.Generation}, []uint64{uint64(record.LeaseNumber("shop", 0)), 22})
 }
 
 func TestApplyWhoseAnswerIsLostSaysWhatHappened(t *testing.T) {

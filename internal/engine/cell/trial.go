@@ -244,14 +244,10 @@ type reversal struct{ *applyPlan }
 
 // takeBack reads all that a way back depends on.
 func (c *Clerk) takeBack(ctx context.Context) (*reversal, error) {
-	counter, _, err := c.Store.Get(ctx, keyNextID)
-	if err != nil {
-		return nil, err
-	}
 	b := &reversal{
 		applyPlan: &applyPlan{
 			now: c.Clock.Now(), by: "keelson", pending: map[spec.ServiceName]waiting{},
-			records: map[spec.ServiceName]stored{}, dogs: map[spec.NodeName]bool{}, counter: counter.Revision, next: 1,
+			records: map[spec.ServiceName]stored{}, dogs: map[spec.NodeName]bool{},
 		},
 	}
 	if err := b.read(ctx, c.Store); err != nil {
@@ -314,10 +310,10 @@ func (b *reversal) revert(name spec.ServiceName) bool {
 	if now.Generation != t.Generation || now.Deleting {
 		return false
 	}
-	if !slices.ContainsFunc(b.guards, func(g store.Guard) bool { return g.Key == keyNextID }) {
+	if !slices.ContainsFunc(b.guards, func(g store.Guard) bool { return g.Key == keyNext }) {
 		// An apply at the same time is checked against the spec that goes.
-		b.guards = append(b.guards, store.Guard{Key: keyNextID, Revision: b.counter})
-		b.put(keyNextID, b.next)
+		b.guards = append(b.guards, store.Guard{Key: keyNext, Revision: b.counter})
+		b.put(keyNext, b.next+1) // every generation that is given here is one above one that there is
 	}
 	back := now.Service
 	if t.Before == nil {

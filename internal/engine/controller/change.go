@@ -155,7 +155,7 @@ func (m *mirror) forget(name spec.ServiceName, plan string) change {
 			c.remove(record.KeyAddressUses+address, owner.revision)
 		}
 	}
-	for _, number := range append([]uint32{svc.value.ID}, svc.value.Rights...) {
+	for _, number := range svc.value.LeaseNumbers() {
 		id := record.KeyServiceIDs + strconv.FormatUint(uint64(number), 10)
 		c.ops = append(c.ops, store.Op{Key: id, Delete: true})
 	}

@@ -189,11 +189,13 @@ type CellWish struct {
 // Service is a spec as it was applied. Written by apply and move.
 type Service struct {
 	Spec spec.Service `json:"spec"`
-	ID   uint32       `json:"id"` // number on the wire, never reused within the cell
-	// Rights are the numbers of the leases of the second and each further primary,
-	// which are never reused either. There may be more than it has primaries now.
-	Rights     []uint32  `json:"rights,omitempty"`
-	Generation uint64    `json:"generation"` // grows with each change of Spec
+	ID   uint32       `json:"id"` // number of its lease, see LeaseNumber; no other service has it
+	// Rights are the numbers of the leases of the second and each further primary.
+	// There may be more than it has primaries now.
+	Rights []uint32 `json:"rights,omitempty"`
+	// Generation grows with each change of Spec. That of a new service is above all
+	// that any service of its name had before.
+	Generation uint64    `json:"generation"`
 	Applied    time.Time `json:"applied"`
 	By         string    `json:"by"`
 	// Move asks for another node; it is a wish of one time, not a rule.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/sim/whole/script"
@@ -226,18 +225,13 @@ func (w *world) relieve(name spec.ServiceName) {
 	})
 }
 
-// applyAgain applies a service that was deleted, as soon as it is forgotten and
-// every node has heard so: one that has not would claim the lease that the service
-// had when it is in touch again, which is another than the one that it gets.
+// applyAgain applies a service that was deleted, as soon as it is forgotten. Nodes
+// that were cut off meanwhile do not know of either.
 func (w *world) applyAgain(name spec.ServiceName) {
-	r := w.store.services[name]
-	if r != nil && !r.Deleting {
+	switch r := w.store.services[name]; {
+	case r != nil && !r.Deleting:
 		return
-	}
-	if r != nil || slices.ContainsFunc(w.nodes, func(n *node) bool {
-		seeks := slices.ContainsFunc(n.guard.duty.Seeks, func(s guardwire.Seek) bool { return s.Service == name })
-		return !n.up || seeks || n.agent.view.Services[name] != nil || n.disk != nil && n.disk.Services[name] != nil
-	}) {
+	case r != nil || !slices.ContainsFunc(w.nodes, w.reaches):
 		w.after(200*time.Millisecond, func() { w.applyAgain(name) })
 		return
 	}

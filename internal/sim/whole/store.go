@@ -38,7 +38,7 @@ type store struct {
 	placements map[spec.ServiceName]mandate.Placement
 	reports    map[spec.NodeName]survey.Report
 	history    fact.History
-	ids        uint32
+	generation uint64 // the highest that any service had
 }
 
 // watching is how far an agent has followed each topic.
@@ -167,6 +167,7 @@ func (w *world) putCellWish(wish record.CellWish) {
 // putService writes a service; r is not changed afterwards.
 func (w *world) putService(r *record.Service) {
 	w.store.services[r.Spec.Name] = r
+	w.store.generation = max(w.store.generation, r.Generation)
 	w.publish(servicesTopic, func(a *agent) { a.view.Services[r.Spec.Name] = r })
 	w.store.changed[r.Spec.Name] = w.store.revision
 	w.officeDue(w.random(10 * time.Millisecond))
@@ -193,12 +194,9 @@ func (w *world) forget(name spec.ServiceName) {
 // apply is the operator's apply of a spec.
 func (w *world) apply(s spec.Service) {
 	was := w.store.services[s.Name]
-	r := &record.Service{Spec: s, Generation: 1, Applied: epochDay.Add(w.now)}
+	r := &record.Service{Spec: s, ID: record.LeaseNumber(s.Name, 0), Generation: w.store.generation + 1, Applied: epochDay.Add(w.now)}
 	if was != nil {
-		r.ID, r.Generation, r.Cleared = was.ID, was.Generation+1, was.Cleared
-	} else {
-		w.store.ids++
-		r.ID = w.store.ids
+		r.Generation, r.Cleared = was.Generation+1, was.Cleared
 	}
 	w.putService(r)
 }
