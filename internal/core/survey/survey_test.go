@@ -50,23 +50,26 @@ func TestTheLeaseIsRevised(t *testing.T) {
 		longest  time.Duration
 		waited   Patience
 		now      time.Duration
+		deaf     bool // not all nodes report
 		want     record.Lease
 		patience Patience
 	}{
-		{"nothing to do", lease(1000, time.Second), 1, time.Second, Patience{}, 0, lease(1000, time.Second), Patience{}},
-		{"few numbers are left", lease(1000, time.Second), 600, time.Second, Patience{}, 0, lease(2000, time.Second), Patience{}},
-		{"the ceiling was passed", lease(1000, time.Second), 5000, time.Second, Patience{}, 0, lease(6000, time.Second), Patience{}},
-		{"a longer TTL counts at once", lease(1000, time.Second), 1, time.Minute, Patience{}, 0, lease(1000, time.Minute), Patience{}},
-		{"a shorter one waits", lease(1000, time.Minute), 1, time.Second, Patience{}, 5, lease(1000, time.Minute), Patience{time.Second, 5}},
-		{"and waits", lease(1000, time.Minute), 1, time.Second, Patience{time.Second, 5}, 5 + 2*time.Minute + Unlearned - 1, lease(1000, time.Minute), Patience{time.Second, 5}},
-		{"until twice the old one and more is over", lease(1000, time.Minute), 1, time.Second, Patience{time.Second, 5}, 5 + 2*time.Minute + Unlearned, lease(1000, time.Second), Patience{}},
-		{"another wish waits anew", lease(1000, time.Minute), 1, 2 * time.Second, Patience{time.Second, 5}, time.Hour, lease(1000, time.Minute), Patience{2 * time.Second, time.Hour}},
-		{"the old TTL in use again ends the wait", lease(1000, time.Minute), 1, time.Minute, Patience{time.Second, 5}, time.Hour, lease(1000, time.Minute), Patience{}},
+		{"nothing to do", lease(1000, time.Second), 1, time.Second, Patience{}, 0, false, lease(1000, time.Second), Patience{}},
+		{"few numbers are left", lease(1000, time.Second), 600, time.Second, Patience{}, 0, false, lease(2000, time.Second), Patience{}},
+		{"the ceiling was passed", lease(1000, time.Second), 5000, time.Second, Patience{}, 0, false, lease(6000, time.Second), Patience{}},
+		{"a longer TTL counts at once", lease(1000, time.Second), 1, time.Minute, Patience{}, 0, false, lease(1000, time.Minute), Patience{}},
+		{"a shorter one waits", lease(1000, time.Minute), 1, time.Second, Patience{}, 5, false, lease(1000, time.Minute), Patience{time.Second, 5}},
+		{"and waits", lease(1000, time.Minute), 1, time.Second, Patience{time.Second, 5}, 5 + 2*time.Minute + Unlearned - 1, false, lease(1000, time.Minute), Patience{time.Second, 5}},
+		{"until twice the old one and more is over", lease(1000, time.Minute), 1, time.Second, Patience{time.Second, 5}, 5 + 2*time.Minute + Unlearned, false, lease(1000, time.Second), Patience{}},
+		{"another wish waits anew", lease(1000, time.Minute), 1, 2 * time.Second, Patience{time.Second, 5}, time.Hour, false, lease(1000, time.Minute), Patience{2 * time.Second, time.Hour}},
+		{"the old TTL in use again ends the wait", lease(1000, time.Minute), 1, time.Minute, Patience{time.Second, 5}, time.Hour, false, lease(1000, time.Minute), Patience{}},
+		{"a node that does not report may use the old one still", lease(1000, time.Minute), 1, time.Second, Patience{time.Second, 5}, time.Hour, true, lease(1000, time.Minute), Patience{time.Second, time.Hour}},
+		{"which is nothing to a longer one", lease(1000, time.Second), 1, time.Minute, Patience{}, 0, true, lease(1000, time.Minute), Patience{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p := tt.waited
-			got, changed := p.Revise(tt.old, tt.ballot, tt.longest, tt.now)
+			got, changed := p.Revise(tt.old, tt.ballot, tt.longest, tt.now, !tt.deaf)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("lease (-want +got):\n%s", diff)
 			}
@@ -75,6 +78,29 @@ func TestTheLeaseIsRevised(t *testing.T) {
 			}
 			if p != tt.patience {
 				t.Errorf("patience is %+v, want %+v", p, tt.patience)
+			}
+		})
+	}
+}
+
+func TestANodeThatDoesNotReportHasNotHeard(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	report := func(ago time.Duration) Report { return Report{Seen: now.Add(-ago)} }
+	tests := []struct {
+		name    string
+		reports map[spec.NodeName]Report
+		want    bool
+	}{
+		{"all report", map[spec.NodeName]Report{"a": report(0), "b": report(MuteAfter)}, true},
+		{"one has not for long", map[spec.NodeName]Report{"a": report(0), "b": report(MuteAfter + 1)}, false},
+		{"one never did", map[spec.NodeName]Report{"a": report(0)}, false},
+		{"one that was removed does not count", map[spec.NodeName]Report{"a": report(0), "b": report(1), "c": report(time.Hour)}, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Cell{Nodes: map[spec.NodeName]Node{"a": {}, "b": {}}, Reports: tt.reports}
+			if got := c.Heard(now); got != tt.want {
+				t.Errorf("got %v", got)
 			}
 		})
 	}

@@ -519,11 +519,23 @@ func TestTheLeaseLimitsAreKeptAhead(t *testing.T) {
 			t.Errorf("the longest TTL is %v, want 20s", got)
 		}
 		w.service(1, "slow", nil)
-		settle(survey.Unlearned + 39*time.Second)
+		reporting := func(d time.Duration, nodes ...spec.NodeName) {
+			for ; d > 0; d -= 10 * time.Second {
+				for _, n := range nodes {
+					w.put(record.KeyReports+string(n), record.Report{Node: n})
+				}
+				settle(min(d, 10*time.Second))
+			}
+		}
+		reporting(survey.Unlearned+time.Minute, "a", "c")
+		if got := lease().LongestTTL; got != spec.Duration(20*time.Second) {
+			t.Errorf("the longest TTL fell to %v though b may not have heard of it", got)
+		}
+		reporting(survey.Unlearned+30*time.Second, "a", "b", "c")
 		if got := lease().LongestTTL; got != spec.Duration(20*time.Second) {
 			t.Errorf("the longest TTL fell to %v too early", got)
 		}
-		settle(10 * time.Second)
+		reporting(20*time.Second, "a", "b", "c")
 		if got := lease().LongestTTL; got != spec.Duration(spec.LongestAutoTTL) {
 			t.Errorf("the longest TTL is %v, want that of auto", got)
 		}

@@ -287,7 +287,8 @@ func (t *term) reviseLease(ctx context.Context, sight Sight) {
 		return
 	}
 	before, known := t.patience, t.mirror.cellKnown()
-	due, changed := t.patience.Revise(t.mirror.lease.value, max(sight.State.Ballot, known.NewestEpoch()), known.LongestTTL(), t.Clock.Boot())
+	ballot := max(sight.State.Ballot, known.NewestEpoch())
+	due, changed := t.patience.Revise(t.mirror.lease.value, ballot, known.LongestTTL(), t.Clock.Boot(), known.Heard(t.Clock.Now()))
 	if !changed {
 		return
 	}

@@ -181,7 +181,7 @@ func (w *world) commit(n *node, known *survey.Cell, plan *action.Plan, p *action
 func (w *world) reviseLease(n *node, known *survey.Cell, sight survey.Sight) {
 	ballot := max(sight.State.Ballot, known.NewestEpoch())
 	var due record.Lease
-	due, changed := w.office.patience.Revise(w.store.lease, ballot, known.LongestTTL(), w.boottime(n))
+	due, changed := w.office.patience.Revise(w.store.lease, ballot, known.LongestTTL(), w.boottime(n), known.Heard(w.wall(n)))
 	if changed {
 		w.putLease(due)
 	}
