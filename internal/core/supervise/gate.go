@@ -121,8 +121,8 @@ func names(list []string) string {
 
 // before adds what comes of one service that must be up first.
 func (t *Town) before(g *Gates, a spec.After) {
-	other := t.services[a.Service]
-	if other == nil || g.Wait != "" && g.WaitMost == 0 && (a.Optional || a.OneWay || g.Yield != "") {
+	unheard := t.services[a.Service] == nil
+	if unheard && !t.placed[a.Service] || g.Wait != "" && g.WaitMost == 0 && (a.Optional || a.OneWay || g.Yield != "") {
 		return // it does not count until it is applied, or says nothing more
 	}
 	what := string(a.Service) + " to run"
@@ -131,6 +131,12 @@ func (t *Town) before(g *Gates, a spec.After) {
 	}
 	switch {
 	case t.up(a.Service, a.Role):
+	case unheard:
+		// The news that it was applied comes after that of its place, or it is gone and
+		// the news of that is on its way.
+		if g.Wait == "" {
+			g.Wait, g.WaitMost = what, atOnce
+		}
 	case !t.known:
 		if !a.Optional {
 			g.Wait, g.WaitMost = what, 0

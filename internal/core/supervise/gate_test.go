@@ -73,6 +73,7 @@ func TestGates(t *testing.T) {
 		{"what is only for starts at once waits for a while", newStreet(spec.After{Service: "db", Optional: true}), "app", Gates{Wait: "db to run", WaitMost: atOnce}},
 		{"and not for what has failed", newStreet(spec.After{Service: "db", Optional: true}).put("db", "b", fact.Failed), "app", Gates{}},
 		{"a service that is not applied does not count", newStreet(spec.After{Service: "other"}), "app", Gates{}},
+		{"until it has a place, which may be heard of first", func() *street { s := newStreet(spec.After{Service: "other"}); s.placed["other"] = true; return s }(), "app", Gates{Wait: "other to run", WaitMost: atOnce}},
 		{"what is not known stops nothing", func() *street { s := newStreet(spec.After{Service: "db"}); s.unknown = true; return s }(), "app", Gates{Wait: "db to run", Under: "db 0.0"}},
 		{
 			"what was started after another life than runs now serves nobody",

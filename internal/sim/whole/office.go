@@ -3,6 +3,7 @@ package whole
 import (
 	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/decide"
@@ -140,13 +141,18 @@ func (w *world) decide() {
 			w.officeDue(retryAfter)
 			return
 		}
+		var news []record.Placement
 		for i := range plan.Placements {
 			p := &plan.Placements[i]
 			if w.store.changed[p.Service] != changed[p.Service] || w.store.placements[p.Service].Revision != revisions[p.Service] {
 				w.officeDue(retryAfter) // it was decided on what is old by now
 				continue
 			}
-			w.commit(n, &known, &plan, p)
+			news = append(news, w.commit(n, &known, &plan, p)...)
+		}
+		if len(news) > 0 {
+			w.putPlacements(news)
+			w.officeDue(0)
 		}
 		if plan.History != nil && !reflect.DeepEqual(w.store.history, *plan.History) {
 			w.store.history = *plan.History
@@ -155,26 +161,24 @@ func (w *world) decide() {
 	}))
 }
 
-// commit writes what is new of one placement.
-func (w *world) commit(n *node, known *survey.Cell, plan *action.Plan, p *action.Placement) {
-	for _, name := range plan.Forget {
-		if name == p.Service {
-			w.forget(name)
-			return
-		}
+// commit writes what is new of one service, and returns what is of its placement.
+func (w *world) commit(n *node, known *survey.Cell, plan *action.Plan, p *action.Placement) []record.Placement {
+	if slices.Contains(plan.Forget, p.Service) {
+		w.forget(p.Service)
+		return nil
 	}
 	draft := known.Draft(*p, w.wall(n))
 	draft.PlanID = plan.ID
-	if news := known.News(&draft); news.Write {
-		w.putPlacement(draft)
-		w.officeDue(0)
-	}
 	r := w.store.services[p.Service]
 	if r != nil && r.Move != nil && (p.MoveDone || survey.Void(r.Move)) {
 		done := *r
 		done.Move = nil
 		w.putService(&done)
 	}
+	if known.News(&draft).Write {
+		return []record.Placement{draft}
+	}
+	return nil
 }
 
 // reviseLease keeps the ceiling of ballot numbers ahead of its use.

@@ -173,12 +173,19 @@ func (w *world) putService(r *record.Service) {
 	w.officeDue(w.random(10 * time.Millisecond))
 }
 
-func (w *world) putPlacement(p record.Placement) {
-	w.result.Plans++
-	one := mandate.Placement{Placement: p, Revision: w.store.revision + 1}
-	w.store.placements[p.Service] = one
-	w.publish(placementsTopic, func(a *agent) { a.view.Placements[p.Service] = one })
-	w.watch.placed(w, &p)
+// putPlacements writes what is new of one plan, in one transaction.
+func (w *world) putPlacements(news []record.Placement) {
+	w.result.Plans += len(news)
+	revision := w.store.revision + 1
+	for i := range news {
+		w.store.placements[news[i].Service] = mandate.Placement{Placement: news[i], Revision: revision}
+		w.watch.placed(w, &news[i])
+	}
+	w.publish(placementsTopic, func(a *agent) {
+		for _, p := range news {
+			a.view.Placements[p.Service] = mandate.Placement{Placement: p, Revision: revision}
+		}
+	})
 }
 
 // forget removes a service that is gone.
@@ -195,6 +202,9 @@ func (w *world) forget(name spec.ServiceName) {
 func (w *world) apply(s spec.Service) {
 	was := w.store.services[s.Name]
 	r := &record.Service{Spec: s, ID: record.LeaseNumber(s.Name, 0), Generation: w.store.generation + 1, Applied: epochDay.Add(w.now)}
+	if planted(leasesCounted) {
+		r.ID = uint32(r.Generation)
+	}
 	if was != nil {
 		r.Generation, r.Cleared = was.Generation+1, was.Cleared
 	}
