@@ -153,9 +153,10 @@ func (c *watch) late(w *world, n *node, p *program) {
 // ordered checks that what a service is after runs, or ran until lately.
 func (c *watch) ordered(w *world, n *node, p *program) {
 	r := w.store.services[p.key.name.Service()]
-	if r == nil {
+	if r == nil || len(r.Spec.After) == 0 {
 		return
 	}
+	c.note(w) // what it is after may have been up since the last look
 	for _, a := range r.Spec.After {
 		if a.Optional || w.store.services[a.Service] == nil {
 			continue
