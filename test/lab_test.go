@@ -80,6 +80,8 @@ func boot() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
+// binary is the keelson that a test of the lab runs. From here on the test's time
+// is limited.
 func binary(t testing.TB) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -89,6 +91,8 @@ func binary(t testing.TB) string {
 	if path == "" {
 		t.Fatal("KEELSON_BINARY is not set: run `make lab`")
 	}
+	ended := time.AfterFunc(longest, func() { stuck(t.Name()) })
+	t.Cleanup(func() { ended.Stop() })
 	return path
 }
 
@@ -103,8 +107,6 @@ func newLab(t testing.TB, n int, o cell.Options) (*lab.Lab, *cell.Cell) {
 func raise(t testing.TB, n, networks int, others ...string) *lab.Lab {
 	t.Helper()
 	path := binary(t)
-	ended := time.AfterFunc(longest, func() { stuck(t.Name()) })
-	t.Cleanup(func() { ended.Stop() })
 	ctx, cancel := context.WithTimeout(t.Context(), settled)
 	defer cancel()
 	hosts := slices.Concat(names(n), []string{client}, others)

@@ -53,7 +53,7 @@ func TestProcessesOfANode(t *testing.T) {
 			b.t.Errorf("the program did not go on: it was process %d and is %d", left.pid, now.pid)
 		}
 		time.Sleep(time.Second)
-		<-agent.Done()
+		b.agentEnds(was, agent)
 		b.ready(b.cell.StartAgent(b.t.Context(), was))
 		b.whole()
 		if on := b.holder(); on != was && len(b.served(was)) != 0 {

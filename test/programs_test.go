@@ -3,6 +3,7 @@
 package test
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,9 +89,17 @@ func (b *bench) endAgent(node string, s syscall.Signal) {
 	b.t.Helper()
 	agent := b.cell.Agent(node)
 	b.ready(agent.Signal(b.t.Context(), s))
+	b.agentEnds(node, agent)
+}
+
+// agentEnds waits for the end of a node's agent that was told to end, and says what
+// its process does if it does not come.
+func (b *bench) agentEnds(node string, agent *lab.Process) {
+	b.t.Helper()
 	select {
 	case <-agent.Done():
 	case <-time.After(overdue):
-		b.t.Fatalf("the agent of %s did not end within %s of signal %s", node, overdue, s)
+		b.t.Fatalf("the agent of %s, process %d, did not end within %s:\n%s", node, agent.PID(), overdue,
+			b.run(node, fmt.Sprintf("cat /proc/%d/status /proc/%d/wchan /proc/%d/stack 2>&1; true", agent.PID(), agent.PID(), agent.PID())))
 	}
 }

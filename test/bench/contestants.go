@@ -280,46 +280,48 @@ func (k *ourCluster) Move(ctx context.Context, to string) error {
 // Stay does nothing: a move is a wish of one time.
 func (k *ourCluster) Stay(context.Context) error { return nil }
 
-// Bound returns what the status of the service says of its failover: each value
-// whose key has the word bound in it. It is "" if there is none.
+// Bound returns what the status of the service says of its failover in a few words:
+// how long it takes at most, and the node that makes it so long.
 func (k *ourCluster) Bound(ctx context.Context) (string, error) {
-	services, err := k.services(ctx)
-	if err != nil {
+	longest, node, err := k.shown(ctx)
+	switch {
+	case err != nil:
 		return "", err
+	case longest == 0:
+		return "no bound shown", nil
 	}
-	var out []string
-	for _, s := range services {
-		for key, value := range s {
-			if strings.Contains(key, "bound") {
-				out = append(out, key+" "+string(value))
-			}
-		}
-	}
-	slices.Sort(out)
-	return strings.Join(out, ", "), nil
+	return fmt.Sprintf("bound %.0f ms, because of %s", ms(longest), node), nil
 }
 
 // Longest returns how long the status of the service says that a failover takes
 // at most.
 func (k *ourCluster) Longest(ctx context.Context) (time.Duration, error) {
+	longest, _, err := k.shown(ctx)
+	return longest, err
+}
+
+// shown is the bound in the status; 0 if there is none.
+func (k *ourCluster) shown(ctx context.Context) (longest time.Duration, node string, err error) {
 	services, err := k.services(ctx)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	var bound struct {
 		Total string `json:"total"`
+		Node  string `json:"node"`
 	}
 	for _, s := range services {
 		if text, ok := s["bound"]; ok {
 			if err := json.Unmarshal(text, &bound); err != nil {
-				return 0, fmt.Errorf("read the bound in the status: %w", err)
+				return 0, "", fmt.Errorf("read the bound in the status: %w", err)
 			}
 		}
 	}
 	if bound.Total == "" {
-		return 0, nil
+		return 0, "", nil
 	}
-	return time.ParseDuration(bound.Total)
+	longest, err = time.ParseDuration(bound.Total)
+	return longest, bound.Node, err
 }
 
 func (k *ourCluster) services(ctx context.Context) ([]map[string]json.RawMessage, error) {

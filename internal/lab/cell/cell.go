@@ -30,8 +30,15 @@ const (
 	commandLimit = 60 * time.Second
 )
 
-// ErrCommand means that keelson refused; the error has its words.
-var ErrCommand = errors.New("keelson said no")
+// ErrCommand means that keelson refused, ErrUnreached that no agent answered it; the
+// error has its words.
+var (
+	ErrCommand   = errors.New("keelson said no")
+	ErrUnreached = errors.New("keelson reached no agent")
+)
+
+// unreached is the exit status of a command that reached no agent.
+const unreached = 3
 
 // Options says what cell to form. Only Nodes is needed.
 type Options struct {
@@ -231,7 +238,8 @@ func (c *Cell) Keelson(ctx context.Context, node string, args ...string) (lab.Re
 	return c.lab.Host(node).Exec(ctx, lab.Command{Args: append([]string{Program}, args...), Env: c.o.Env})
 }
 
-// command runs a line and returns its output, or [ErrCommand] with its words.
+// command runs a line and returns its output, or [ErrCommand] or [ErrUnreached] with
+// its words.
 func (c *Cell) command(ctx context.Context, h *lab.Host, stdin string, line []string, env ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
@@ -245,8 +253,12 @@ func (c *Cell) command(ctx context.Context, h *lab.Host, stdin string, line []st
 		return nil, fmt.Errorf("keelson %s on %s: %w", what, h.Name(), err)
 	}
 	if r.Exit.Code != 0 {
+		said := ErrCommand
+		if r.Exit.Code == unreached {
+			said = ErrUnreached
+		}
 		return nil, fmt.Errorf("keelson %s on %s: %w (status %d): %s",
-			what, h.Name(), ErrCommand, r.Exit.Code, strings.TrimSpace(string(r.Stderr)))
+			what, h.Name(), said, r.Exit.Code, strings.TrimSpace(string(r.Stderr)))
 	}
 	return r.Stdout, nil
 }
