@@ -31,7 +31,7 @@ const (
 	KeyEventHead   = "event-head"      // EventHead
 	KeyController  = "controller"      // node name of the elected controller, under a session
 	KeyRevoked     = "revoked/"        // Revoked, by certificate serial or node id
-	KeyServiceIDs  = "service-ids/"    // service name, by number
+	KeyServiceIDs  = "service-ids/"    // at "next", a number above all generations so far
 	KeyAddressUses = "address-owners/" // service name, by address: an address has one owner
 
 	KeyRecovery         = "recovery"           // spec.Recovery, written by operators
