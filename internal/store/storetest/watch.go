@@ -87,7 +87,11 @@ func watchFromNow(t *testing.T, s store.Store) {
 	go func() {
 		ended <- s.Watch(ctx, "k/", 0, func(events []store.Event) error {
 			for _, c := range changes(events) {
-				got <- c
+				select {
+				case got <- c:
+				case <-ctx.Done(): // more was written meanwhile than anybody reads
+					return ctx.Err()
+				}
 			}
 			return nil
 		})
