@@ -187,6 +187,13 @@ func unstored(v *cell.View) {
 	v.Stale, v.Live.Own = true, &own
 }
 
+// stopped is the wish that shop runs nowhere.
+func stopped(v *cell.View) {
+	r := v.Records.Services["shop"]
+	r.Spec.Stopped = true
+	v.Records.Services["shop"] = r
+}
+
 func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 	none := status.Bound{Why: "how long a failover takes is not known while the store does not answer"}
 	tests := []struct {
@@ -245,6 +252,28 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 			want: status.Service{
 				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
 				Problem: "while the store does not answer, it is not known how it is; it was last known running on a",
+			},
+		},
+		{
+			name: "what is stopped by its file, and ran nowhere, is stopped",
+			change: func(v *cell.View) {
+				stopped(v)
+				v.Records.Reports = map[spec.NodeName]record.Report{}
+				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Quorate: true, Alive: 0b111}, Own: &record.Report{Node: "b", GuardUp: true}}
+			},
+			want: status.Service{
+				State: status.Stopped, Notes: status.Notes{Doubt: status.Doubt{Stale: true}},
+			},
+		},
+		{
+			name: "what was to be stopped, and ran last, is unknown",
+			change: func(v *cell.View) {
+				stopped(v)
+				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Alive: 0b010, Lost: 0b101}, Own: &record.Report{Node: "b", GuardUp: true}}
+			},
+			want: status.Service{
+				State: status.Unknown, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
+				Problem: "it is to be stopped, as its file says; while the store does not answer, it is not known how it is; it was last known running on a",
 			},
 		},
 	}

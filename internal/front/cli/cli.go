@@ -9,13 +9,10 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 
@@ -27,6 +24,7 @@ import (
 	"github.com/keelson/keelson/internal/front/cli/build"
 	"github.com/keelson/keelson/internal/front/cli/maintenance"
 	"github.com/keelson/keelson/internal/front/cli/mending"
+	"github.com/keelson/keelson/internal/front/cli/newcomer"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/front/cli/usage"
 )
@@ -153,8 +151,11 @@ func (s *shell) root() *cobra.Command {
 	})
 	root.SetHelpCommand(helpCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		text, hint := usage.Flag(err)
-		return wrong(cmp.Or(hint, "see `"+c.CommandPath()+" --help`"), "%s", text)
+		if words := c.Flags().Args(); c.HasSubCommands() && len(words) > 0 {
+			return group(c, words) // what is not known is the command
+		}
+		text, hint := usage.Flag(c, err)
+		return wrong(hint, "%s", text)
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&s.conn.socket, "socket", s.env.Getenv("KEELSON_SOCKET"), "")
@@ -228,25 +229,15 @@ func (s *shell) dial(flags *pflag.FlagSet) (*client.Client, error) {
 			return nil, err
 		}
 		o.TLS = conf
-		for server := range strings.SplitSeq(s.conn.server, ",") {
-			o.Servers = append(o.Servers, withPort(strings.TrimSpace(server)))
+		for given := range strings.SplitSeq(s.conn.server, ",") {
+			server, err := newcomer.Server(strings.TrimSpace(given))
+			if err != nil {
+				return nil, err
+			}
+			o.Servers = append(o.Servers, server)
 		}
 	}
 	return client.New(o)
-}
-
-// defaultPort is where nodes serve the API.
-const defaultPort = "7480"
-
-// withPort adds the default port to a host without one.
-func withPort(server string) string {
-	if ip, err := netip.ParseAddr(server); err == nil {
-		return net.JoinHostPort(ip.String(), defaultPort)
-	}
-	if _, _, err := net.SplitHostPort(server); err == nil {
-		return server
-	}
-	return net.JoinHostPort(strings.Trim(server, "[]"), defaultPort)
 }
 
 // exactly checks the number of arguments and names the missing one.

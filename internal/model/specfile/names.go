@@ -82,7 +82,7 @@ func (n naming) problem(code spec.Code, known []string, had bool) spec.Problem {
 		what, later = "node", "it can be named once it has joined"
 	}
 	p := spec.Problem{Path: n.path, Code: code, Message: fmt.Sprintf("the cell has no %s %q", what, clip(n.name, 60)), Warning: had}
-	switch near := nearest(n.name, known); {
+	switch near := Nearest(n.name, known); {
 	case had:
 		p.Hint = "it counts once there is one"
 	case near != "":
