@@ -88,7 +88,7 @@ func TestApplyRefuses(t *testing.T) {
 			name: "a service that is being deleted",
 			given: func(t *testing.T, w *world) {
 				w.mustApply(t, doc("shop", ""))
-				if err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop"}); err != nil {
+				if _, err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop"}); err != nil {
 					t.Fatal(err)
 				}
 			},

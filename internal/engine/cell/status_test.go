@@ -387,6 +387,46 @@ func TestServiceStates(t *testing.T) {
 			problem: "a part of it does not stop on a, even by force: exec: pid 812 is in the kernel",
 		},
 		{
+			name: "a part does not stop, and it is to be deleted",
+			change: func(v *cell.View) {
+				r := v.Records.Services["shop"]
+				r.Deleting = true
+				v.Records.Services["shop"] = r
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Stuck})
+			},
+			state: status.Failed, node: "a", problem: "a part of it does not stop on a, even by force",
+		},
+		{
+			name: "a part does not stop, and it is to be stopped",
+			change: func(v *cell.View) {
+				stopped(v)
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Stuck})
+			},
+			state: status.Failed, node: "a", problem: "a part of it does not stop on a, even by force",
+		},
+		{
+			name: "a part does not stop, and the guard cuts it off",
+			change: func(v *cell.View) {
+				stopped(v)
+				r := v.Records.Services["shop"]
+				r.Spec.Failover.StopFailure = spec.StopFence
+				v.Records.Services["shop"] = r
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Stuck})
+			},
+			state: status.Stopping, node: "a",
+		},
+		{
+			name: "a copy does not stop, and all of it is to be deleted",
+			change: func(v *cell.View) {
+				r := v.Records.Services["shop"]
+				r.Deleting, r.Spec.Copies, r.Spec.Exclusive = true, &spec.Copies{Count: 2}, new(bool)
+				v.Records.Services["shop"] = r
+				v.Live.Guard.Holds = nil
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Stuck})
+			},
+			state: status.Failed, problem: "a part of it does not stop on a, even by force",
+		},
+		{
 			name: "it runs but is of no use",
 			change: func(v *cell.View) {
 				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running})
