@@ -256,6 +256,19 @@ func TestOfManyWhoClaimAnAddressAtOnceOneGetsIt(t *testing.T) {
 	equal(t, "services", len(entries), 1)
 }
 
+func TestALabelThatNoNodeHasIsAWarningAndNoRefusal(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, record.KeyNodes+"a", record.Node{Name: "a", ID: "id-a", Address: "10.0.0.1", Labels: map[string]string{"rack": "r1"}})
+	result, err := w.clerk.Apply(t.Context(), request.Apply{File: "x.yaml", Content: []byte(doc("shop", "") + "place: {spread: [rakc]}\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "warnings", result.Warnings, []string{
+		`x.yaml:5:18: place.spread[0]: no node has the label "rakc": did you mean "rack"? If not, it counts once a node has joined with it (--label)`,
+	})
+	equal(t, "applied", len(result.Applied), 1)
+}
+
 func TestApplyNamesTheLineOfWhatNodesHaveAgainstAnAddress(t *testing.T) {
 	w := newWorld(t)
 	w.put(t, record.KeyReports+"a", record.Report{Node: "a", GuardUp: true, Interfaces: []string{"eth0"}})
