@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -189,4 +190,27 @@ func TestAFullDiskAtInitIsSaidAndLeavesRoomToTryAgain(t *testing.T) {
 	must(t, os.Remove(ballast))
 	status, printed = h.init()
 	done(t, status, printed)
+}
+
+func TestAnAddressOfAServiceIsNotTakenForTheNodes(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "a")
+	dir := filepath.Join(h.folders().parts(), "shop", "address")
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "address.json"), fmt.Appendf(nil, `{"prefix":"%s/8","interface":"lo"}`, h.address), 0o600))
+	status, printed := h.init()
+	says(t, status, printed, 1, h.address+" belongs to a service that runs here, and moves with it; nothing was changed", "--address")
+}
+
+func TestAFolderThatCannotBeIsSaid(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "a")
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	for _, words := range [][]string{{"init"}, {"agent"}} {
+		status, printed := h.keelson(append(words, "--data", file, "--run", h.folders().run)...)
+		says(t, status, printed, 1, file+" is not a folder", "give another with --data")
+	}
+	status, printed := h.keelson("agent", "--data", file+"-none", "--run", h.folders().run)
+	says(t, status, printed, 1, file+"-none/node.json does not exist", "give the folder of its state with --data")
 }

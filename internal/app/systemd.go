@@ -15,6 +15,9 @@ import (
 // unitPath is where the unit is written if no package has brought one.
 const unitPath = "/etc/systemd/system/keelson.service"
 
+// defaultRun is where a node's sockets are unless it is told otherwise.
+const defaultRun = "/run/keelson"
+
 // unit is the system service. Only the agent's own process is ended with it:
 // the guard and what Keelson runs go on, so that an upgrade is no outage. It is
 // started again without end, since what stops it (a full disk, a port in use, a
@@ -48,7 +51,7 @@ func (a *App) startService(ctx context.Context, n cli.NewNode) (started bool, no
 	if _, err := os.Stat("/run/systemd/system"); err != nil || n.NoStart {
 		return false, nil, nil
 	}
-	if n.Folders.Data != "/var/lib/keelson" || n.Folders.Run != "/run/keelson" {
+	if n.Folders.Data != "/var/lib/keelson" || n.Folders.Run != defaultRun {
 		return false, []string{"the folders are not the usual ones, so no system service was made"}, nil
 	}
 	if !unitExists() {
