@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -103,7 +104,8 @@ Whom to call, for all commands that look or change:
 
 Exit status: 0 done, 1 the cell said no or it failed, 2 wrong usage, 3 the cell
 cannot be reached, 4 timed out waiting, 7 it was accepted and then failed for
-good. With --exit-code, plan and whatif also use 5 and 6.
+good. With --exit-code, plan and whatif also use 5 and 6. All of them:
+` + "`keelson help exit-codes`" + `.
 
 With -o json or -o yaml a command prints one object for programs, and if it fails
 an object {"error": {"code", "message", "next", "exit"}} on standard error.
@@ -149,7 +151,7 @@ func (s *shell) root() *cobra.Command {
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		s.tty.Printf("%s", strings.TrimLeft(c.Long, "\n"))
 	})
-	root.SetHelpCommand(helpCommand())
+	root.SetHelpCommand(s.helpCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if words := c.Flags().Args(); c.HasSubCommands() && len(words) > 0 {
 			return group(c, words) // what is not known is the command
@@ -193,8 +195,12 @@ func abridge(c *cobra.Command) {
 }
 
 // helpCommand makes `keelson help status` the same as `keelson status --help`.
-func helpCommand() *cobra.Command {
+func (s *shell) helpCommand() *cobra.Command {
 	return &cobra.Command{Use: "help", Long: rootHelp, Hidden: true, Args: cobra.ArbitraryArgs, RunE: func(c *cobra.Command, args []string) error {
+		if slices.Equal(args, []string{usage.ExitTopic}) {
+			s.tty.Printf("%s", usage.ExitCodes)
+			return nil
+		}
 		about, rest, err := c.Root().Find(args)
 		if err != nil || len(rest) > 0 {
 			return wrong("see `keelson --help`", "there is no command %q", "keelson "+strings.Join(args, " "))

@@ -92,6 +92,9 @@ func (f *nodeFlags) settle(s *shell) (NewNode, Config, error) {
 	if !n.Name.Valid() {
 		return n, Config{}, wrong("give one with --name, of a-z, 0-9 and -", "%q cannot be a node's name", string(n.Name))
 	}
+	if err := newcomer.Folders(n.Folders.Data, n.Folders.Run); err != nil {
+		return n, Config{}, err
+	}
 	own, err := s.env.Actions.Addresses(n.Folders)
 	if err != nil {
 		return n, Config{}, err

@@ -136,6 +136,24 @@ func Server(given string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
+// maxRun bounds the path of the folder of sockets, in bytes: Linux takes 107 for a
+// socket, and the longest name in that folder has ten.
+const maxRun = 96
+
+// Folders refuses folders that a node could not keep its things in: data is that of
+// its state, run that of its sockets. It returns an [*Error].
+func Folders(data, run string) error {
+	switch {
+	case data == "":
+		return wrong("leave it out for the usual one, or name a folder", "--data names no folder")
+	case run == "":
+		return wrong("leave it out for the usual one, or name a folder", "--run names no folder")
+	case len(run) > maxRun:
+		return wrong(fmt.Sprintf("give one of %d bytes at most", maxRun), "--run is too long for the sockets in it: it has %d bytes", len(run))
+	}
+	return nil
+}
+
 // Ports refuses ports that a node could not open. It returns an [*Error].
 func Ports(p record.Ports) error {
 	all := []struct {
