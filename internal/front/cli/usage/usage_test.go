@@ -11,11 +11,11 @@ type form string
 
 func (f *form) String() string     { return string(*f) }
 func (f *form) Type() string       { return "table|json|yaml" }
-func (f *form) Set(w string) error { return errWord(w) }
+func (f *form) Set(w string) error { return wordError(w) }
 
-type errWord string
+type wordError string
 
-func (e errWord) Error() string { return "no form" }
+func (e wordError) Error() string { return "no form" }
 
 func TestAFlagThatCannotBeReadIsSaidWithoutGoWords(t *testing.T) {
 	const see = "see `x --help`"
