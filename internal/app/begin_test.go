@@ -62,7 +62,7 @@ func TestInitSaysWhatIsWrongWithItsFolderOrAddress(t *testing.T) {
 		{name: "a name that is none", flags: []string{"--name", "A_b"}, code: 2, words: []string{"A_b"}},
 		{name: "a port that is none", flags: []string{"--api-port", "99999"}, code: 2, words: []string{"99999"}},
 		{name: "an agent's file that is missing", flags: []string{"--config", "/nonexistent/agent.yaml"}, code: 1, words: []string{"/nonexistent/agent.yaml"}},
-		{name: "an agent's file that is a folder", flags: []string{"--config", "/"}, code: 1, words: []string{"/: is a directory"}},
+		{name: "an agent's file that is a folder", flags: []string{"--config", "/"}, code: 1, words: []string{"/ is a folder, not the agent's file"}},
 		{name: "a data folder that is a file", code: 1, words: []string{"is not a folder"}, spoil: func(t *testing.T, h *host) {
 			must(t, os.WriteFile(h.data(), nil, 0o600))
 		}},
