@@ -214,3 +214,10 @@ func TestAFolderThatCannotBeIsSaid(t *testing.T) {
 	status, printed := h.keelson("agent", "--data", file+"-none", "--run", h.folders().run)
 	says(t, status, printed, 1, file+"-none/node.json does not exist", "give the folder of its state with --data")
 }
+
+func TestHowAnAgentIsEndedIsSaidAsThisHostDoesIt(t *testing.T) {
+	t.Parallel()
+	if diff := cmp.Diff([]string{"`systemctl stop keelson`", "end the process `keelson agent`"}, []string{stopping(true), stopping(false)}); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -48,7 +48,7 @@ WantedBy=multi-user.target
 // startService makes the agent run: by systemd where that is the init, else it
 // says what to run.
 func (a *App) startService(ctx context.Context, n cli.NewNode) (started bool, notes []string, err error) {
-	if _, err := os.Stat("/run/systemd/system"); err != nil || n.NoStart {
+	if !systemdRuns() || n.NoStart {
 		return false, nil, nil
 	}
 	if n.Folders.Data != "/var/lib/keelson" || n.Folders.Run != defaultRun {
@@ -71,6 +71,20 @@ func (a *App) startService(ctx context.Context, n cli.NewNode) (started bool, no
 		}
 	}
 	return true, notes, nil
+}
+
+// systemdRuns reports whether systemd is this host's init.
+func systemdRuns() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
+
+// stopping says how an agent is ended.
+func stopping(systemd bool) string {
+	if systemd {
+		return "`systemctl stop keelson`"
+	}
+	return "end the process `keelson agent`"
 }
 
 func unitExists() bool {
