@@ -97,10 +97,14 @@ func (b *bench) diskOf(node string) {
 	b.stays(b.answered(boot()))
 }
 
+// diskFull is how a node says that the disk of its data is full, be it of what only
+// voters have or of what every node knows of the cell.
+var diskFull = regexp.MustCompile(`the disk under /var/lib/keelson(/etcd)? is full`)
+
 // saysDisk reports whether the cell says that the disk of a node is full.
 func saysDisk(s cell.Status, node string) bool {
 	return slices.ContainsFunc(s.Problems, func(p string) bool {
-		return strings.Contains(p, node) && strings.Contains(p, "the disk under /var/lib/keelson/etcd is full")
+		return strings.Contains(p, node) && diskFull.MatchString(p)
 	})
 }
 

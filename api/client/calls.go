@@ -54,10 +54,11 @@ func (c *Client) Apply(ctx context.Context, ask request.Apply) (ApplyResult, err
 	return wire.ToApplyResult(out), err
 }
 
-// Delete asks for a service to be stopped everywhere and forgotten.
-func (c *Client) Delete(ctx context.Context, name spec.ServiceName) error {
-	_, err := call(ctx, c, CallTimeout, c.cell.DeleteService, &keelsonv1.DeleteServiceRequest{Name: string(name)})
-	return err
+// Delete asks for a service to be stopped everywhere and forgotten. It returns what
+// that changes for others.
+func (c *Client) Delete(ctx context.Context, name spec.ServiceName) (request.Deleted, error) {
+	out, err := call(ctx, c, CallTimeout, c.cell.DeleteService, &keelsonv1.DeleteServiceRequest{Name: string(name)})
+	return request.Deleted{Warnings: out.GetWarnings()}, err
 }
 
 // Move asks for a service to be moved, to a node or, if that is empty, to the

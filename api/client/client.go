@@ -75,6 +75,7 @@ type Client struct {
 	join      keelsonv1connect.JoinServiceClient
 	peer      keelsonv1connect.PeerServiceClient
 	target    string
+	socket    bool // target is a socket of this host
 }
 
 // New returns a client. It does not connect yet. It returns an error if o
@@ -93,7 +94,7 @@ func New(o Options) (*Client, error) {
 		if socket == "" {
 			socket = DefaultSocket
 		}
-		c.target = socket
+		c.target, c.socket = socket, true
 		c.transport.DialContext = dialer([]address{{"unix", socket}})
 	case o.TLS == nil:
 		return nil, &Error{

@@ -259,7 +259,8 @@ func TestFilesThatCannotBeUsedAreNamed(t *testing.T) {
 		{"no certificate", client.Files{Key: good.Key, CA: good.CA}, "needs --cert"},
 		{"no key", client.Files{Cert: good.Cert, CA: good.CA}, "needs --key"},
 		{"no authority", client.Files{Cert: good.Cert, Key: good.Key}, "needs --ca"},
-		{"a missing file", client.Files{Cert: good.Cert + "x", Key: good.Key, CA: good.CA}, "no such file"},
+		{"a missing file", client.Files{Cert: good.Cert + "x", Key: good.Key, CA: good.CA}, good.Cert + "x cannot be used: no such file"},
+		{"a key for a certificate", client.Files{Cert: good.Key, Key: good.Key, CA: good.CA}, good.Key + " and " + good.Key + " cannot be used: failed to find certificate"},
 		{"a key for an authority", client.Files{Cert: good.Cert, Key: good.Key, CA: good.Key}, "holds no PEM certificate"},
 	}
 	for _, tt := range tests {

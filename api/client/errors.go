@@ -6,9 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
+	"net/http"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -62,7 +61,13 @@ func (c *Client) withoutDetail(ctx context.Context, err *connect.Error) error {
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
 	switch {
-	case errors.As(err, &unknown), errors.As(err, &record), errors.As(err, &invalid):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch), strings.Contains(err.Message(), wrongVersion):
+		return &Error{
+			Kind: request.Unreachable, Code: "not-this-cell", Err: err,
+			Text: fmt.Sprintf("%s is no node of a cell: what listens there does not speak TLS as nodes do", c.target),
+			Hint: elsewhere,
+		}
+	case errors.As(err, &unknown), errors.As(err, &invalid):
 		return &Error{
 			Kind: request.Unreachable, Code: "not-this-cell", Err: err,
 			Text: fmt.Sprintf("%s is no node of this cell: %s", c.target, err.Message()),
@@ -78,6 +83,10 @@ func (c *Client) withoutDetail(ctx context.Context, err *connect.Error) error {
 	}
 	return &Error{Kind: kind(err.Code()), Code: strings.ReplaceAll(err.Code().String(), "_", "-"), Text: err.Message(), Err: err}
 }
+
+// wrongVersion is how crypto/tls begins to tell of versions that do not fit; it has
+// no type of its own.
+const wrongVersion = "protocol version"
 
 // alert connects once more and returns the alert with which the server ends the
 // connection; nil if it does not. With TLS 1.3 a server that refuses a client's
@@ -107,23 +116,6 @@ func (c *Client) alert(ctx context.Context) error {
 		return alert.Err
 	}
 	return nil
-}
-
-func (c *Client) unreachable(err error) error {
-	out := &Error{Kind: request.Unreachable, Code: "unreachable", Err: err}
-	var path *fs.PathError
-	switch {
-	case errors.Is(err, os.ErrPermission) || errors.As(err, &path) && errors.Is(path, os.ErrPermission):
-		out.Text = fmt.Sprintf("you may not open %s", c.target)
-		out.Hint = "run this as root, for example with sudo"
-	case errors.Is(err, os.ErrNotExist):
-		out.Text = fmt.Sprintf("no keelson agent runs here: there is no %s", c.target)
-		out.Hint = "start it with `systemctl start keelson`, make a cell with `keelson init`, or call another server with --server"
-	default:
-		out.Text = fmt.Sprintf("%s does not answer: %s", c.target, reason(err))
-		out.Hint = "check that the keelson agent runs there: `systemctl status keelson`"
-	}
-	return out
 }
 
 // reason is the innermost cause, which says enough.

@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/keelson/keelson/internal/model/request"
 )
@@ -66,7 +68,13 @@ func verify(s tls.ConnectionState, roots *x509.CertPool) error {
 }
 
 func badFile(path string, err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		path = file.Path
+	}
 	return &Error{
-		Kind: request.Invalid, Code: "bad-certificate", Text: fmt.Sprintf("%s cannot be used: %v", path, err), Err: err,
+		Kind: request.Invalid, Code: "bad-certificate", Err: err,
+		Text: fmt.Sprintf("%s cannot be used: %s", path, strings.TrimPrefix(reason(err), "tls: ")),
+		Hint: "give PEM files that can be read here: --cert and --key of a client of the cell, and --ca, the cell's authority",
 	}
 }

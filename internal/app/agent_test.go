@@ -89,8 +89,8 @@ func TestAnAgentThatCannotStartSaysWhyAndChangesNothing(t *testing.T) {
 		{"a key that is damaged", func(t *testing.T, h *host) { must(t, os.Truncate(h.data("pki", "node.key"), 30)) }, nil, []string{"node.key cannot be used", "backup"}},
 		{"an agent's file with an unknown key", func(t *testing.T, h *host) {
 			must(t, os.WriteFile(filepath.Join(h.folder, "agent.yaml"), []byte("store:\n  endpoint: [https://a]\n"), 0o600))
-		}, []string{"agent.yaml"}, []string{"agent.yaml", "[2:3]", "endpoint", "keelson agent --help"}},
-		{"an agent's file that is missing", nil, []string{"missing.yaml"}, []string{"missing.yaml: no such file"}},
+		}, []string{"agent.yaml"}, []string{"agent.yaml", ":2:3: store.", "endpoint", "keelson agent --help"}},
+		{"an agent's file that is missing", nil, []string{"missing.yaml"}, []string{"there is no agent's file", "missing.yaml"}},
 		{"a file in place of the folder for output", func(t *testing.T, h *host) {
 			must(t, os.WriteFile(h.data("logs"), nil, 0o600))
 		}, nil, []string{"logs is not a folder"}},

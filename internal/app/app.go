@@ -19,6 +19,7 @@ import (
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
 
+	"github.com/keelson/keelson/internal/app/hostaddress"
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/core/explain"
 	"github.com/keelson/keelson/internal/front/cli"
@@ -43,6 +44,7 @@ func (a *App) Actions() cli.Actions {
 	return cli.Actions{
 		Init: a.Init, Join: a.Join, Leave: a.Leave, LeaveOffline: a.LeaveOffline, Agent: a.Agent, Guard: a.Guard, Demo: a.Demo,
 		Simulate: a.Simulate, Pacemaker: readPacemaker(), Replay: explain.Replay,
+		Addresses: func(f cli.Folders) ([]string, error) { return hostaddress.Own(f.Run, defaultRun) },
 	}
 }
 

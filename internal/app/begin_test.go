@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -61,7 +62,7 @@ func TestInitSaysWhatIsWrongWithItsFolderOrAddress(t *testing.T) {
 		{name: "a name that is none", flags: []string{"--name", "A_b"}, code: 2, words: []string{"A_b"}},
 		{name: "a port that is none", flags: []string{"--api-port", "99999"}, code: 2, words: []string{"99999"}},
 		{name: "an agent's file that is missing", flags: []string{"--config", "/nonexistent/agent.yaml"}, code: 1, words: []string{"/nonexistent/agent.yaml"}},
-		{name: "an agent's file that is a folder", flags: []string{"--config", "/"}, code: 1, words: []string{"/: is a directory"}},
+		{name: "an agent's file that is a folder", flags: []string{"--config", "/"}, code: 1, words: []string{"/ is a folder, not the agent's file"}},
 		{name: "a data folder that is a file", code: 1, words: []string{"is not a folder"}, spoil: func(t *testing.T, h *host) {
 			must(t, os.WriteFile(h.data(), nil, 0o600))
 		}},
@@ -189,4 +190,34 @@ func TestAFullDiskAtInitIsSaidAndLeavesRoomToTryAgain(t *testing.T) {
 	must(t, os.Remove(ballast))
 	status, printed = h.init()
 	done(t, status, printed)
+}
+
+func TestAnAddressOfAServiceIsNotTakenForTheNodes(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "a")
+	dir := filepath.Join(h.folders().parts(), "shop", "address")
+	must(t, os.MkdirAll(dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "address.json"), fmt.Appendf(nil, `{"prefix":"%s/8","interface":"lo"}`, h.address), 0o600))
+	status, printed := h.init()
+	says(t, status, printed, 1, h.address+" belongs to a service that runs here, and moves with it; nothing was changed", "--address")
+}
+
+func TestAFolderThatCannotBeIsSaid(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, "a")
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	for _, words := range [][]string{{"init"}, {"agent"}} {
+		status, printed := h.keelson(append(words, "--data", file, "--run", h.folders().run)...)
+		says(t, status, printed, 1, file+" is not a folder", "give another with --data")
+	}
+	status, printed := h.keelson("agent", "--data", file+"-none", "--run", h.folders().run)
+	says(t, status, printed, 1, file+"-none/node.json does not exist", "give the folder of its state with --data")
+}
+
+func TestHowAnAgentIsEndedIsSaidAsThisHostDoesIt(t *testing.T) {
+	t.Parallel()
+	if diff := cmp.Diff([]string{"`systemctl stop keelson`", "end the process `keelson agent`"}, []string{stopping(true), stopping(false)}); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -163,7 +163,7 @@ func (a *App) again(f folders, l local, files *pki.Files, token pki.Token, o cli
 		return cli.NewNode{}, err
 	}
 	if unlock == nil {
-		return cli.NewNode{}, refused("already-running", "stop it first (`systemctl stop keelson`), then join again", "an agent runs on %s", f.data)
+		return cli.NewNode{}, refused("already-running", "stop it first ("+stopping(systemdRuns())+"), then join again", "an agent runs on %s", f.data)
 	}
 	unlock()
 	n := o.NewNode

@@ -256,10 +256,14 @@ func (a *App) ask(ctx context.Context, files *pki.Files, token pki.Token, o cli.
 		return request.Joined{}, err
 	}
 	defer c.Close()
-	return c.Join(ctx, request.Join{
+	joined, err := c.Join(ctx, request.Join{
 		Token: o.Token, Name: o.Name, CSR: csr, Address: o.Address, Links: o.Links, Labels: o.Labels,
 		Witness: o.Witness, Ports: withDefaults(o.Ports), Version: a.version, Clock: a.clock.Now(),
 	})
+	if errors.Is(err, pki.ErrWrongCell) {
+		err = fmt.Errorf("%s: %w", o.Server, err)
+	}
+	return joined, err
 }
 
 // storeServer is this node's own store server.

@@ -78,7 +78,7 @@ func readLocal(f folders) (local, error) {
 	data, err := atomicfile.Read(f.local(), maxLocal)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return l, refused("not-a-member", "run `keelson init` for a new cell, or `keelson join` for an existing one",
+		return l, refused("not-a-member", "run `keelson init` for a new cell, or `keelson join` for an existing one; if this server is in a cell, give the folder of its state with --data",
 			"this server is not a member of a cell: %s does not exist", f.local())
 	case err != nil:
 		return l, sentence.Disk(f.data, err)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/keelson/keelson/internal/app/hostaddress"
 	"github.com/keelson/keelson/internal/front/cli"
 )
 
@@ -15,6 +17,12 @@ import (
 // open its ports. A node without a store of its own may get one later.
 func canListen(ctx context.Context, n cli.NewNode, external bool) error {
 	p := withDefaults(n.Ports)
+	for _, ip := range hostaddress.Moving(n.Folders.Run, defaultRun) {
+		if ip.String() == n.Address || slices.Contains(n.Links, ip.String()) {
+			return refused("service-address", "give an address that stays on this server with --address (and --link)",
+				"%s belongs to a service that runs here, and moves with it; nothing was changed", ip)
+		}
+	}
 	type port struct {
 		network, flag, host string
 		number              int

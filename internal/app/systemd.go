@@ -15,6 +15,9 @@ import (
 // unitPath is where the unit is written if no package has brought one.
 const unitPath = "/etc/systemd/system/keelson.service"
 
+// defaultRun is where a node's sockets are unless it is told otherwise.
+const defaultRun = "/run/keelson"
+
 // unit is the system service. Only the agent's own process is ended with it:
 // the guard and what Keelson runs go on, so that an upgrade is no outage. It is
 // started again without end, since what stops it (a full disk, a port in use, a
@@ -45,10 +48,10 @@ WantedBy=multi-user.target
 // startService makes the agent run: by systemd where that is the init, else it
 // says what to run.
 func (a *App) startService(ctx context.Context, n cli.NewNode) (started bool, notes []string, err error) {
-	if _, err := os.Stat("/run/systemd/system"); err != nil || n.NoStart {
+	if !systemdRuns() || n.NoStart {
 		return false, nil, nil
 	}
-	if n.Folders.Data != "/var/lib/keelson" || n.Folders.Run != "/run/keelson" {
+	if n.Folders.Data != "/var/lib/keelson" || n.Folders.Run != defaultRun {
 		return false, []string{"the folders are not the usual ones, so no system service was made"}, nil
 	}
 	if !unitExists() {
@@ -68,6 +71,20 @@ func (a *App) startService(ctx context.Context, n cli.NewNode) (started bool, no
 		}
 	}
 	return true, notes, nil
+}
+
+// systemdRuns reports whether systemd is this host's init.
+func systemdRuns() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
+
+// stopping says how an agent is ended.
+func stopping(systemd bool) string {
+	if systemd {
+		return "`systemctl stop keelson`"
+	}
+	return "end the process `keelson agent`"
 }
 
 func unitExists() bool {

@@ -1587,7 +1587,9 @@ func (x *DeleteServiceRequest) GetName() string {
 }
 
 type DeleteServiceResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the deletion changes for other services, a sentence each.
+	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1620,6 +1622,13 @@ func (x *DeleteServiceResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use DeleteServiceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteServiceResponse) Descriptor() ([]byte, []int) {
 	return file_keelson_v1_cell_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DeleteServiceResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 type MoveServiceRequest struct {
@@ -5238,8 +5247,9 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\x12GetServiceResponse\x12-\n" +
 	"\aservice\x18\x01 \x01(\v2\x13.keelson.v1.ServiceR\aservice\"*\n" +
 	"\x14DeleteServiceRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x17\n" +
-	"\x15DeleteServiceResponse\"8\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"3\n" +
+	"\x15DeleteServiceResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"8\n" +
 	"\x12MoveServiceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\"9\n" +

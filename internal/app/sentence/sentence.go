@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -34,8 +35,15 @@ func Disk(dir string, err error) error {
 			at = dir
 		}
 	}
-	if errors.Is(err, unix.ENOTDIR) && path != nil {
-		at = path.Path
+	if path != nil {
+		switch {
+		case errors.Is(err, unix.ENOTDIR):
+			at = obstacle(path.Path)
+		case errors.Is(err, unix.EISDIR), errors.Is(err, unix.ENAMETOOLONG), errors.Is(err, unix.ELOOP):
+			at = path.Path
+		case errors.Is(err, fs.ErrNotExist) && path.Op == "mkdir":
+			return nowhere(path.Path, err)
+		}
 	}
 	for _, s := range []struct {
 		is               error
@@ -46,6 +54,9 @@ func Disk(dir string, err error) error {
 		{unix.EROFS, "disk-read-only", "the disk under %s cannot be written: it is mounted read-only", "look at `dmesg` for why, mount it writable, then try again"},
 		{unix.EIO, "disk-failing", "the disk under %s does not work: the kernel reports an I/O error", "look at `dmesg`; the disk may have to be replaced"},
 		{unix.ENOTDIR, "not-a-folder", "%s is not a folder", "give another with --data or --run"},
+		{unix.EISDIR, "not-a-file", "%s is a folder and should be a file; nothing was changed", "move it away, or give another folder with --data"},
+		{unix.ENAMETOOLONG, "no-such-folder", "%s is too long for a path", "give a shorter one with --data or --run"},
+		{unix.ELOOP, "no-such-folder", "%s leads in a circle of symbolic links", "give another with --data or --run"},
 		{atomicfile.ErrTooLarge, "data-corrupted", "a file under %s is far larger than it can be; nothing was changed", "look at what is in that folder, and restore it from a backup"},
 	} {
 		if errors.Is(err, s.is) {
@@ -62,6 +73,27 @@ func Disk(dir string, err error) error {
 		}
 	}
 	return err
+}
+
+// obstacle returns the part of path that is no folder, and would have to be one.
+func obstacle(path string) string {
+	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
+		if found, err := os.Stat(at); err == nil && !found.IsDir() {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return path
+		}
+	}
+}
+
+// nowhere says that a folder cannot be made where nothing can be, as under /proc.
+func nowhere(path string, err error) error {
+	return &request.Error{
+		Kind: request.Refused, Code: "no-such-folder", Err: err,
+		Text: fmt.Sprintf("no folder can be made at %s: %s takes none", path, filepath.Dir(path)),
+		Hint: "give a folder on a disk with --data or --run",
+	}
 }
 
 // Store makes what can be wrong with the store a sentence. dir is the

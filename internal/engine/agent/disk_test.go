@@ -3,6 +3,8 @@ package agent
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
+	"golang.org/x/sys/unix"
 )
 
 func TestLastKnownStateIsReadBackWithoutSecretsOfTheCA(t *testing.T) {
@@ -93,7 +96,7 @@ func TestJournalThatCannotBeWrittenIsToldAndStopsNothing(t *testing.T) {
 		w.parts.kill("shop/web")
 		w.want("shop/web dies", "kill shop/web", "start shop/web epoch 5")
 		w.pass(time.Second)
-		if r, _ := w.report(); len(r.Warnings) != 1 {
+		if r, _ := w.report(); len(r.Warnings) != 1 || !strings.HasPrefix(r.Warnings[0], "The journal of service shop cannot be written: ") {
 			t.Errorf("warnings %q, want one about the journal", r.Warnings)
 		}
 	})
@@ -120,4 +123,13 @@ func TestLastKnownStateThatCannotBeSavedIsAWarningUntilItIs(t *testing.T) {
 			t.Errorf("it was saved again, and there are warnings %q", r.Warnings)
 		}
 	})
+}
+
+func TestAFullRunFolderIsToldInWords(t *testing.T) {
+	full := &fs.PathError{Op: "write", Path: "/run/keelson/journal/.writing-shop.json-1", Err: unix.ENOSPC}
+	got := unwritten("shop", "/run/keelson/journal", fmt.Errorf("journal: write: %w", full))
+	if want := "The journal of service shop cannot be written: the disk under /run/keelson/journal is full, make room. " +
+		"It goes on; an agent that starts now finds what runs by looking."; got != want {
+		t.Errorf("it says %q", got)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/engine/agent/journal"
+	"github.com/keelson/keelson/internal/engine/agent/lastknown"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/instance"
@@ -237,9 +239,15 @@ func (r *runner) write() {
 	case err == nil:
 		r.trouble = ""
 	case r.trouble == "":
-		r.trouble = "The journal of service " + string(r.name) + " cannot be written: " + err.Error() + ". Make room in the run directory."
+		r.trouble = unwritten(r.name, r.options.JournalDir, err)
 		r.options.Log.Error("journal not written", logkey.Service, r.name, logkey.Err, err)
 	}
+}
+
+// unwritten says that the journal of an instance in dir could not be written.
+func unwritten(name instance.Name, dir string, err error) string {
+	return fmt.Sprintf("The journal of service %s cannot be written: %s. It goes on; an agent that starts now finds what runs by looking.",
+		name, lastknown.Words(filepath.Join(dir, string(name)), err))
 }
 
 // tell hands the status on if it changed or asks for a release.

@@ -112,7 +112,7 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	if err != nil {
 		return nil, invalid(err)
 	}
-	for _, w := range slices.Concat(warnings, unknown, unfit) {
+	for _, w := range slices.Concat(warnings, unknown, unfit, file.CheckLabels(p.labels)) {
 		w.Warning = false // the list says so
 		p.result.Warnings = append(p.result.Warnings, w.String())
 	}
@@ -174,6 +174,7 @@ type applyPlan struct {
 	hosts   []spec.Host                          // the nodes, as far as addresses go
 	keepers map[spec.ServiceName][]spec.NodeName // who may go on with a service without its lease
 	members []fact.Node                          // the nodes, as far as specs speak of them
+	labels  []map[string]string                  // of the nodes
 	dogs    map[spec.NodeName]bool               // nodes with a watchdog that is armed
 	pending map[spec.ServiceName]waiting
 	trial   *record.Pending // what the changes of this apply have in common; nil: they are for good
@@ -224,6 +225,7 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
 		p.members = append(p.members, fact.Node{Name: n.Name, Labels: n.Labels, Witness: n.Witness})
+		p.labels = append(p.labels, n.Labels)
 		host := spec.Host{Node: n.Name, Witness: n.Witness}
 		for _, text := range append([]string{n.Address}, n.Links...) {
 			if ip, err := netip.ParseAddr(text); err == nil {

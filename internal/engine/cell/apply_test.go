@@ -90,7 +90,7 @@ func TestApplyRefuses(t *testing.T) {
 			name: "a service that is being deleted",
 			given: func(t *testing.T, w *world) {
 				w.mustApply(t, doc("shop", ""))
-				if err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop"}); err != nil {
+				if _, err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop"}); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -315,6 +315,19 @@ func TestOfManyWhoClaimAnAddressAtOnceOneGetsIt(t *testing.T) {
 	equal(t, "winners", won, 1)
 	entries, _, _ := w.List(t.Context(), record.KeyServices)
 	equal(t, "services", len(entries), 1)
+}
+
+func TestALabelThatNoNodeHasIsAWarningAndNoRefusal(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, record.KeyNodes+"a", record.Node{Name: "a", ID: "id-a", Address: "10.0.0.1", Labels: map[string]string{"rack": "r1"}})
+	result, err := w.clerk.Apply(t.Context(), request.Apply{File: "x.yaml", Content: []byte(doc("shop", "") + "place: {spread: [rakc]}\n")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "warnings", result.Warnings, []string{
+		`x.yaml:5:18: place.spread[0]: no node has the label "rakc": did you mean "rack"? If not, it counts once a node has joined with it (--label)`,
+	})
+	equal(t, "applied", len(result.Applied), 1)
 }
 
 func TestApplyNamesTheLineOfWhatNodesHaveAgainstAnAddress(t *testing.T) {

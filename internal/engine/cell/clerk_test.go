@@ -34,15 +34,18 @@ func (w *world) runs(t *testing.T, name spec.ServiceName, node spec.NodeName) {
 
 func TestDeleteMarksAServiceOnce(t *testing.T) {
 	w := newWorld(t)
-	w.mustApply(t, doc("shop", ""))
+	w.mustApply(t, doc("shop", "")+"---\n"+doc("web", "")+"after: [{service: shop}]\n")
 	for range 2 {
-		if err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop", By: "ann"}); err != nil {
+		got, err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop", By: "ann"})
+		if err != nil {
 			t.Fatal(err)
 		}
+		equal(t, "warnings", got.Warnings, []string{"web names it in after[0], where that counts no more"})
 	}
 	equal(t, "deleting", w.service(t, "shop").Deleting, true)
-	equal(t, "events", w.notes.kinds(), []event.Kind{event.ServiceApplied, event.ServiceDeleted})
-	equal(t, "unknown", code(t, w.clerk.Delete(t.Context(), request.Delete{Service: "nope"})), "no-such-service")
+	equal(t, "events", w.notes.kinds(), []event.Kind{event.ServiceApplied, event.ServiceApplied, event.ServiceDeleted})
+	_, err := w.clerk.Delete(t.Context(), request.Delete{Service: "nope"})
+	equal(t, "unknown", code(t, err), "no-such-service")
 }
 
 func TestMove(t *testing.T) {

@@ -140,7 +140,10 @@ func (a *assembly) judge(r record.Service, p record.Placement, out *status.Servi
 		}
 	}
 	rest := strings.Join(missing, ", ")
+	stuck := slices.IndexFunc(out.Copies, func(c status.Copy) bool { return wedged(r, c.State) })
 	switch {
+	case unwanted(r) && stuck >= 0:
+		out.State, out.Problem = status.Failed, fmt.Sprintf("a part of it does not stop on %s, even by force", out.Copies[stuck].Node)
 	case r.Deleting:
 		out.State = status.Deleting
 	case r.Spec.Stopped && running+busy > 0:

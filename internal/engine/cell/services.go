@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -15,10 +16,11 @@ import (
 )
 
 // Delete marks a service as being deleted: the agents stop it, then the
-// controller forgets it. Deleting it twice is as good as once.
-func (c *Clerk) Delete(ctx context.Context, ask request.Delete) error {
+// controller forgets it. Deleting it twice is as good as once. It returns where other
+// services name it.
+func (c *Clerk) Delete(ctx context.Context, ask request.Delete) (request.Deleted, error) {
 	var asked bool
-	var named string
+	var named []string
 	err := c.attempt(ctx, "delete "+string(ask.Service), func(ctx context.Context) (again, error) {
 		r, _, err := Load(ctx, c.Store)
 		if err != nil {
@@ -42,14 +44,16 @@ func (c *Clerk) Delete(ctx context.Context, ask request.Delete) error {
 				return s, write, nil
 			})
 	})
-	if err != nil || !asked {
-		return err
+	if err != nil {
+		return request.Deleted{}, err
 	}
-	c.Events.Add(event.Event{
-		Kind: event.ServiceDeleted, Service: ask.Service, Actor: ask.By,
-		Text: fmt.Sprintf("%s is to be deleted%s", ask.Service, named),
-	})
-	return nil
+	if asked {
+		c.Events.Add(event.Event{
+			Kind: event.ServiceDeleted, Service: ask.Service, Actor: ask.By,
+			Text: strings.Join(append([]string{fmt.Sprintf("%s is to be deleted", ask.Service)}, named...), "; "),
+		})
+	}
+	return request.Deleted{Warnings: named}, nil
 }
 
 // Move asks the controller to move a service, to a node or, with To empty, to

@@ -224,8 +224,19 @@ func occupied(p fact.Phase) bool {
 	return false
 }
 
+// unwanted tells whether a service is to run nowhere.
+func unwanted(r record.Service) bool { return r.Deleting || r.Spec.Stopped }
+
+// wedged tells whether what is in a phase does not stop, and nobody but a person
+// ends it.
+func wedged(r record.Service, phase string) bool {
+	return phase == string(fact.Stuck) && r.Spec.Failover.StopFailure != spec.StopFence
+}
+
 func (a *assembly) state(r record.Service, p record.Placement, at *found) status.State {
 	switch {
+	case unwanted(r) && at != nil && wedged(r, string(at.Phase)):
+		return status.Failed
 	case r.Deleting:
 		return status.Deleting
 	case r.Spec.Stopped && at != nil && occupied(at.Phase):

@@ -187,6 +187,13 @@ func unstored(v *cell.View) {
 	v.Stale, v.Live.Own = true, &own
 }
 
+// stopped is the wish that shop runs nowhere.
+func stopped(v *cell.View) {
+	r := v.Records.Services["shop"]
+	r.Spec.Stopped = true
+	v.Records.Services["shop"] = r
+}
+
 func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 	none := status.Bound{Why: "how long a failover takes is not known while the store does not answer"}
 	tests := []struct {
@@ -245,6 +252,28 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 			want: status.Service{
 				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
 				Problem: "while the store does not answer, it is not known how it is; it was last known running on a",
+			},
+		},
+		{
+			name: "what is stopped by its file, and ran nowhere, is stopped",
+			change: func(v *cell.View) {
+				stopped(v)
+				v.Records.Reports = map[spec.NodeName]record.Report{}
+				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Quorate: true, Alive: 0b111}, Own: &record.Report{Node: "b", GuardUp: true}}
+			},
+			want: status.Service{
+				State: status.Stopped, Notes: status.Notes{Doubt: status.Doubt{Stale: true}},
+			},
+		},
+		{
+			name: "what was to be stopped, and ran last, is unknown",
+			change: func(v *cell.View) {
+				stopped(v)
+				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Alive: 0b010, Lost: 0b101}, Own: &record.Report{Node: "b", GuardUp: true}}
+			},
+			want: status.Service{
+				State: status.Unknown, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on a"}},
+				Problem: "it is to be stopped, as its file says; while the store does not answer, it is not known how it is; it was last known running on a",
 			},
 		},
 	}
@@ -356,6 +385,46 @@ func TestServiceStates(t *testing.T) {
 			},
 			state: status.Failed, node: "a",
 			problem: "a part of it does not stop on a, even by force: exec: pid 812 is in the kernel",
+		},
+		{
+			name: "a part does not stop, and it is to be deleted",
+			change: func(v *cell.View) {
+				r := v.Records.Services["shop"]
+				r.Deleting = true
+				v.Records.Services["shop"] = r
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Stuck})
+			},
+			state: status.Failed, node: "a", problem: "a part of it does not stop on a, even by force",
+		},
+		{
+			name: "a part does not stop, and it is to be stopped",
+			change: func(v *cell.View) {
+				stopped(v)
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Stuck})
+			},
+			state: status.Failed, node: "a", problem: "a part of it does not stop on a, even by force",
+		},
+		{
+			name: "a part does not stop, and the guard cuts it off",
+			change: func(v *cell.View) {
+				stopped(v)
+				r := v.Records.Services["shop"]
+				r.Spec.Failover.StopFailure = spec.StopFence
+				v.Records.Services["shop"] = r
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Stuck})
+			},
+			state: status.Stopping, node: "a",
+		},
+		{
+			name: "a copy does not stop, and all of it is to be deleted",
+			change: func(v *cell.View) {
+				r := v.Records.Services["shop"]
+				r.Deleting, r.Spec.Copies, r.Spec.Exclusive = true, &spec.Copies{Count: 2}, new(bool)
+				v.Records.Services["shop"] = r
+				v.Live.Guard.Holds = nil
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Stuck})
+			},
+			state: status.Failed, problem: "a part of it does not stop on a, even by force",
 		},
 		{
 			name: "it runs but is of no use",

@@ -153,7 +153,7 @@ func TestWhatWasDeletedMeanwhileIsLeftAlone(t *testing.T) {
 	w.mustApply(t, doc("shop", ""))
 	_, err := w.tryOut(t, time.Second, doc("shop", "10.9.0.2/24"))
 	equal(t, "apply", code(t, err), "")
-	if err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop"}); err != nil {
+	if _, err := w.clerk.Delete(t.Context(), request.Delete{Service: "shop"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.clerk.TakeBackDue(t.Context(), time.Now().Add(time.Hour)); err != nil {

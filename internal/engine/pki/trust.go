@@ -137,7 +137,7 @@ func Pinned(token Token, clk clock.Clock) *tls.Config {
 			}
 			if !found {
 				return say(request.Denied, ErrWrongCell, "the host that answers is not of the cell that made the token",
-					"check the address, and that the token is from the same cell; nothing secret was sent")
+					"check the address and its port (a node answers at its API's port, 7480 unless it was given another), and that the token is from the same cell; nothing secret was sent")
 			}
 			_, err := checkServer(cs.PeerCertificates, roots, clk.Now())
 			if errors.Is(err, ErrCertificateExpired) {

@@ -33,8 +33,9 @@ type Actions struct {
 	Pacemaker *pacemaker.Reader
 	// Replay takes a recorded decision again, from JSON; nil: this program cannot.
 	Replay func(snapshot, recorded []byte) (client.Replayed, error)
-	// Addresses lists this machine's own IP addresses; nil asks the kernel.
-	Addresses func() ([]string, error)
+	// Addresses lists this machine's own IP addresses, without those of services.
+	// Init and Join need it.
+	Addresses func(Folders) ([]string, error)
 }
 
 // Config is what the agent's own file says.

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/keelson/keelson/internal/front/cli/agentfile"
+	"github.com/keelson/keelson/internal/front/cli/newcomer"
 )
 
 const agentHelp = `Run this node. The system service does that; by hand it is for trying things.
@@ -108,10 +110,10 @@ func (s *shell) actionCommands() []*cobra.Command {
 func (s *shell) agentCommand() *cobra.Command {
 	var o AgentOptions
 	c := &cobra.Command{Use: "agent", Long: agentHelp, Args: exactly(), RunE: func(c *cobra.Command, _ []string) error {
-		if err := o.Logging.check(); err != nil {
+		err := errors.Join(o.Logging.check(), newcomer.Folders(o.Folders.Data, o.Folders.Run))
+		if err != nil {
 			return err
 		}
-		var err error
 		if o.Config, err = agentfile.Read(o.ConfigFile); err != nil {
 			return err
 		}

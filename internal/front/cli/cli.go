@@ -9,14 +9,12 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,6 +25,7 @@ import (
 	"github.com/keelson/keelson/internal/front/cli/build"
 	"github.com/keelson/keelson/internal/front/cli/maintenance"
 	"github.com/keelson/keelson/internal/front/cli/mending"
+	"github.com/keelson/keelson/internal/front/cli/newcomer"
 	"github.com/keelson/keelson/internal/front/cli/screen"
 	"github.com/keelson/keelson/internal/front/cli/usage"
 )
@@ -105,7 +104,8 @@ Whom to call, for all commands that look or change:
 
 Exit status: 0 done, 1 the cell said no or it failed, 2 wrong usage, 3 the cell
 cannot be reached, 4 timed out waiting, 7 it was accepted and then failed for
-good. With --exit-code, plan and whatif also use 5 and 6.
+good. With --exit-code, plan and whatif also use 5 and 6. All of them:
+` + "`keelson help exit-codes`" + `.
 
 With -o json or -o yaml a command prints one object for programs, and if it fails
 an object {"error": {"code", "message", "next", "exit"}} on standard error.
@@ -151,10 +151,13 @@ func (s *shell) root() *cobra.Command {
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		s.tty.Printf("%s", strings.TrimLeft(c.Long, "\n"))
 	})
-	root.SetHelpCommand(helpCommand())
+	root.SetHelpCommand(s.helpCommand())
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		text, hint := usage.Flag(err)
-		return wrong(cmp.Or(hint, "see `"+c.CommandPath()+" --help`"), "%s", text)
+		if words := c.Flags().Args(); c.HasSubCommands() && len(words) > 0 {
+			return group(c, words) // what is not known is the command
+		}
+		text, hint := usage.Flag(c, err)
+		return wrong(hint, "%s", text)
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&s.conn.socket, "socket", s.env.Getenv("KEELSON_SOCKET"), "")
@@ -192,8 +195,12 @@ func abridge(c *cobra.Command) {
 }
 
 // helpCommand makes `keelson help status` the same as `keelson status --help`.
-func helpCommand() *cobra.Command {
+func (s *shell) helpCommand() *cobra.Command {
 	return &cobra.Command{Use: "help", Long: rootHelp, Hidden: true, Args: cobra.ArbitraryArgs, RunE: func(c *cobra.Command, args []string) error {
+		if slices.Equal(args, []string{usage.ExitTopic}) {
+			s.tty.Printf("%s", usage.ExitCodes)
+			return nil
+		}
 		about, rest, err := c.Root().Find(args)
 		if err != nil || len(rest) > 0 {
 			return wrong("see `keelson --help`", "there is no command %q", "keelson "+strings.Join(args, " "))
@@ -228,25 +235,15 @@ func (s *shell) dial(flags *pflag.FlagSet) (*client.Client, error) {
 			return nil, err
 		}
 		o.TLS = conf
-		for server := range strings.SplitSeq(s.conn.server, ",") {
-			o.Servers = append(o.Servers, withPort(strings.TrimSpace(server)))
+		for given := range strings.SplitSeq(s.conn.server, ",") {
+			server, err := newcomer.Server(strings.TrimSpace(given))
+			if err != nil {
+				return nil, err
+			}
+			o.Servers = append(o.Servers, server)
 		}
 	}
 	return client.New(o)
-}
-
-// defaultPort is where nodes serve the API.
-const defaultPort = "7480"
-
-// withPort adds the default port to a host without one.
-func withPort(server string) string {
-	if ip, err := netip.ParseAddr(server); err == nil {
-		return net.JoinHostPort(ip.String(), defaultPort)
-	}
-	if _, _, err := net.SplitHostPort(server); err == nil {
-		return server
-	}
-	return net.JoinHostPort(strings.Trim(server, "[]"), defaultPort)
 }
 
 // exactly checks the number of arguments and names the missing one.

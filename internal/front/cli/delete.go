@@ -17,12 +17,13 @@ Usage:
     keelson delete SERVICE [--yes] [FLAGS]
 
 Its programs are stopped and its addresses are given up. Data that its programs
-wrote stays where it is.
+wrote stays where it is. Where other services name it, such as in their after, it
+is told; that counts no more then.
 
     --yes                don't ask
 ` + waitFlagsHelp + output.FlagHelp + `
 Exit status: 0 deleted, 1 refused, 2 wrong usage, 3 the cell cannot be reached, 4
-not gone in time, 7 it does not stop.
+not gone in time, 7 a part of it does not stop: a person has to end that.
 
 Example:
     $ keelson delete shop --yes
@@ -61,19 +62,22 @@ func (s *shell) deleteCommand() *cobra.Command {
 		if err := s.confirm(c.Context(), yes, will, fmt.Sprintf("delete %s?", name)); err != nil {
 			return err
 		}
-		if err := api.Delete(c.Context(), name); err != nil {
+		deleted, err := api.Delete(c.Context(), name)
+		if err != nil {
 			return err
 		}
-		did := output.Done{Action: "delete", Service: name, Outcome: output.Begun, Text: fmt.Sprintf("%s is being deleted", name)}
+		did := output.Done{
+			Action: "delete", Service: name, Outcome: output.Begun, Notes: deleted.Warnings, Text: fmt.Sprintf("%s is being deleted", name),
+		}
 		if wait.no {
-			return did.Say(s.tty, *out)
+			return did.Say(s.tty, *out, notes(did.Notes)...)
 		}
 		err = s.await(c.Context(), api, wait.timeout, "delete "+string(name), func(c client.Status) awaiting.Verdict { return awaiting.Deleted(c, name) })
 		if err != nil {
 			return err
 		}
 		did.Outcome, did.Text = output.Finished, fmt.Sprintf("%s is deleted", name)
-		return did.Say(s.tty, *out)
+		return did.Say(s.tty, *out, notes(did.Notes)...)
 	}
 	return c
 }

@@ -31,9 +31,9 @@ Exit status: 0 shown, 1 it failed, 2 wrong usage, 3 the cell cannot be reached.
 
 Example:
     $ keelson events --limit 2
-    TIME                 FROM  WHAT           ABOUT  PLAN  TEXT
-    2026-11-23 03:12:44  a     node-lost      b            b is lost
-    2026-11-23 03:12:44  a     service-ready  shop         It is ready.
+    TIME                 FROM  WHAT           ABOUT  TEXT
+    2026-11-23 03:12:44  a     node-lost      b      b is lost
+    2026-11-23 03:12:44  a     service-ready  shop   It is ready.
 `
 
 func (s *shell) eventsCommand() *cobra.Command {

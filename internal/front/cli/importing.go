@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,8 +55,8 @@ func (s *shell) importCommand() *cobra.Command {
 
 func (s *shell) importPacemaker(ctx context.Context, o importCommand, args []string) error {
 	hint := "see `keelson import pacemaker --help`"
-	if o.output != "text" && o.output != "json" {
-		return wrong(hint, "-o is text or json, not %q", o.output)
+	if !slices.Contains([]string{"text", "json", "yaml"}, o.output) {
+		return wrong("choose text, json or yaml", "%q is nothing that -o can be", o.output)
 	}
 	if o.observe {
 		return s.observePacemaker(ctx, o, args)
@@ -75,7 +76,7 @@ func (s *shell) importPacemaker(ctx context.Context, o importCommand, args []str
 		return s.simulatePacemaker(ctx, path, o.output, now)
 	}
 	if o.output == "json" {
-		return wrong(hint, "-o json goes with --simulate; services are written as YAML")
+		return wrong("leave out -o json, or add --simulate or --observe", "-o json goes with --simulate and --observe; services are written as YAML")
 	}
 	var got pacemaker.Imported
 	err := s.readFrom(path, func(r io.Reader) (err error) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -121,15 +120,14 @@ func (s *shell) joinCommand() *cobra.Command {
 		if o.Token == "" {
 			return wrong("make one with `keelson token create` on a node of the cell", "keelson join needs --token")
 		}
-		o.Server = withPort(args[0])
-		host, _, err := net.SplitHostPort(o.Server)
-		if err != nil || host == "" {
-			return wrong("give a node of the cell, such as 10.0.0.1", "%q is no address", args[0])
+		var err error
+		if o.Server, err = newcomer.Server(args[0]); err != nil {
+			return err
 		}
 		if o.NewNode, o.Config, err = flags.settle(s); err != nil {
 			return err
 		}
-		if err := newcomer.Reaches(o.Address, host); err != nil {
+		if err := newcomer.Reaches(o.Address, o.Server); err != nil {
 			return err
 		}
 		o.ConfigFile = flags.config

@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"fmt"
-	"net"
-	"net/netip"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -95,7 +92,10 @@ func (f *nodeFlags) settle(s *shell) (NewNode, Config, error) {
 	if !n.Name.Valid() {
 		return n, Config{}, wrong("give one with --name, of a-z, 0-9 and -", "%q cannot be a node's name", string(n.Name))
 	}
-	own, err := s.addresses()
+	if err := newcomer.Folders(n.Folders.Data, n.Folders.Run); err != nil {
+		return n, Config{}, err
+	}
+	own, err := s.env.Actions.Addresses(n.Folders)
 	if err != nil {
 		return n, Config{}, err
 	}
@@ -121,21 +121,3 @@ func (f *nodeFlags) settle(s *shell) (NewNode, Config, error) {
 
 // sayProgress shows what is being done, on a terminal only.
 func (s *shell) sayProgress(sentence string) { s.tty.Progress(sentence) }
-
-// addresses lists this machine's own IP addresses.
-func (s *shell) addresses() ([]string, error) {
-	if s.env.Actions.Addresses != nil {
-		return s.env.Actions.Addresses()
-	}
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("list this server's addresses: %w", err)
-	}
-	var out []string
-	for _, a := range list {
-		if prefix, err := netip.ParsePrefix(a.String()); err == nil {
-			out = append(out, prefix.Addr().String())
-		}
-	}
-	return out, nil
-}

@@ -90,14 +90,3 @@ func TestExitStatuses(t *testing.T) {
 		})
 	}
 }
-
-func TestWithPort(t *testing.T) {
-	for given, want := range map[string]string{
-		"10.0.0.1": "10.0.0.1:7480", "10.0.0.1:9": "10.0.0.1:9", "host": "host:7480", "host:9": "host:9",
-		"fd00::1": "[fd00::1]:7480", "[fd00::1]": "[fd00::1]:7480", "[fd00::1]:9": "[fd00::1]:9",
-	} {
-		if got := withPort(given); got != want {
-			t.Errorf("withPort(%q) is %q, want %q", given, got, want)
-		}
-	}
-}

@@ -123,7 +123,7 @@ func actions() cli.Actions {
 		Replay: func(snapshot, recorded []byte) (reason.Replayed, error) {
 			return reason.Replayed{Decision: reason.Decision{Plan: "here"}, Same: len(recorded) > 0, Compared: true, Difference: string(snapshot)}, nil
 		},
-		Addresses: func() ([]string, error) {
+		Addresses: func(cli.Folders) ([]string, error) {
 			if os.Getenv("TWO_ADDRESSES") != "" {
 				return []string{"127.0.0.1", "10.0.0.1", "10.1.0.1"}, nil
 			}

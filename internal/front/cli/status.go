@@ -24,8 +24,8 @@ Example:
     cell shop: quorate, controller a (seen from a)
     no problems
 
-    NODE  STATE  ROLE   ADDRESS   SERVICES
-    a     alive  voter  10.0.0.1  shop
+    NODE  STATE  ROLE   ADDRESS   SERVICES  VERSION
+    a     alive  voter  10.0.0.1  shop      v0.1.0
 
     SERVICE  STATE    READY  NODE  FOR   EPOCH  BOUND
     shop     running  yes    a     3h2m  7      410ms

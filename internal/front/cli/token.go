@@ -36,7 +36,7 @@ Exit status: 0 made, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
 Example:
     $ keelson token create
     On the new server, within 1h0m:
-        keelson join 10.0.0.1 --token kl1.7W3T...
+        keelson join 10.0.0.1:7480 --token kl1.7W3T...
 `
 
 func (s *shell) tokenCommand() *cobra.Command {

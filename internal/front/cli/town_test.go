@@ -188,17 +188,17 @@ func (t *town) Apply(_ context.Context, ask request.Apply) (request.ApplyResult,
 
 func slow(name spec.ServiceName) bool { return strings.HasPrefix(string(name), "slow") }
 
-func (t *town) Delete(_ context.Context, ask request.Delete) error {
+func (t *town) Delete(_ context.Context, ask request.Delete) (request.Deleted, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, known := t.services[ask.Service]; !known {
-		return refuse(request.NotFound, "no-such-service", fmt.Sprintf("there is no service %q", string(ask.Service)))
+		return request.Deleted{}, refuse(request.NotFound, "no-such-service", fmt.Sprintf("there is no service %q", string(ask.Service)))
 	}
 	if !slow(ask.Service) {
 		delete(t.services, ask.Service)
 		t.bell()
 	}
-	return nil
+	return request.Deleted{Warnings: []string{"web names it in after[0], where that counts no more"}}, nil
 }
 
 func (t *town) Move(_ context.Context, ask request.Move) (request.Moved, error) {

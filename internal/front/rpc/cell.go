@@ -56,8 +56,8 @@ func (s *cellService) Apply(ctx context.Context, r *req[keelsonv1.ApplyRequest])
 
 // DeleteService asks for a service to be forgotten.
 func (s *cellService) DeleteService(ctx context.Context, r *req[keelsonv1.DeleteServiceRequest]) (*res[keelsonv1.DeleteServiceResponse], error) {
-	err := s.o.Services.Delete(ctx, request.Delete{Service: spec.ServiceName(r.Msg.GetName()), By: caller(ctx).Name})
-	return reply(&keelsonv1.DeleteServiceResponse{}, err)
+	deleted, err := s.o.Services.Delete(ctx, request.Delete{Service: spec.ServiceName(r.Msg.GetName()), By: caller(ctx).Name})
+	return reply(&keelsonv1.DeleteServiceResponse{Warnings: deleted.Warnings}, err)
 }
 
 // MoveService asks for a service to be moved.

@@ -79,7 +79,9 @@ func (f *fake) Apply(ctx context.Context, ask request.Apply) (request.ApplyResul
 	return request.ApplyResult{Applied: []request.Applied{{Name: "shop", Outcome: request.Created, Generation: 1}}}, f.hear(ctx, ask)
 }
 
-func (f *fake) Delete(ctx context.Context, ask request.Delete) error { return f.hear(ctx, ask) }
+func (f *fake) Delete(ctx context.Context, ask request.Delete) (request.Deleted, error) {
+	return request.Deleted{Warnings: []string{"web names it"}}, f.hear(ctx, ask)
+}
 
 func (f *fake) Move(ctx context.Context, ask request.Move) (request.Moved, error) {
 	return request.Moved{From: "a", To: "b"}, f.hear(ctx, ask)

@@ -65,7 +65,7 @@ type Statuses interface {
 // Services changes services.
 type Services interface {
 	Apply(context.Context, request.Apply) (request.ApplyResult, error)
-	Delete(context.Context, request.Delete) error
+	Delete(context.Context, request.Delete) (request.Deleted, error)
 	Move(context.Context, request.Move) (request.Moved, error)
 	Confirm(context.Context, request.Confirm) (request.Confirmed, error)
 }

@@ -123,7 +123,13 @@ func TestEveryCallArrives(t *testing.T) {
 			_, err := c.Apply(ctx, request.Apply{Content: []byte("x"), File: "f", DryRun: true})
 			return err
 		}, request.Apply{Content: []byte("x"), File: "f", DryRun: true, By: "local"}},
-		{"delete", func() error { return c.Delete(ctx, "shop") }, request.Delete{Service: "shop", By: "local"}},
+		{"delete", func() error {
+			got, err := c.Delete(ctx, "shop")
+			if err == nil && len(got.Warnings) != 1 {
+				err = errors.New("the warning is lost")
+			}
+			return err
+		}, request.Delete{Service: "shop", By: "local"}},
 		{"move", func() error { _, err := c.Move(ctx, "shop", "b"); return err }, request.Move{Service: "shop", To: "b", By: "local"}},
 		{"drain", func() error { return c.Drain(ctx, "b", "disk") }, request.Drain{Node: "b", Why: "disk", By: "local"}},
 		{"undrain", func() error { return c.Undrain(ctx, "b") }, request.Undrain{Node: "b", By: "local"}},

@@ -59,6 +59,12 @@ type Delete struct {
 	By      string
 }
 
+// Deleted is what came of a Delete. Warnings say what it changes for other services,
+// a sentence each.
+type Deleted struct {
+	Warnings []string
+}
+
 // Move asks that a service go to another node. To is empty for the best other one.
 type Move struct {
 	Service spec.ServiceName

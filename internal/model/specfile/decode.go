@@ -238,14 +238,15 @@ func join(path, name string) string {
 // suggest names the candidate nearest to name or, if none is near, all of them.
 // A candidate that name is the beginning of is near.
 func suggest(name string, candidates []string) string {
-	if best := nearest(name, candidates); best != "" {
+	if best := Nearest(name, candidates); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return "known here: " + strings.Join(candidates, ", ")
 }
 
-// nearest returns the candidate nearest to name, empty if none is near.
-func nearest(name string, candidates []string) string {
+// Nearest returns the candidate that name was most likely meant to be, empty if none
+// is near.
+func Nearest(name string, candidates []string) string {
 	name = strings.ToLower(clip(name, 60))
 	best, least := "", max(2, len(name)/3)+1
 	for _, c := range candidates {

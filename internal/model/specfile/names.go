@@ -53,20 +53,23 @@ func (f *File) CheckNames(cell []spec.Service, nodes []spec.NodeName) (warnings 
 	})
 }
 
-// NamedBy says which services name one that is deleted, as a sentence to add to
-// another; empty if none does. all may contain the one itself.
-func NamedBy(name spec.ServiceName, all []spec.Service) string {
+// NamedBy says which services name one that is deleted, and where: a sentence each,
+// in the order of their names. all may contain the one itself.
+func NamedBy(name spec.ServiceName, all []spec.Service) []string {
 	var by []string
 	for _, s := range all {
-		if slices.ContainsFunc(namings(s), func(n naming) bool { return !n.node && n.name == string(name) }) {
-			by = append(by, string(s.Name))
+		var at []string
+		for _, n := range namings(s) {
+			if !n.node && n.name == string(name) {
+				at = append(at, strings.TrimSuffix(n.path, ".service"))
+			}
+		}
+		if len(at) > 0 {
+			by = append(by, fmt.Sprintf("%s names it in %s, where that counts no more", s.Name, strings.Join(at, " and ")))
 		}
 	}
-	if len(by) == 0 {
-		return ""
-	}
 	slices.Sort(by)
-	return fmt.Sprintf("; it is named by %s, where that counts no more", strings.Join(by, ", "))
+	return by
 }
 
 // naming is a name of a service, or of a node, and where in a spec it stands.
@@ -82,7 +85,7 @@ func (n naming) problem(code spec.Code, known []string, had bool) spec.Problem {
 		what, later = "node", "it can be named once it has joined"
 	}
 	p := spec.Problem{Path: n.path, Code: code, Message: fmt.Sprintf("the cell has no %s %q", what, clip(n.name, 60)), Warning: had}
-	switch near := nearest(n.name, known); {
+	switch near := Nearest(n.name, known); {
 	case had:
 		p.Hint = "it counts once there is one"
 	case near != "":

@@ -64,12 +64,7 @@ func Read(name string, content []byte) (*File, error) {
 		return nil, Problems{src.problem(place{}, "", TooLarge,
 			fmt.Sprintf("the file has %v", spec.Size(len(content))), fmt.Sprintf("split it; a file may have at most %v", spec.Size(MaxBytes)))}
 	}
-	text := strings.TrimPrefix(string(content), "\ufeff")
-	src.lines = strings.Split(text, "\n")
-	if p, ok := src.notText(text); ok {
-		return nil, Problems{p}
-	}
-	documents, err := src.parse(text)
+	documents, err := src.read(content)
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +155,17 @@ func (f *File) sort(judge func(spec.Service) []spec.Problem) (warnings Problems,
 		return warnings, wrong
 	}
 	return warnings, nil
+}
+
+// read returns the documents of content that are not empty, and keeps its lines for
+// the problems to come.
+func (s *source) read(content []byte) ([]*ast.DocumentNode, error) {
+	text := strings.TrimPrefix(string(content), "\ufeff")
+	s.lines = strings.Split(text, "\n")
+	if p, ok := s.notText(text); ok {
+		return nil, Problems{p}
+	}
+	return s.parse(text)
 }
 
 // notText reports the first thing in text that no text editor would show.

@@ -296,12 +296,15 @@ func FuzzParse(f *testing.F) {
 
 func TestWhoNamesAServiceThatIsDeletedIsSaid(t *testing.T) {
 	all := []spec.Service{
-		{Name: "web", Place: spec.Place{Near: []spec.Near{{Service: "db", Score: 1}}}},
+		{Name: "web", Place: spec.Place{Near: []spec.Near{{Service: "db", Score: 1}}, Apart: []spec.ServiceName{"db"}}},
 		{Name: "app", After: []spec.After{{Service: "db"}}},
 		{Name: "db", Place: spec.Place{On: []spec.NodeName{"db"}}},
 	}
-	want := []string{"; it is named by app, web, where that counts no more", ""}
-	if diff := cmp.Diff(want, []string{NamedBy("db", all), NamedBy("app", all)}); diff != "" {
+	want := [][]string{{
+		"app names it in after[0], where that counts no more",
+		"web names it in place.apart[0] and place.near[0], where that counts no more",
+	}, nil}
+	if diff := cmp.Diff(want, [][]string{NamedBy("db", all), NamedBy("app", all)}); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -40,6 +40,13 @@ func loadClaim(dir string) (claim, bool, error) {
 	return c, true, nil
 }
 
+// TakenBy returns the address that the part whose run folder is dir has taken on this
+// host; false if it has none, or what it wrote down cannot be read.
+func TakenBy(dir string) (netip.Addr, bool) {
+	c, found, err := loadClaim(dir)
+	return c.Prefix.Addr().Unmap(), found && err == nil
+}
+
 func parseClaim(text []byte) (claim, error) {
 	var c claim
 	if err := json.Unmarshal(text, &c); err != nil {

@@ -71,6 +71,17 @@ func Unstored(s *status.Service, f Firsthand, last map[spec.NodeName]record.Repo
 		return
 	}
 	s.LastKnown = lastKnown(s.Name, f, last)
+	if s.State == status.Stopped && s.LastKnown == notRunning && f.Holder == "" {
+		s.LastKnown, s.Successors = "", nil // its state says it, and Stale that this may have changed
+		return
+	}
+	wanted := ""
+	switch s.State { //nolint:exhaustive // the others are not what somebody wished
+	case status.Stopped, status.Stopping:
+		wanted = "it is to be stopped, as its file says; "
+	case status.Deleting:
+		wanted = "it is to be deleted; "
+	}
 	s.State, s.Ready = status.Unknown, false
 	if s.Node != f.Holder || s.Node == "" {
 		s.Node, s.Epoch, s.Since, s.Parts = f.Holder, 0, time.Time{}, nil
@@ -91,10 +102,14 @@ func Unstored(s *status.Service, f Firsthand, last map[spec.NodeName]record.Repo
 	case f.Several:
 		s.Problem = fmt.Sprintf("while the store does not answer, only what runs on %s is known of its copies; it was last known %s", f.Self, s.LastKnown)
 	}
+	s.Problem = wanted + s.Problem
 	if f.Holder != "" {
 		s.Problem += fmt.Sprintf("; %s holds its lease", f.Holder)
 	}
 }
+
+// notRunning is what is last known of a service that nobody had.
+const notRunning = "not running"
 
 // lastKnown says how a service was when the store answered last, or how it was
 // found here since.
@@ -117,7 +132,7 @@ func lastKnown(name spec.ServiceName, f Firsthand, last map[spec.NodeName]record
 	}
 	switch {
 	case on == "":
-		return "not running"
+		return notRunning
 	case f.Several:
 		phase := best.Phase
 		if len(where[fact.Running]) > 0 {

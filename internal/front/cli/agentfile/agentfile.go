@@ -1,115 +1,73 @@
-// Package agentfile reads the agent's own file, which names a watchdog, and an
+// Package agentfile finds the agent's own file, which names a watchdog, and an
 // etcd cluster to use instead of the cell's own.
 //
-// Reading is strict: an unknown key is an error that names it. The package
-// refuses files larger than [MaxBytes].
+// What it says is read by package specfile, as strictly as the files of services.
+// The package refuses files larger than [specfile.MaxAgentBytes].
 package agentfile
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"strings"
 
-	"github.com/goccy/go-yaml"
+	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/model/request"
+	"github.com/keelson/keelson/internal/model/specfile"
 )
 
 // File is the agent's own file. All of it is optional.
-type File struct {
-	// Store names an existing etcd cluster to use instead of the cell's own.
-	Store *ExternalStore `yaml:"store"`
-	// Watchdog is the path of the device that restarts this host if its guard
-	// hangs; empty: none is used.
-	Watchdog string `yaml:"watchdog"`
-}
+type File = specfile.Agent
 
-// ExternalStore is an etcd cluster of the operator's own.
-type ExternalStore struct {
-	Endpoints []string `yaml:"endpoints"` // "https://host:2379"
-	CA        string   `yaml:"ca"`        // PEM files
-	Cert      string   `yaml:"cert"`
-	Key       string   `yaml:"key"`
-	Prefix    string   `yaml:"prefix"` // of all keys; default "/keelson/"
-}
-
-// MaxBytes bounds the agent's file, in bytes.
-const MaxBytes = 64 << 10
-
-// DefaultPrefix keeps a cell's keys apart from others in the same etcd.
-const DefaultPrefix = "/keelson/"
-
-// Read reads the agent's file; an empty path gives the zero File.
+// Read reads the agent's file; an empty path gives the zero File. The error is a
+// [*request.Error]; if the file says something wrong, it wraps
+// [specfile.Problems].
 func Read(path string) (File, error) {
 	if path == "" {
 		return File{}, nil
 	}
+	content, err := load(path)
+	if err != nil {
+		return File{}, unread(path, err)
+	}
+	file, err := specfile.ReadAgent(path, content)
+	if err != nil {
+		return File{}, &request.Error{
+			Kind: request.Invalid, Code: "config-invalid", Err: err, Text: err.Error(),
+			Hint: "see `keelson agent --help` for what the agent's file may say",
+		}
+	}
+	return file, nil
+}
+
+// load returns a file's content, with one byte more than it may have at most.
+func load(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return File{}, bad(path, err)
+		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // it was only read
-	content, err := io.ReadAll(io.LimitReader(f, MaxBytes+1))
-	if err != nil {
-		return File{}, bad(path, err)
-	}
-	c, err := parse(content)
-	if err != nil {
-		return File{}, bad(path, err)
-	}
-	return c, nil
+	content, err := io.ReadAll(io.LimitReader(f, specfile.MaxAgentBytes+1))
+	return content, errors.Join(err, f.Close())
 }
 
-func bad(path string, err error) error {
-	var known *os.PathError
-	if errors.As(err, &known) {
-		err = known.Err
+// unread says why there is no content.
+func unread(path string, err error) error {
+	out := &request.Error{Kind: request.Invalid, Code: "config-unreadable", Err: err, Hint: "give the agent's file with --config, or leave that out: none is needed"}
+	var known *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		out.Code, out.Text = "config-missing", fmt.Sprintf("there is no agent's file %s", path)
+		out.Hint = "put it back, or name the one to use with --config; `keelson agent --help` shows what it may say"
+	case errors.Is(err, unix.EISDIR):
+		out.Text = path + " is a folder, not the agent's file"
+	case errors.Is(err, fs.ErrPermission):
+		out.Text, out.Hint = "you may not read the agent's file "+path, "run this as root, for example with sudo"
+	case errors.As(err, &known):
+		out.Text = fmt.Sprintf("the agent's file %s cannot be read: %s", path, known.Err)
+	default:
+		out.Text = fmt.Sprintf("the agent's file %s cannot be read: %s", path, err)
 	}
-	return &request.Error{
-		Kind: request.Invalid, Code: "config-invalid", Err: err,
-		Text: fmt.Sprintf("%s: %s", path, strings.TrimSpace(err.Error())),
-		Hint: "see `keelson agent --help` for what the file may say",
-	}
-}
-
-// parse reads the content of the agent's file. Unknown keys are errors.
-func parse(content []byte) (c File, err error) {
-	// The parser is somebody else's code.
-	defer func() {
-		if r := recover(); r != nil {
-			c, err = File{}, errors.New("it cannot be read as YAML")
-		}
-	}()
-	if len(content) > MaxBytes {
-		return File{}, fmt.Errorf("it has more than %d bytes", MaxBytes)
-	}
-	if len(strings.TrimSpace(string(content))) == 0 {
-		return File{}, nil
-	}
-	if err := yaml.UnmarshalWithOptions(content, &c, yaml.DisallowUnknownField()); err != nil {
-		return File{}, err
-	}
-	if c.Watchdog != "" && !strings.HasPrefix(c.Watchdog, "/") {
-		return File{}, fmt.Errorf("watchdog: %q is no path such as /dev/watchdog", c.Watchdog)
-	}
-	if c.Store == nil {
-		return c, nil
-	}
-	if len(c.Store.Endpoints) == 0 {
-		return File{}, errors.New("store.endpoints is missing: list the etcd servers, such as https://10.0.0.9:2379")
-	}
-	for _, e := range c.Store.Endpoints {
-		if !strings.HasPrefix(e, "https://") && !strings.HasPrefix(e, "http://") {
-			return File{}, fmt.Errorf("store.endpoints: %q does not begin with https:// or http://", e)
-		}
-	}
-	if (c.Store.Cert == "") != (c.Store.Key == "") {
-		return File{}, errors.New("store.cert and store.key go together")
-	}
-	if c.Store.Prefix == "" {
-		c.Store.Prefix = DefaultPrefix
-	}
-	return c, nil
+	return out
 }

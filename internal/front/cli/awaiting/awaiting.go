@@ -7,9 +7,11 @@ package awaiting
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/front/cli/screen/view"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/request"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
@@ -130,13 +132,39 @@ func (m *Move) Reached(c client.Status) Verdict {
 	return v
 }
 
-// Deleted is reached when the cell knows the service no more.
+// Deleted is reached when the cell knows the service no more. A part of it that does
+// not stop is for a person to end.
 func Deleted(c client.Status, name spec.ServiceName) Verdict {
 	s, known := Find(c, name)
-	if known && s.Node != "" {
-		return lost(Verdict{Far: "it is being stopped on " + string(s.Node)}, s)
+	on := busy(s)
+	switch {
+	case !known:
+		return Verdict{Done: true}
+	case s.State == status.Failed && s.Recovery.Halted.IsZero() && len(on) > 0:
+		return Verdict{
+			Failed: true, Far: view.Progress(s),
+			Next: fmt.Sprintf("end by hand what does not stop there (`keelson describe %s` names it), or restart that server; then the deletion goes on by itself", name),
+		}
+	case len(on) > 0:
+		return Verdict{Far: "it is being stopped on " + view.Names(on)}
 	}
-	return Verdict{Done: !known, Far: "it runs nowhere any more and is being forgotten"}
+	return Verdict{Far: "it runs nowhere any more and is being forgotten"}
+}
+
+// busy are the nodes where something of a service may run.
+func busy(s client.Service) (on []spec.NodeName) {
+	if s.Node != "" {
+		on = append(on, s.Node)
+	}
+	for _, c := range s.Copies {
+		switch c.State {
+		case string(fact.Starting), string(fact.Running), string(fact.Stopping), string(fact.Backoff), string(fact.Stuck):
+			if !slices.Contains(on, c.Node) {
+				on = append(on, c.Node)
+			}
+		}
+	}
+	return on
 }
 
 // Drained is reached when nothing runs on the node.

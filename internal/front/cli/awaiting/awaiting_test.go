@@ -50,7 +50,16 @@ func TestVerdicts(t *testing.T) {
 		{"moved anywhere else", move("b", "").Reached(shop(same)), Verdict{Done: true}},
 		{"not moved yet", move("a", "").Reached(shop(same)), Verdict{Far: "shop is running on a"}},
 		{"between two nodes", move("a", "").Reached(shop(func(s *client.Service) { s.Node = ""; s.State = status.Starting })), Verdict{Far: "shop is starting"}},
-		{"deleted", Deleted(client.Status{}, "shop"), Verdict{Done: true, Far: "it runs nowhere any more and is being forgotten"}},
+		{"deleted", Deleted(client.Status{}, "shop"), Verdict{Done: true}},
+		{"stopped and not forgotten yet", Deleted(shop(func(s *client.Service) { s.Node, s.State = "", status.Deleting }), "shop"), Verdict{Far: "it runs nowhere any more and is being forgotten"}},
+		{"copies that are still there", Deleted(shop(func(s *client.Service) {
+			s.Node, s.State = "", status.Deleting
+			s.Copies = []status.Copy{{Node: "a", State: "stopping"}, {Node: "b", State: "running"}, {Node: "b", State: "running"}, {Node: "c", State: "lost"}}
+		}), "shop"), Verdict{Far: "it is being stopped on a, b"}},
+		{"a part that does not stop", Deleted(shop(stuck), "shop"), Verdict{
+			Failed: true, Far: "shop is failed on a: a part of it does not stop on a",
+			Next: "end by hand what does not stop there (`keelson describe shop` names it), or restart that server; then the deletion goes on by itself",
+		}},
 		{"not deleted yet", Deleted(shop(same), "shop"), Verdict{Far: "it is being stopped on a"}},
 		{"drained", Drained(shop(same), "a"), Verdict{Done: true}},
 		{"a drain that this node does not know of", Drained(client.Status{Node: "a", Nodes: []client.Node{{Name: "b"}}}, "b"), Verdict{Far: "the wish has not been seen by a"}},

@@ -1,5 +1,5 @@
 // Package newcomer checks what a new node is told of itself: its addresses, its
-// ports and its labels.
+// ports and its labels; and whom a command is told to call.
 //
 // Its rule: what could not work is refused before anything is written or sent. It
 // refuses addresses that no other server reaches, ports that a node could not
@@ -7,8 +7,11 @@
 package newcomer
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/keelson/keelson/internal/front/cli/screen"
@@ -100,12 +103,53 @@ func Links(address string, links []string) error {
 	return nil
 }
 
-// Reaches refuses a node that is to join by way of server, but has an address that
-// only it can reach. It returns an [*Error].
+// Reaches refuses a node that is to join by way of server ("host:port"), but has an
+// address that only it can reach. It returns an [*Error].
 func Reaches(address, server string) error {
-	if _, err := netip.ParseAddr(server); err == nil && Loopback(address) && !Loopback(server) {
+	if to, err := netip.ParseAddrPort(server); err == nil && Loopback(address) && !Loopback(to.Addr().String()) {
 		return wrong("give the address by which the others reach this server with --address",
 			"no other server reaches this one by %s; nothing was sent", address)
+	}
+	return nil
+}
+
+// Server returns "host:port" of a node that is to be called, given with or without
+// a port. It returns an [*Error].
+func Server(given string) (string, error) {
+	if ip, err := netip.ParseAddr(strings.Trim(given, "[]")); err == nil {
+		return netip.AddrPortFrom(ip, DefaultAPI).String(), nil
+	}
+	if _, bare, schemed := strings.Cut(given, "://"); schemed {
+		return "", wrong("leave out what is before the host, and give "+cmp.Or(strings.TrimRight(bare, "/"), "10.0.0.1"), "%q is no address of a node", given)
+	}
+	host, port, err := net.SplitHostPort(given)
+	if err != nil {
+		host, port = given, strconv.Itoa(DefaultAPI)
+	}
+	_, named := netip.ParseAddr(host)
+	if host == "" || named != nil && strings.ContainsAny(host, "[]:/ @?#,") || screen.Clean(host) != host {
+		return "", wrong("give a node of the cell, such as 10.0.0.1 or 10.0.0.1:7480", "%q is no address of a node", given)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", wrong("ports are 1 to 65535; without one it is 7480", "%s: %q is no port", given, port)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// maxRun bounds the path of the folder of sockets, in bytes: Linux takes 107 for a
+// socket, and the longest name in that folder has ten.
+const maxRun = 96
+
+// Folders refuses folders that a node could not keep its things in: data is that of
+// its state, run that of its sockets. It returns an [*Error].
+func Folders(data, run string) error {
+	switch {
+	case data == "":
+		return wrong("leave it out for the usual one, or name a folder", "--data names no folder")
+	case run == "":
+		return wrong("leave it out for the usual one, or name a folder", "--run names no folder")
+	case len(run) > maxRun:
+		return wrong(fmt.Sprintf("give one of %d bytes at most", maxRun), "--run is too long for the sockets in it: it has %d bytes", len(run))
 	}
 	return nil
 }

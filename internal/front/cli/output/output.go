@@ -37,10 +37,10 @@ func (f *Form) Set(word string) error {
 		*f = Form(word)
 		return nil
 	}
-	return fmt.Errorf("%q is no form of output: choose table, json or yaml", word)
+	return fmt.Errorf("%q is no form of output: choose one of %s", word, f.Type())
 }
 
-// Type names the value in messages.
+// Type names the words to choose from, as package usage takes them apart.
 func (f *Form) Type() string { return "table|json|yaml" }
 
 // flag is the long name of -o.

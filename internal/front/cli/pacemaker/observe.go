@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/base/command"
 )
@@ -160,10 +162,18 @@ func some(seats []Seat) []Seat {
 	return seats
 }
 
-// Form is the event as one line of JSON for "json", else as lines for people.
+// Form is the event as one line of JSON for "json", as one document for "yaml", else
+// as lines for people.
 func (e Event) Form(output string) string {
-	if output == "json" {
+	switch output {
+	case "json":
 		return e.Line()
+	case "yaml":
+		text, err := yaml.JSONToYAML([]byte(e.Line()))
+		if err != nil {
+			return fmt.Sprintf("---\nerror: %q\n", err)
+		}
+		return "---\n" + string(text)
 	}
 	return e.Text()
 }

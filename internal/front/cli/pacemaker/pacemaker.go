@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -24,9 +26,9 @@ var ErrNoCases = errors.New("a folder without .xml files")
 const Help = `Read a Pacemaker cluster's information base, and write services of it.
 
 Usage:
-    keelson import pacemaker [--simulate] [-o text|json] FILE
-    keelson import pacemaker --simulate [-o text|json] FOLDER
-    keelson import pacemaker --observe [-o text|json] [--every TIME] [FILE]
+    keelson import pacemaker [--simulate] [-o FORMAT] FILE
+    keelson import pacemaker --simulate [-o FORMAT] FOLDER
+    keelson import pacemaker --observe [-o FORMAT] [--every TIME] [FILE]
 
 FILE is what ` + "`cibadmin --query`" + ` prints; - reads it from standard input. Nothing
 of the cluster is touched.
@@ -45,8 +47,9 @@ before you rely on the services.
     --every TIME  how often it asks (default 2s)
     --events N    end after N events (default 0: when interrupted)
     --query PROGRAM  ask this program, without arguments, and not cibadmin
-    -o json       for programs, with --simulate or --observe. With --observe one
-                  object a line, with "at", "nodes", "did", "would", "differs" and
+    -o FORMAT     text (the default), json or yaml. Services are always YAML. With
+                  --simulate and --observe json and yaml are for programs: with
+                  --observe one object a line, or one document each, with "at", "nodes", "did", "would", "differs" and
                   "error"; else an object with "case", "before" and "after" (by
                   resource, a list of {"node", "role", "count"}), "nodes",
                   "steps", "why" and "not_understood"; for a FOLDER a list of
@@ -115,15 +118,19 @@ func Cases(path string) (files []string, isFolder bool, err error) {
 }
 
 // Show renders what would be done in some cases: text for people, with notes for
-// standard error, or JSON, a list if they are of a folder.
+// standard error, or JSON or YAML, a list if they are of a folder.
 func Show(all []Simulated, isFolder bool, output string) (text string, notes []string, err error) {
-	if output == "json" {
+	if output == "json" || output == "yaml" {
 		var what any = all
 		if !isFolder {
 			what = all[0]
 		}
 		out, err := json.MarshalIndent(what, "", "  ")
-		return string(out) + "\n", nil, err
+		if err != nil || output == "json" {
+			return string(out) + "\n", nil, err
+		}
+		out, err = yaml.JSONToYAML(out)
+		return string(out), nil, err
 	}
 	for _, one := range all {
 		if isFolder {

@@ -92,8 +92,7 @@ Example:
     decision 3f2a91c0d2e4b871 of 2026-11-23 03:12:44 by a: the same to the byte
 `
 
-const confirmHelp = `Keep a change that was applied with --confirm-within.
-
+const confirmHelp = "Keep a change that was applied with `--confirm-within`.\n" + `
 Usage:
     keelson confirm [CHANGE] [-o FORMAT]
 
@@ -111,8 +110,7 @@ Example:
     change 5c0fd1a2 stays: shop
 `
 
-const revertHelp = `Take a change that was applied with --confirm-within back at once.
-
+const revertHelp = "Take a change that was applied with `--confirm-within` back at once.\n" + `
 Usage:
     keelson revert [CHANGE] [-o FORMAT]
 
