@@ -39,6 +39,9 @@ type Gates struct {
 	HoldFor                  time.Duration
 }
 
+// Open reports whether it may start, now or by itself a little later.
+func (g *Gates) Open() bool { return g.Wait == "" || g.WaitMost > 0 }
+
 // Seat is an instance on a node that is not lost. Meant: the placement in force
 // wants it there.
 type Seat struct {

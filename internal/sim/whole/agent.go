@@ -298,7 +298,7 @@ func (w *world) entrust(n *node, name instance.Name) {
 	}
 	r := &runner{name: name, began: w.boottime(n), st: st, wish: a.wish(name, a.certain()), hold: w.signature(n, name.Service())}
 	if !planted(gatesLate) {
-		r.wish.Gates = a.view.Gates(name, w.town(n), a.here())
+		r.wish.Gates = a.view.Gates(&mandate.Guest{Name: name}, nil, nil)
 	}
 	a.runners[name] = r
 	w.step(n, r)
@@ -322,11 +322,12 @@ func (a *agent) wish(name instance.Name, alive uint32) mandate.Wish {
 // handOver tells runners what changed for them.
 func (w *world) handOver(n *node) {
 	a := &n.agent
-	town, here := w.town(n), a.here()
-	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
+	town, house := w.town(n), w.house(n)
+	for _, guest := range house.Guests() {
+		name := guest.Name
 		r := a.runners[name]
 		wish, hold := a.wish(name, a.certain()), w.signature(n, name.Service())
-		wish.Gates = a.view.Gates(name, town, here)
+		wish.Gates = a.view.Gates(&guest, town, house)
 		if wish != r.wish || hold != r.hold {
 			r.wish, r.hold = wish, hold
 			w.step(n, r)
@@ -334,15 +335,19 @@ func (w *world) handOver(n *node) {
 	}
 }
 
-// here are the instances that may run here.
-func (a *agent) here() []instance.Name {
-	var out []instance.Name
-	for name, r := range a.runners {
-		if r.st.MayRun() {
-			out = append(out, name)
-		}
+// house is who is on the node.
+func (w *world) house(n *node) *mandate.House {
+	a := &n.agent
+	var guests []mandate.Guest
+	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
+		r := a.runners[name]
+		d := mandate.DoingOf(&r.st, w.wall(n))
+		guests = append(guests, mandate.Guest{
+			Name: name, Run: d.Run, There: d.MayRun, Let: r.wish.Gates.Open(),
+			Coming: a.view.Coming(name, &d, w.holdOf(n, name.Service()).Held),
+		})
 	}
-	return out
+	return a.view.House(guests)
 }
 
 func (w *world) town(n *node) *supervise.Town {

@@ -13,6 +13,7 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // watch checks the invariants. It sees all nodes and clocks at once.
@@ -132,6 +133,30 @@ func (c *watch) started(w *world, n *node, p *program) {
 	if s.Parts[0].Name == p.key.part && w.now-c.steady > steadyFor {
 		c.ordered(w, n, p)
 	}
+	c.beside(w, n, p)
+}
+
+// beside checks that what starts may run beside what runs there: it is to be apart
+// from none of it, and there is room for all. Specs and labels do not change so that
+// it matters who has heard of what.
+func (c *watch) beside(w *world, n *node, p *program) {
+	there := map[instance.Name]*spec.Service{}
+	for _, o := range n.programs {
+		there[o.key.name] = &o.service.Spec
+	}
+	mine := &p.service.Spec
+	for _, name := range slices.Sorted(maps.Keys(there)) {
+		if o := there[name]; slices.Contains(mine.Place.Apart, o.Name) || slices.Contains(o.Place.Apart, mine.Name) {
+			w.violate("apart", "%s starts on node %s, where %s runs, and they are to be apart", p.key, n.name, name)
+		}
+	}
+	used := 0
+	for _, o := range there {
+		used += o.Needs[script.Unit]
+	}
+	if has, bounded := w.plan.Room(n.slot); bounded && used > has && mine.Needs[script.Unit] > 0 {
+		w.violate("room", "%s starts on node %s, which has %d of %s, and %v need %d", p.key, n.name, has, script.Unit, slices.Sorted(maps.Keys(there)), used)
+	}
 }
 
 // late checks that no other node has the lease.
@@ -157,8 +182,9 @@ func (c *watch) ordered(w *world, n *node, p *program) {
 		return
 	}
 	for _, a := range r.Spec.After {
-		if a.Optional || w.store.services[a.Service] == nil {
-			continue
+		first := w.store.services[a.Service]
+		if a.Optional || first == nil || epochDay.Add(w.now).Sub(first.Applied) < orderSlack {
+			continue // it does not count until it is applied, and that is known
 		}
 		last, ever := c.ran[standing{a.Service, a.Role}]
 		if !ever || w.now-last > orderSlack {
@@ -368,5 +394,6 @@ func (w *world) phases(name spec.ServiceName) map[spec.NodeName]string {
 // homeless reports whether no node may run a service, by what its spec says.
 func (c *watch) homeless(w *world, name spec.ServiceName) bool {
 	r := w.store.services[name]
-	return r == nil || len(r.Spec.Place.Apart) > 0 || slices.ContainsFunc(r.Spec.After, func(a spec.After) bool { return !a.Optional && c.homeless(w, a.Service) })
+	_, bounded := w.plan.Room(0)
+	return r == nil || len(r.Spec.Place.Apart) > 0 || bounded && r.Spec.Needs[script.Unit] > 0 || slices.ContainsFunc(r.Spec.After, func(a spec.After) bool { return !a.Optional && c.homeless(w, a.Service) })
 }

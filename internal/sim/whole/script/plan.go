@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/quorum"
@@ -44,6 +45,16 @@ func (p *Plan) Nature(name spec.ServiceName) Nature {
 		}
 	}
 	return Nature{}
+}
+
+// Unit is the kind of unit that nodes have and services need.
+const Unit = "cpu"
+
+// Room returns how much of [Unit] a node has, if nodes say so at all.
+func (p *Plan) Room(slot uint8) (has int, bounded bool) {
+	text, bounded := p.Labels[slot][spec.CapacityLabel+"/"+Unit]
+	has, err := strconv.Atoi(text)
+	return has, bounded && err == nil
 }
 
 const (
@@ -87,6 +98,11 @@ func Write(seed uint64, o Options) Plan {
 		p.Rates[slot] = 1 + mostOff*(d.Float64()-0.5)
 		p.Skews[slot] = d.between(-2*time.Second, 2*time.Second)
 		p.Labels[slot] = map[string]string{"rack": fmt.Sprint(slot % 2)}
+	}
+	if d.chance(0.5) {
+		for slot := range p.Nodes {
+			p.Labels[slot][spec.CapacityLabel+"/"+Unit] = fmt.Sprint(3 + d.IntN(4))
+		}
 	}
 	p.Voters = 1<<min(p.Nodes, 3) - 1
 	if p.Nodes == 5 {
@@ -163,8 +179,14 @@ func (p *Plan) add(d dice, s spec.Service) {
 	if d.chance(0.4) {
 		s.Place.Prefer = []spec.Preference{{Node: NodeName(uint8(d.IntN(p.Nodes))), Score: 50 + d.IntN(300)}}
 	}
-	if d.chance(0.15) && s.Name != "shop" && s.Copies == nil {
+	if d.chance(0.3) && s.Name != "shop" && s.Copies == nil {
 		s.Place.Apart = []spec.ServiceName{"shop"}
+	}
+	if d.chance(0.2) {
+		s.Priority = d.IntN(3)
+	}
+	if d.chance(0.6) {
+		s.Needs = map[string]int{Unit: 1 + d.IntN(2)}
 	}
 	for i := range s.Parts {
 		s.Parts[i].StartTimeout = spec.Duration(d.between(2*time.Second, 4*time.Second))
