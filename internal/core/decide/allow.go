@@ -81,6 +81,7 @@ func (u *unit) torn() string {
 // trouble notes the services of which an instance failed or would not stop anywhere:
 // of the others nothing has to be looked up on each node.
 func (p *planner) trouble() {
+	p.stuck = p.Stuck()
 	for k := range p.Nodes {
 		for i := range p.Nodes[k].Instances {
 			in := &p.Nodes[k].Instances[i]
@@ -149,6 +150,11 @@ func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
 	}
 	if why := p.StoppedOn(s, n.Name); why != "" {
 		return why
+	}
+	for _, name := range p.stuck[n.Name] {
+		if other := p.known(name); other != nil && ground.Foes(&s.Spec, &other.Spec) && !p.isOn(s, n.Name) {
+			return fmt.Sprintf("a part of %s would not stop there, and they are to be apart", name)
+		}
 	}
 	if !p.troubled[s.Spec.Name] {
 		return ""

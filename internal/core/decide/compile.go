@@ -87,6 +87,11 @@ func (p *planner) room(n fact.Node) []int {
 		if v, err := strconv.Atoi(n.Labels[spec.CapacityLabel+"/"+kind]); err == nil {
 			out[i] = v
 		}
+		for _, name := range p.stuck[n.Name] { // it needs its room, wherever it is to be
+			if s := p.known(name); s != nil && (p.unitOf[name] == nil || !p.unitOf[name].left) {
+				out[i] -= s.Spec.Needs[kind]
+			}
+		}
 	}
 	return out
 }

@@ -101,6 +101,7 @@ type planner struct {
 	placed   []place.Placed // what the engine chose
 	avoiding map[*unit][]avoider
 	troubled map[spec.ServiceName]bool // see trouble
+	stuck    map[spec.NodeName][]spec.ServiceName
 	problem  place.Problem
 	halted   map[spec.ServiceName]string // units that cannot start, and why
 	*restrain.Restraint

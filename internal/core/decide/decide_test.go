@@ -28,7 +28,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 //
 // Lines: "node NAME [alive|suspect|lost] [drain] [leaving] [witness] [mute] [maintenance] [k=v ...]",
 // "service NAME [priority=N] [on=a,b] [never=a,b] [prefer=node:a:N]
-// [prefer=k=v:N] [apart=x,y] [together=x,y] [stickiness=N] [stopped] [deleting]
+// [prefer=k=v:N] [apart=x,y] [together=x,y] [needs=cpu:N] [stickiness=N] [stopped] [deleting]
 // [to=a] [from=a] [order=a,b] [holder=a] [rights=HOLDER:a,b] [generation=N] [copies=N] [primaries=N]
 // [primary=node:a:N] [near=PRIMARY:N] [at=a,b] [spread=rack] [maintenance]",
 // "instance SERVICE NODE PHASE [generation=N] [until=DURATION] [since=DURATION]
@@ -150,6 +150,9 @@ func readService(t *testing.T, s *fact.Snapshot, words []string) {
 			place.Prefer = append(place.Prefer, preference(t, value))
 		case "apart":
 			place.Apart = list[spec.ServiceName](value)
+		case "needs":
+			kind, n, _ := strings.Cut(value, ":")
+			svc.Spec.Needs = map[string]int{kind: number(t, n)}
 		case "together":
 			place.Together = list[spec.ServiceName](value)
 		case "stickiness":

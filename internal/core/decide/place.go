@@ -153,10 +153,19 @@ type avoider struct {
 	near spec.Near
 }
 
+// known returns the service of that name, nil if the cell has none.
+func (p *planner) known(name spec.ServiceName) *fact.Service {
+	at, known := slices.BinarySearchFunc(p.services, name, func(s fact.Service, name spec.ServiceName) int { return cmp.Compare(s.Spec.Name, name) })
+	if !known {
+		return nil
+	}
+	return &p.services[at]
+}
+
 // counts reports whether the cell has a service of that name that is to stay.
 func (p *planner) counts(name spec.ServiceName) bool {
-	at, known := slices.BinarySearchFunc(p.services, name, func(s fact.Service, name spec.ServiceName) int { return cmp.Compare(s.Spec.Name, name) })
-	return known && !p.services[at].Deleting
+	s := p.known(name)
+	return s != nil && !s.Deleting
 }
 
 // isNear reports whether a rule finds the other unit where it looks for it.

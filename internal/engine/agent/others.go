@@ -27,7 +27,7 @@ func (a *Agent) house(g guardclient.View) *mandate.House {
 	return a.view.House(guests)
 }
 
-// town is what is known of all services, nil if no service is after another.
+// town is what is known of all services, nil if that matters to none.
 func (a *Agent) town() *supervise.Town {
 	v := a.view
 	here := mandate.Here{Known: v.listed[record.KeyReports], Since: a.options.Clock.Boot() - a.began}

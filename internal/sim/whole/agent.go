@@ -328,6 +328,9 @@ func (w *world) handOver(n *node) {
 		r := a.runners[name]
 		wish, hold := a.wish(name, a.certain()), w.signature(n, name.Service())
 		wish.Gates = a.view.Gates(&guest, town, house)
+		if planted(besideAnyone) {
+			wish.Gates = supervise.Gates{}
+		}
 		if wish != r.wish || hold != r.hold {
 			r.wish, r.hold = wish, hold
 			w.step(n, r)

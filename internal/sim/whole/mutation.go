@@ -8,4 +8,5 @@ const (
 	noMutation       mutation = iota
 	journalForgotten          // an agent does not read what one before it has left running
 	gatesLate                 // what holds an instance back is told after it began
+	besideAnyone              // nobody waits for who is on its node still
 )

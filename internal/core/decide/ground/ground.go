@@ -104,6 +104,30 @@ func Instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
 	return &n.Instances[i]
 }
 
+// Stuck returns the services of which a part would not stop, by the nodes on which
+// they are for that. What is lost runs nowhere.
+func (g Ground) Stuck() map[spec.NodeName][]spec.ServiceName {
+	var out map[spec.NodeName][]spec.ServiceName
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		for k := range n.Instances {
+			if n.Instances[k].Phase != fact.Stuck || n.Liveness == fact.Lost {
+				continue
+			}
+			if out == nil {
+				out = make(map[spec.NodeName][]spec.ServiceName)
+			}
+			out[n.Name] = append(out[n.Name], n.Instances[k].Service)
+		}
+	}
+	return out
+}
+
+// Foes reports whether two services are to be apart, by the word of either.
+func Foes(a, b *spec.Service) bool {
+	return a.Name != b.Name && (slices.Contains(a.Place.Apart, b.Name) || slices.Contains(b.Place.Apart, a.Name))
+}
+
 // Sorted returns the snapshot with nodes, their instances and services sorted by
 // name, so that their order does not matter.
 func Sorted(s fact.Snapshot) fact.Snapshot {
