@@ -156,24 +156,9 @@ func (p *planner) rankOf(c *rank.Candidate) int {
 	return c.Class()
 }
 
-// ints and bools return slices of zeros out of larger ones.
-func (p *planner) ints(n int) []int {
-	if len(p.spare.ints) < n {
-		p.spare.ints = make([]int, n*max(1, len(p.units)))
-	}
-	out := p.spare.ints[:n:n]
-	p.spare.ints = p.spare.ints[n:]
-	return out
-}
-
-func (p *planner) bools(n int) []bool {
-	if len(p.spare.bools) < n {
-		p.spare.bools = make([]bool, n*max(1, len(p.units)))
-	}
-	out := p.spare.bools[:n:n]
-	p.spare.bools = p.spare.bools[n:]
-	return out
-}
+// ints returns zeros, and bools falsehoods.
+func (p *planner) ints(n int) []int   { return p.spare.ints.Take(n, len(p.units)) }
+func (p *planner) bools(n int) []bool { return p.spare.bools.Take(n, len(p.units)) }
 
 // compilePulls writes what draws the unit's members to others.
 func (p *planner) compilePulls(u *unit) {
@@ -273,7 +258,7 @@ func (p *planner) leave(u *unit) {
 	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return listed(r.Node) })
 	for _, n := range p.Nodes {
 		if !listed(n.Name) && !slices.ContainsFunc(u.refusals, func(r action.Refusal) bool { return r.Node == n.Name }) {
-			u.refuse(n.Name, "it is left as it is, %s", p.leftFor(u))
+			u.refuse(n.Name, fmt.Sprintf("it is left as it is, %s", p.leftFor(u)))
 		}
 	}
 	u.why = append(u.why, fmt.Sprintf("%s is left as it is, %s", u.name(), p.leftFor(u)))
@@ -289,14 +274,14 @@ func (p *planner) leftFor(u *unit) string {
 		return "for maintenance"
 	case p.snapshot.Maintenance:
 		return "for the maintenance of the cell"
-	case p.inMaintenance(*s):
+	case p.inMaintenance(s):
 		return fmt.Sprintf("for the maintenance of %s", at)
 	}
 	return "for the maintenance of what it is together with"
 }
 
 // inMaintenance reports whether the service is on a node under maintenance.
-func (p *planner) inMaintenance(s fact.Service) bool {
-	n, known := p.Node(p.Home(&s))
+func (p *planner) inMaintenance(s *fact.Service) bool {
+	n, known := p.Node(p.Home(s))
 	return known && n.Maintenance
 }

@@ -18,13 +18,13 @@
 package decide
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/decide/restrain"
+	"github.com/keelson/keelson/internal/core/decide/spare"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -102,6 +102,7 @@ type planner struct {
 	avoiding map[*unit][]avoider
 	troubled map[spec.ServiceName]bool // see trouble
 	stuck    map[spec.NodeName][]spec.ServiceName
+	shut     []string // by node: why it may run nothing
 	problem  place.Problem
 	halted   map[spec.ServiceName]string // units that cannot start, and why
 	*restrain.Restraint
@@ -113,11 +114,11 @@ type planner struct {
 	takeovers map[[2]spec.NodeName]int
 }
 
-// store is room that is handed out piece by piece.
+// store is room for what units hold.
 type store struct {
-	candidates []rank.Candidate
-	ints       []int
-	bools      []bool
+	candidates spare.Room[rank.Candidate]
+	ints       spare.Room[int]
+	bools      spare.Room[bool]
 }
 
 // stage is what a planner starts from beside the snapshot.
@@ -127,11 +128,12 @@ type stage struct {
 	calm    bool
 }
 
+// newPlanner reads a snapshot that is sorted, and leaves it alone.
 func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage) *planner {
 	p := &planner{
 		snapshot:  s,
-		Ground:    ground.Ground{Nodes: slices.Clone(s.Nodes)},
-		services:  slices.Clone(s.Services),
+		Ground:    ground.Ground{Nodes: s.Nodes},
+		services:  s.Services,
 		unitOf:    make(map[spec.ServiceName]*unit),
 		halted:    halted,
 		Restraint: from.Restraint,
@@ -140,8 +142,9 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage)
 		load:      make(map[spec.NodeName]int),
 		takeovers: make(map[[2]spec.NodeName]int),
 	}
-	slices.SortStableFunc(p.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortStableFunc(p.services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	for i := range p.Nodes {
+		p.shut = append(p.shut, ground.Shut(&p.Nodes[i]))
+	}
 	p.trouble()
 	p.group()
 	p.setApart()

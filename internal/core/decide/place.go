@@ -1,9 +1,9 @@
 package decide
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
@@ -28,9 +28,9 @@ func (p *planner) settle(u *unit, chosen place.Placed) {
 		u.why = append(u.why, fmt.Sprintf("%s belongs on %s: no other node may run it", u.name(), best.Node))
 		return
 	}
-	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.Node, best.Sum()))
 	second := &u.candidates[1]
-	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.Node, second.Node, rank.Reason(best, second)))
+	u.why = append(u.why, string(u.name())+" belongs on "+string(best.Node)+": "+best.Sum(),
+		string(best.Node)+" before "+string(second.Node)+": "+rank.Reason(best, second))
 	u.foresee(best)
 }
 
@@ -47,12 +47,14 @@ func (p *planner) weigh(u *unit, chosen place.Placed) {
 		n := u.candidates[i].Index
 		score := chosen.Score[n]
 		if score <= -place.Inf {
-			u.refuse(u.candidates[i].Node, "%s", p.hindrance(u, n, chosen))
+			u.refuse(u.candidates[i].Node, p.hindrance(u, n, chosen))
 			u.barred = append(u.barred, u.candidates[i])
 			continue
 		}
 		at := len(in)
-		in = append(in, u.candidates[i])
+		if in = in[:at+1]; at != i {
+			in[at] = u.candidates[i]
+		}
 		c := &in[at]
 		if score != c.Score {
 			c.Made = slices.Clip(c.Made)
@@ -155,8 +157,8 @@ type avoider struct {
 
 // known returns the service of that name, nil if the cell has none.
 func (p *planner) known(name spec.ServiceName) *fact.Service {
-	at, known := slices.BinarySearchFunc(p.services, name, func(s fact.Service, name spec.ServiceName) int { return cmp.Compare(s.Spec.Name, name) })
-	if !known {
+	at := sort.Search(len(p.services), func(i int) bool { return p.services[i].Spec.Name >= name })
+	if at == len(p.services) || p.services[at].Spec.Name != name {
 		return nil
 	}
 	return &p.services[at]

@@ -199,7 +199,7 @@ func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]strin
 		if f.to == "" {
 			if len(f.lost) == 1 {
 				for _, c := range u.candidates {
-					u.refuse(c.Node, "if %s is lost, there is no room for it beside what else comes", f.what)
+					u.refuse(c.Node, fmt.Sprintf("if %s is lost, there is no room for it beside what else comes", f.what))
 				}
 				u.candidates = nil
 			}
@@ -226,7 +226,7 @@ func (p *planner) keepApart(u *unit) {
 	u.candidates = slices.DeleteFunc(u.candidates, func(c rank.Candidate) bool {
 		why := p.ruledOut(u, c.Index)
 		if why != "" {
-			u.refuse(c.Node, "%s", why)
+			u.refuse(c.Node, why)
 		}
 		return why != ""
 	})
@@ -253,7 +253,7 @@ func (p *planner) keepToRoom(u *unit) {
 		free := p.freeOn(c.Node)
 		for k, need := range u.demand {
 			if need > free[k] {
-				u.refuse(c.Node, "it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k]))
+				u.refuse(c.Node, fmt.Sprintf("it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k])))
 				return true
 			}
 		}

@@ -395,5 +395,6 @@ func (w *world) phases(name spec.ServiceName) map[spec.NodeName]string {
 func (c *watch) homeless(w *world, name spec.ServiceName) bool {
 	r := w.store.services[name]
 	_, bounded := w.plan.Room(0)
-	return r == nil || len(r.Spec.Place.Apart) > 0 || bounded && r.Spec.Needs[script.Unit] > 0 || slices.ContainsFunc(r.Spec.After, func(a spec.After) bool { return !a.Optional && c.homeless(w, a.Service) })
+	hated := slices.ContainsFunc(w.plan.Services, func(s script.Served) bool { return slices.Contains(s.Spec.Place.Apart, name) })
+	return r == nil || len(r.Spec.Place.Apart) > 0 || hated || bounded && r.Spec.Needs[script.Unit] > 0 || slices.ContainsFunc(r.Spec.After, func(a spec.After) bool { return !a.Optional && c.homeless(w, a.Service) })
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"sort"
 
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -27,11 +28,10 @@ type Ground struct {
 
 // Node returns the node of that name.
 func (g Ground) Node(name spec.NodeName) (*fact.Node, bool) {
-	i, ok := slices.BinarySearchFunc(g.Nodes, name, func(n fact.Node, name spec.NodeName) int { return cmp.Compare(n.Name, name) })
-	if !ok {
-		return &fact.Node{}, false
+	if i := g.Index(name); i != Nowhere {
+		return &g.Nodes[i], true
 	}
-	return &g.Nodes[i], true
+	return &fact.Node{}, false
 }
 
 // Alive reports whether the node is known and not lost.
@@ -57,7 +57,11 @@ func (g Ground) Sits(s *fact.Service) spec.NodeName {
 
 // Index returns the index of a node, Nowhere if it is not known.
 func (g Ground) Index(name spec.NodeName) int {
-	return slices.IndexFunc(g.Nodes, func(n fact.Node) bool { return n.Name == name })
+	i := sort.Search(len(g.Nodes), func(i int) bool { return g.Nodes[i].Name >= name })
+	if i == len(g.Nodes) || g.Nodes[i].Name != name {
+		return Nowhere
+	}
+	return i
 }
 
 // Classes tells which nodes have the same value of a label; nil for no label.
@@ -97,11 +101,30 @@ func (g Ground) Home(s *fact.Service) spec.NodeName {
 // Instance returns the service's instance on the node, nil if there is none.
 // The node's instances are sorted.
 func Instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
-	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
-	if !ok {
+	i := sort.Search(len(n.Instances), func(i int) bool { return n.Instances[i].Service >= s })
+	if i == len(n.Instances) || n.Instances[i].Service != s {
 		return nil
 	}
 	return &n.Instances[i]
+}
+
+// Shut says why a node may run nothing, whatever it is; empty: it may.
+func Shut(n *fact.Node) string {
+	switch {
+	case n.Witness:
+		return string(n.Name) + " is a witness, which votes and runs nothing"
+	case n.Leaving:
+		return string(n.Name) + " is leaving the cell"
+	case n.Drain:
+		return string(n.Name) + " is drained"
+	case n.Health <= -spec.MaxScore:
+		return string(n.Name) + " is too ill to run anything"
+	case n.Maintenance:
+		return string(n.Name) + " is under maintenance"
+	case n.Liveness == fact.Lost:
+		return string(n.Name) + " is lost"
+	}
+	return ""
 }
 
 // Stuck returns the services of which a part would not stop, by the nodes on which
