@@ -70,6 +70,7 @@ func Decide(s fact.Snapshot) action.Plan {
 func planFor(s fact.Snapshot, id string, faulty map[spec.ServiceName]string) action.Plan {
 	plan := action.Plan{ID: id}
 	p, notes := settled(s, faulty)
+	p.tell()
 	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))

@@ -12,18 +12,36 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// settle takes over which node the engine chose for the unit, and says why.
+// settle takes over which node the engine chose for the unit.
 func (p *planner) settle(u *unit, chosen place.Placed) {
+	if chosen.Choice == nil || chosen.Node == place.Nowhere {
+		return
+	}
+	to := p.Nodes[chosen.Node].Name
+	u.order = []spec.NodeName{to}
+	p.load[to] += len(u.members)
+}
+
+// tell says why the units that run once are where they are, and what keeps them from
+// other nodes. It is asked once, when no other plan will be made.
+func (p *planner) tell() {
+	for _, u := range p.units {
+		if !u.left && u.copies == nil {
+			p.account(u, p.placed[u.item])
+		}
+	}
+}
+
+// account tells it of one unit, and puts its candidates in order.
+func (p *planner) account(u *unit, chosen place.Placed) {
 	p.weigh(u, chosen)
 	p.obey(u)
-	if len(u.candidates) == 0 || chosen.Node == place.Nowhere {
+	if len(u.candidates) == 0 || len(u.order) == 0 {
 		u.why = append(u.why, fmt.Sprintf("%s has no place: no node may run it", u.name()))
 		u.candidates = nil
 		return
 	}
 	best := &u.candidates[0]
-	u.order = []spec.NodeName{best.Node}
-	p.load[best.Node] += len(u.members)
 	if len(u.candidates) == 1 {
 		u.why = append(u.why, fmt.Sprintf("%s belongs on %s: no other node may run it", u.name(), best.Node))
 		return

@@ -46,6 +46,7 @@ func Weigh(s fact.Snapshot, service spec.ServiceName) []why.Verdict {
 		return nil
 	}
 	p, _ := settled(ground.Sorted(s), nil)
+	p.tell()
 	u := p.unitOf[service]
 	if u != nil && u.copies != nil && !u.left {
 		return p.weighCopies(u)
