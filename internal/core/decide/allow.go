@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/decide/ground"
@@ -134,7 +133,7 @@ func (p *planner) forbiddenTo(s *fact.Service, likings rank.Likings, n *fact.Nod
 	place := &s.Spec.Place
 	switch {
 	case len(place.On) > 0 && !slices.Contains(place.On, n.Name):
-		return fmt.Sprintf("place.on allows only %s", names(place.On))
+		return fmt.Sprintf("place.on allows only %s", ground.Names(place.On))
 	case slices.Contains(place.Never, n.Name):
 		return fmt.Sprintf("place.never names %s", n.Name)
 	}
@@ -145,7 +144,7 @@ func (p *planner) forbiddenTo(s *fact.Service, likings rank.Likings, n *fact.Nod
 		return why
 	}
 	for _, name := range p.stuck[n.Name] {
-		if other := p.known(name); other != nil && ground.Foes(&s.Spec, &other.Spec) && !p.isOn(s, n.Name) {
+		if other := p.known(name); other != nil && ground.Foes(&s.Spec, &other.Spec) {
 			return fmt.Sprintf("a part of %s would not stop there, and they are to be apart", name)
 		}
 	}
@@ -166,12 +165,4 @@ func (p *planner) forbiddenTo(s *fact.Service, likings rank.Likings, n *fact.Nod
 		return fmt.Sprintf("%s failed there", s.Spec.Name)
 	}
 	return ""
-}
-
-func names(nodes []spec.NodeName) string {
-	var list []string
-	for _, n := range nodes {
-		list = append(list, string(n))
-	}
-	return strings.Join(list, ", ")
 }

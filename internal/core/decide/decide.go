@@ -92,9 +92,9 @@ type planner struct {
 	units    []*unit        // in the order of placing
 	unitOf   map[spec.ServiceName]*unit
 
-	kinds []string                // of capacity
-	free  map[spec.NodeName][]int // beside what is placed
-	spare store                   // room for what units hold
+	kinds []string // of capacity
+	free  [][]int  // by node: beside what is placed
+	spare store    // room for what units hold
 
 	sitting  seating        // see there
 	calm     bool           // whoever may stay stays, whatever the scores say
@@ -109,10 +109,11 @@ type planner struct {
 	*restrain.Restraint
 
 	// load is how many services each node is to have.
-	load map[spec.NodeName]int
+	load []int
 	// takeovers counts, for two nodes, the services that the second gets if the
 	// first dies.
-	takeovers map[[2]spec.NodeName]int
+	takeovers [][]int
+	losing    []place.Item // room for the items while it is decided for a loss
 }
 
 // store is room for what units hold.
@@ -140,11 +141,11 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage)
 		Restraint: from.Restraint,
 		sitting:   from.sitting,
 		calm:      from.calm,
-		load:      make(map[spec.NodeName]int),
-		takeovers: make(map[[2]spec.NodeName]int),
+		load:      make([]int, len(s.Nodes)),
 	}
 	for i := range p.Nodes {
 		p.shut = append(p.shut, ground.Shut(&p.Nodes[i]))
+		p.takeovers = append(p.takeovers, make([]int, len(p.Nodes)))
 	}
 	p.trouble()
 	p.group()

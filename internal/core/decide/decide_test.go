@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/keelson/keelson/internal/core/audit"
+	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -296,9 +297,9 @@ func show(plan action.Plan, brief bool) string {
 		fmt.Fprintf(&b, "hold: %s\n", plan.Hold)
 	}
 	for _, p := range plan.Placements {
-		order := names(p.Order)
+		order := ground.Names(p.Order)
 		for _, o := range p.Orders {
-			order += " and " + names(o)
+			order += " and " + ground.Names(o)
 		}
 		if order == "" && len(p.Copies) == 0 {
 			order = "nowhere"

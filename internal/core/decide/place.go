@@ -17,9 +17,8 @@ func (p *planner) settle(u *unit, chosen place.Placed) {
 	if chosen.Choice == nil || chosen.Node == place.Nowhere {
 		return
 	}
-	to := p.Nodes[chosen.Node].Name
-	u.order = []spec.NodeName{to}
-	p.load[to] += len(u.members)
+	u.order = []spec.NodeName{p.Nodes[chosen.Node].Name}
+	p.load[chosen.Node] += len(u.members)
 }
 
 // tell says why the units that run once are where they are, and what keeps them from

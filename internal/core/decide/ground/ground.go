@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -144,6 +145,15 @@ func (g Ground) Stuck() map[spec.NodeName][]spec.ServiceName {
 		}
 	}
 	return out
+}
+
+// Names writes a list of nodes.
+func Names(nodes []spec.NodeName) string {
+	list := make([]string, 0, len(nodes))
+	for _, n := range nodes {
+		list = append(list, string(n))
+	}
+	return strings.Join(list, ", ")
 }
 
 // Foes reports whether two services are to be apart, by the word of either.

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -168,6 +169,18 @@ func (c *Candidate) Sum() string {
 	return sum + " (" + strings.Join(c.Made, ", ") + ")"
 }
 
+// Tally writes a sum and what it is made of.
+func Tally(sum int, scores []why.Score) string {
+	if len(scores) == 0 {
+		return strconv.Itoa(sum)
+	}
+	parts := make([]string, 0, len(scores))
+	for _, s := range scores {
+		parts = append(parts, fmt.Sprintf("%s %+d", s.Rule, s.Score))
+	}
+	return fmt.Sprintf("%d (%s)", sum, strings.Join(parts, ", "))
+}
+
 // Criterion is one way in which two candidates can differ.
 type Criterion struct {
 	By      why.By                                // its name; that of the score stands for what the score is made of
@@ -267,8 +280,15 @@ func moreRoom(a, b []int) int {
 	return d
 }
 
-// Rank puts the better Candidate first.
-func Rank(a, b Candidate) int { return Compare(&a, &b) }
+// Sort puts the better ones first.
+func Sort(c []Candidate) { sort.Stable(byRank(c)) }
+
+// byRank sorts where they are: candidates are large.
+type byRank []Candidate
+
+func (c byRank) Len() int           { return len(c) }
+func (c byRank) Less(i, k int) bool { return Compare(&c[i], &c[k]) < 0 }
+func (c byRank) Swap(i, k int)      { c[i], c[k] = c[k], c[i] }
 
 // Compare is negative if a is better.
 func Compare(a, b *Candidate) int {
