@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
@@ -21,8 +20,8 @@ func (p *planner) compile() {
 		Ties: []place.Tie{place.ByStay, place.ByCrowd, place.ByRoom, place.ByLoad, place.ByNaming},
 		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true, Keep: true,
 	}
-	for _, n := range p.Nodes {
-		p.problem.Nodes = append(p.problem.Nodes, place.Node{Name: string(n.Name), Open: true, Room: p.room(n)})
+	for i := range p.Nodes {
+		p.problem.Nodes = append(p.problem.Nodes, place.Node{Name: string(p.Nodes[i].Name), Open: true, Room: p.room(&p.Nodes[i])})
 	}
 	for _, u := range p.units {
 		u.item = len(p.problem.Items)
@@ -61,18 +60,10 @@ func (u *unit) stays() bool {
 // capacityKinds returns the kinds of unit that are needed and that some node
 // has, sorted. What no node knows of bounds nothing.
 func (p *planner) capacityKinds() []string {
-	known := map[string]bool{}
-	for _, n := range p.Nodes {
-		for label := range n.Labels {
-			if kind, is := strings.CutPrefix(label, spec.CapacityLabel+"/"); is {
-				known[kind] = true
-			}
-		}
-	}
-	needed := map[string]bool{}
+	known, needed := p.Kinds(), map[string]bool{}
 	for _, u := range p.units {
-		for _, s := range u.members {
-			for kind := range s.Spec.Needs {
+		for k := range u.members {
+			for kind := range u.members[k].Spec.Needs {
 				needed[kind] = known[kind]
 			}
 		}
@@ -81,7 +72,7 @@ func (p *planner) capacityKinds() []string {
 	return slices.Sorted(maps.Keys(needed))
 }
 
-func (p *planner) room(n fact.Node) []int {
+func (p *planner) room(n *fact.Node) []int {
 	out := make([]int, len(p.kinds))
 	for i, kind := range p.kinds {
 		if v, err := strconv.Atoi(n.Labels[spec.CapacityLabel+"/"+kind]); err == nil {
@@ -101,9 +92,9 @@ func (p *planner) demand(u *unit) []int {
 		return nil
 	}
 	out := make([]int, len(p.kinds))
-	for _, s := range u.members {
+	for m := range u.members {
 		for i, kind := range p.kinds {
-			out[i] += s.Spec.Needs[kind]
+			out[i] += u.members[m].Spec.Needs[kind]
 		}
 	}
 	return out

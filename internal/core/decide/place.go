@@ -279,7 +279,7 @@ func (p *planner) obeyTo(u *unit, s fact.Service, taken bool) bool {
 	}
 	for _, r := range u.refusals {
 		if r.Node == to {
-			u.void(name, fmt.Sprintf("the wish to move %s to %s is void: %s", name, to, r.Why))
+			u.void(name, fmt.Sprintf("the wish to move %s to %s is void: %s", name, to, u.told(r)))
 			break
 		}
 	}

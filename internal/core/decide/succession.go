@@ -270,8 +270,8 @@ func (p *planner) freeOn(node int) []int {
 		return nil
 	}
 	if p.free == nil {
-		for _, n := range p.Nodes {
-			p.free = append(p.free, p.room(n))
+		for i := range p.Nodes {
+			p.free = append(p.free, p.room(&p.Nodes[i]))
 		}
 		for _, u := range p.units {
 			for _, at := range u.seated() {

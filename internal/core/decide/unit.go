@@ -51,9 +51,14 @@ func (u *unit) holds(node spec.NodeName) bool {
 // name is the first member's, which names the unit in orders and sentences.
 func (u *unit) name() spec.ServiceName { return u.members[0].Spec.Name }
 
+// refuse notes why a node may not run the unit. Who and where is added where it is told.
 func (u *unit) refuse(node spec.NodeName, why string) {
-	why = string(u.name()) + " may not run on " + string(node) + ": " + why
 	u.refusals = append(u.refusals, action.Refusal{Node: node, Why: why})
+}
+
+// told is a refusal as a sentence.
+func (u *unit) told(r action.Refusal) string {
+	return string(u.name()) + " may not run on " + string(r.Node) + ": " + r.Why
 }
 
 // active reports whether a service is to run at all.
@@ -180,8 +185,10 @@ func (p *planner) placement(s fact.Service) action.Placement {
 		Left:     u.left,
 		Order:    slices.Clone(u.order),
 		Copies:   slices.Clone(u.places),
-		Refusals: slices.Clone(u.refusals),
 		MoveDone: u.moves[name],
+	}
+	for _, r := range u.refusals {
+		out.Refusals = append(out.Refusals, action.Refusal{Node: r.Node, Why: u.told(r)})
 	}
 	if len(u.members) > 1 {
 		var with []string

@@ -109,6 +109,19 @@ func Instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
 	return &n.Instances[i]
 }
 
+// Kinds are the units of which some node says how much it has.
+func (g Ground) Kinds() map[string]bool {
+	out := make(map[string]bool)
+	for i := range g.Nodes {
+		for label := range g.Nodes[i].Labels {
+			if kind, is := strings.CutPrefix(label, spec.CapacityLabel+"/"); is {
+				out[kind] = true
+			}
+		}
+	}
+	return out
+}
+
 // Shut says why a node may run nothing, whatever it is; empty: it may.
 func Shut(n *fact.Node) string {
 	switch {
