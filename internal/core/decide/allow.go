@@ -21,9 +21,9 @@ func (p *planner) consider(u *unit) {
 	for k := range u.members {
 		u.at[k] = p.seat(&u.members[k])
 	}
-	u.likings = make([]rank.Likings, len(u.members))
+	u.ranks.likings = make([]rank.Likings, len(u.members))
 	for k := range u.members {
-		u.likings[k] = rank.LikingsOf(&u.members[k].Spec, p.snapshot.Now)
+		u.ranks.likings[k] = rank.LikingsOf(&u.members[k].Spec, p.snapshot.Now)
 	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
 	halted := cmp.Or(u.torn(), p.halted[u.name()])
@@ -56,7 +56,7 @@ func (p *planner) consider(u *unit) {
 func (p *planner) rate(u *unit, c *rank.Candidate, i int, kept bool) {
 	n := &p.Nodes[i]
 	c.Node, c.Index, c.Suspect = n.Name, i, n.Liveness != fact.Alive
-	for _, l := range u.likings {
+	for _, l := range u.ranks.likings {
 		c.Rate(l, n)
 	}
 	c.Ail(n)
@@ -119,7 +119,7 @@ func (p *planner) forbidden(u *unit, n *fact.Node, shut string) string {
 	}
 	for k := range u.members {
 		s := &u.members[k]
-		if why := p.forbiddenTo(s, u.likings[k], n); why != "" {
+		if why := p.forbiddenTo(s, u.ranks.likings[k], n); why != "" {
 			if s.Spec.Name != u.name() {
 				why = fmt.Sprintf("it is together with %s, and %s", s.Spec.Name, why)
 			}

@@ -101,11 +101,9 @@ type planner struct {
 	real     []place.State  // of the items, where sitting is not what is; else nil
 	placed   []place.Placed // what the engine chose
 	avoiding map[*unit][]avoider
-	troubled map[spec.ServiceName]bool // see trouble
-	stuck    map[spec.NodeName][]spec.ServiceName
-	shut     []string // by node: why it may run nothing
-	problem  place.Problem
-	halted   map[spec.ServiceName]string // units that cannot start, and why
+	ailing
+	problem place.Problem
+	halted  map[spec.ServiceName]string // units that cannot start, and why
 	*restrain.Restraint
 
 	// load is how many services each node is to have.
@@ -113,7 +111,13 @@ type planner struct {
 	// takeovers counts, for two nodes, the services that the second gets if the
 	// first dies.
 	takeovers [][]int
-	losing    []place.Item // room for the items while it is decided for a loss
+}
+
+// ailing is what is wrong with nodes and services, see trouble.
+type ailing struct {
+	troubled map[spec.ServiceName]bool
+	stuck    map[spec.NodeName][]spec.ServiceName
+	shut     []string // by node: why it may run nothing
 }
 
 // store is room for what units hold.
@@ -121,6 +125,7 @@ type store struct {
 	candidates spare.Room[rank.Candidate]
 	ints       spare.Room[int]
 	bools      spare.Room[bool]
+	items      []place.Item // while it is decided for a loss
 }
 
 // stage is what a planner starts from beside the snapshot.

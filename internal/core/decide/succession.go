@@ -40,7 +40,7 @@ type follower struct {
 func (p *planner) followers() map[int][]follower {
 	out := make(map[int][]follower)
 	items := p.itemsThen()
-	p.losing = slices.Clone(items)
+	p.spare.items = slices.Clone(items)
 	for n := range p.Nodes {
 		p.lose(items, []int{n}, string(p.Nodes[n].Name), out)
 	}
@@ -73,7 +73,7 @@ func (p *planner) lose(items []place.Item, lost []int, what string, out map[int]
 	q.Explain = false
 	q.Ties = []place.Tie{place.ByRoom, place.ByLoad, place.ByFresh, place.ByNaming}
 	q.Nodes = slices.Clone(q.Nodes)
-	q.Items = p.losing
+	q.Items = p.spare.items
 	copy(q.Items, items)
 	names := make([]spec.NodeName, 0, len(lost))
 	for _, n := range lost {

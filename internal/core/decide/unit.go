@@ -15,7 +15,6 @@ import (
 // unit is what is placed as one: a service and all those it is together with.
 type unit struct {
 	members    []fact.Service   // sorted by name; not to be changed
-	likings    []rank.Likings   // of each member
 	priority   int              // the highest of its members
 	enemies    []enemy          // each unit once
 	candidates []rank.Candidate // nodes that may run it, sorted by name
@@ -32,8 +31,9 @@ type unit struct {
 	left       bool                      // it is left as it is, for maintenance or a fault
 	fault      string                    // the rule that the plan would have broken for it; empty: none
 	ranks      struct {
-		away, there []int  // by node: its rank if it is not there, and if it is
-		doubtful    []bool // by node: it is to come last
+		away, there []int          // by node: its rank if it is not there, and if it is
+		doubtful    []bool         // by node: it is to come last
+		likings     []rank.Likings // of each member
 	}
 	places     []action.Copy     // of its copies
 	succession []spec.NodeName   // who is primary, then who becomes it

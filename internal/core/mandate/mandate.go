@@ -12,6 +12,7 @@ package mandate
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -49,6 +50,13 @@ func NewView(self spec.NodeName) View {
 		Services:   make(map[spec.ServiceName]*record.Service),
 		Placements: make(map[spec.ServiceName]Placement),
 	}
+}
+
+// Clone returns a view that does not change with v.
+func (v *View) Clone() View {
+	c := *v
+	c.Nodes, c.Services, c.Placements = maps.Clone(v.Nodes), maps.Clone(v.Services), maps.Clone(v.Placements)
+	return c
 }
 
 // Wish is what the cell wants of one instance. It is comparable.

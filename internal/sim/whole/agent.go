@@ -84,7 +84,7 @@ func (w *world) startAgent(n *node) {
 	*a = agent{process: process{up: true, life: a.life + 1}, began: w.boottime(n), runners: map[instance.Name]*runner{}}
 	a.view, a.others = mandate.NewView(n.name), mandate.NewOthers()
 	if n.disk != nil {
-		a.view, a.fromDisk = copyView(n.disk), true
+		a.view, a.fromDisk = n.disk.Clone(), true
 	}
 	a.entries = maps.Clone(n.journal)
 	if planted(journalForgotten) {
@@ -120,12 +120,6 @@ func (w *world) killAgent(n *node) {
 	n.begun = map[key]*start{}
 	w.cutWire(n)
 	n.guard.agent = false
-}
-
-func copyView(v *mandate.View) mandate.View {
-	c := *v
-	c.Nodes, c.Services, c.Placements = maps.Clone(v.Nodes), maps.Clone(v.Services), maps.Clone(v.Placements)
-	return c
 }
 
 // connect connects to the guard, and starts one where none is.

@@ -13,7 +13,6 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
-	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // watch checks the invariants. It sees all nodes and clocks at once.
@@ -136,26 +135,14 @@ func (c *watch) started(w *world, n *node, p *program) {
 	c.beside(w, n, p)
 }
 
-// beside checks that what starts may run beside what runs there: it is to be apart
-// from none of it, and there is room for all. Specs and labels do not change so that
-// it matters who has heard of what.
+// beside checks that what starts may run beside what runs there.
 func (c *watch) beside(w *world, n *node, p *program) {
 	there := map[instance.Name]*spec.Service{}
 	for _, o := range n.programs {
 		there[o.key.name] = &o.service.Spec
 	}
-	mine := &p.service.Spec
-	for _, name := range slices.Sorted(maps.Keys(there)) {
-		if o := there[name]; slices.Contains(mine.Place.Apart, o.Name) || slices.Contains(o.Place.Apart, mine.Name) {
-			w.violate("apart", "%s starts on node %s, where %s runs, and they are to be apart", p.key, n.name, name)
-		}
-	}
-	used := 0
-	for _, o := range there {
-		used += o.Needs[script.Unit]
-	}
-	if has, bounded := w.plan.Room(n.slot); bounded && used > has && mine.Needs[script.Unit] > 0 {
-		w.violate("room", "%s starts on node %s, which has %d of %s, and %v need %d", p.key, n.name, has, script.Unit, slices.Sorted(maps.Keys(there)), used)
+	if invariant, why := w.plan.Beside(n.slot, &p.service.Spec, there); invariant != "" {
+		w.violate(invariant, "%s starts on node %s: %s", p.key, n.name, why)
 	}
 }
 
@@ -394,7 +381,5 @@ func (w *world) phases(name spec.ServiceName) map[spec.NodeName]string {
 // homeless reports whether no node may run a service, by what its spec says.
 func (c *watch) homeless(w *world, name spec.ServiceName) bool {
 	r := w.store.services[name]
-	_, bounded := w.plan.Room(0)
-	hated := slices.ContainsFunc(w.plan.Services, func(s script.Served) bool { return slices.Contains(s.Spec.Place.Apart, name) })
-	return r == nil || len(r.Spec.Place.Apart) > 0 || hated || bounded && r.Spec.Needs[script.Unit] > 0 || slices.ContainsFunc(r.Spec.After, func(a spec.After) bool { return !a.Optional && c.homeless(w, a.Service) })
+	return r == nil || w.plan.MayLackRoom(&r.Spec) || slices.ContainsFunc(r.Spec.After, func(a spec.After) bool { return !a.Optional && c.homeless(w, a.Service) })
 }

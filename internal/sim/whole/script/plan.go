@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/quorum"
@@ -45,16 +44,6 @@ func (p *Plan) Nature(name spec.ServiceName) Nature {
 		}
 	}
 	return Nature{}
-}
-
-// Unit is the kind of unit that nodes have and services need.
-const Unit = "cpu"
-
-// Room returns how much of [Unit] a node has, if nodes say so at all.
-func (p *Plan) Room(slot uint8) (has int, bounded bool) {
-	text, bounded := p.Labels[slot][spec.CapacityLabel+"/"+Unit]
-	has, err := strconv.Atoi(text)
-	return has, bounded && err == nil
 }
 
 const (
@@ -101,7 +90,7 @@ func Write(seed uint64, o Options) Plan {
 	}
 	if d.chance(0.5) {
 		for slot := range p.Nodes {
-			p.Labels[slot][spec.CapacityLabel+"/"+Unit] = fmt.Sprint(3 + d.IntN(4))
+			p.Labels[slot][spec.CapacityLabel+"/"+unit] = fmt.Sprint(3 + d.IntN(4))
 		}
 	}
 	p.Voters = 1<<min(p.Nodes, 3) - 1
@@ -186,7 +175,7 @@ func (p *Plan) add(d dice, s spec.Service) {
 		s.Priority = d.IntN(3)
 	}
 	if d.chance(0.6) {
-		s.Needs = map[string]int{Unit: 1 + d.IntN(2)}
+		s.Needs = map[string]int{unit: 1 + d.IntN(2)}
 	}
 	for i := range s.Parts {
 		s.Parts[i].StartTimeout = spec.Duration(d.between(2*time.Second, 4*time.Second))
