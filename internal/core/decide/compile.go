@@ -19,6 +19,7 @@ func (p *planner) compile() {
 	p.problem = place.Problem{
 		Ties: []place.Tie{place.ByStay, place.ByCrowd, place.ByRoom, place.ByLoad, place.ByNaming},
 		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true, Keep: true,
+		Items: make([]place.Item, 0, len(p.units)),
 	}
 	for i := range p.Nodes {
 		p.problem.Nodes = append(p.problem.Nodes, place.Node{Name: string(p.Nodes[i].Name), Open: true, Room: p.room(&p.Nodes[i])})
