@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/decide/ground"
@@ -22,42 +21,55 @@ func (p *planner) consider(u *unit) {
 	for k := range u.members {
 		u.at[k] = p.seat(&u.members[k])
 	}
+	u.ranks.likings = make([]rank.Likings, len(u.members))
+	for k := range u.members {
+		u.ranks.likings[k] = rank.LikingsOf(&u.members[k].Spec, p.snapshot.Now)
+	}
 	self := slices.IndexFunc(u.enemies, func(e enemy) bool { return e.unit == u })
 	halted := cmp.Or(u.torn(), p.halted[u.name()])
-	u.candidates = p.candidatesFor(len(p.Nodes))
+	u.candidates = p.spare.candidates.Take(len(p.Nodes), len(p.units))[:0]
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		if self >= 0 {
-			u.refuse(n.Name, "%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs)
+			u.refuse(n.Name, fmt.Sprintf("%s and %s are to be apart and together at once", u.enemies[self].mine, u.enemies[self].theirs))
 			continue
 		}
 		if halted != "" {
-			u.refuse(n.Name, "%s", halted)
+			u.refuse(n.Name, halted)
 			continue
 		}
 		kept, why := p.holdsBack(u, n)
 		if why == "" && !kept {
-			why = p.forbidden(u, n)
+			why = p.forbidden(u, n, p.shut[i])
 		}
 		if why != "" {
-			u.refuse(n.Name, "%s", why)
+			u.refuse(n.Name, why)
 			continue
 		}
-		u.candidates = append(u.candidates, rank.Candidate{Node: n.Name, Index: i, Suspect: n.Liveness != fact.Alive})
-		c := &u.candidates[len(u.candidates)-1]
-		c.Rate(u.members, n, p.snapshot.Now)
-		c.Kept, c.Doubt = kept, p.Doubt(u.members, n)
-		if kept && u.copies != nil {
-			c.Score = wished
-		}
-		for k := range u.members {
-			if u.copies == nil && u.at[k] == n.Name {
-				c.Sitting++
-				c.Stay(u.members[k].Spec.Place.EffectiveStickiness(), p.sitting == nil || n.Name == p.Sits(&u.members[k]))
-			}
-		}
+		u.candidates = u.candidates[:len(u.candidates)+1] // all zero
+		p.rate(u, &u.candidates[len(u.candidates)-1], i, kept)
 	}
 	p.isolate(u)
+}
+
+// rate says what speaks for a node, whoever else is where.
+func (p *planner) rate(u *unit, c *rank.Candidate, i int, kept bool) {
+	n := &p.Nodes[i]
+	c.Node, c.Index, c.Suspect = n.Name, i, n.Liveness != fact.Alive
+	for _, l := range u.ranks.likings {
+		c.Rate(l, n)
+	}
+	c.Ail(n)
+	c.Kept, c.Doubt = kept, p.Doubt(u.members, n)
+	if kept && u.copies != nil {
+		c.Score = wished
+	}
+	for k := range u.members {
+		if u.copies == nil && u.at[k] == n.Name {
+			c.Sitting++
+			c.Stay(u.members[k].Spec.Place.EffectiveStickiness(), p.sitting == nil || n.Name == p.Sits(&u.members[k]))
+		}
+	}
 }
 
 // torn says that members of the unit are to be away from each other; empty: none are.
@@ -81,6 +93,7 @@ func (u *unit) torn() string {
 // trouble notes the services of which an instance failed or would not stop anywhere:
 // of the others nothing has to be looked up on each node.
 func (p *planner) trouble() {
+	p.stuck = p.Stuck()
 	for k := range p.Nodes {
 		for i := range p.Nodes[k].Instances {
 			in := &p.Nodes[k].Instances[i]
@@ -95,38 +108,18 @@ func (p *planner) trouble() {
 	}
 }
 
-// candidatesFor returns empty room for as many candidates.
-func (p *planner) candidatesFor(n int) []rank.Candidate {
-	if len(p.spare.candidates) < n {
-		p.spare.candidates = make([]rank.Candidate, max(n, len(p.units)*n))
-	}
-	out := p.spare.candidates[:0:n]
-	p.spare.candidates = p.spare.candidates[n:]
-	return out
-}
-
 // forbidden returns the rule that keeps the unit from the node, empty if none
-// does.
-func (p *planner) forbidden(u *unit, n *fact.Node) string {
+// does. Shut is the one that holds for all units.
+func (p *planner) forbidden(u *unit, n *fact.Node, shut string) string {
 	switch {
-	case n.Witness:
-		return fmt.Sprintf("%s is a witness, which votes and runs nothing", n.Name)
-	case n.Leaving:
-		return fmt.Sprintf("%s is leaving the cell", n.Name)
-	case n.Drain:
-		return fmt.Sprintf("%s is drained", n.Name)
-	case n.Health <= -spec.MaxScore:
-		return fmt.Sprintf("%s is too ill to run anything", n.Name)
-	case n.Maintenance:
-		return fmt.Sprintf("%s is under maintenance", n.Name)
-	case n.Liveness == fact.Lost:
-		return fmt.Sprintf("%s is lost", n.Name)
+	case shut != "":
+		return shut
 	case n.Mute && !slices.ContainsFunc(u.members, func(s fact.Service) bool { return p.isOn(&s, n.Name) }):
 		return fmt.Sprintf("%s is mute: its agent does not run or does not reach the store", n.Name)
 	}
 	for k := range u.members {
 		s := &u.members[k]
-		if why := p.forbiddenTo(s, n); why != "" {
+		if why := p.forbiddenTo(s, u.ranks.likings[k], n); why != "" {
 			if s.Spec.Name != u.name() {
 				why = fmt.Sprintf("it is together with %s, and %s", s.Spec.Name, why)
 			}
@@ -136,19 +129,24 @@ func (p *planner) forbidden(u *unit, n *fact.Node) string {
 	return ""
 }
 
-func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
+func (p *planner) forbiddenTo(s *fact.Service, likings rank.Likings, n *fact.Node) string {
 	place := &s.Spec.Place
 	switch {
 	case len(place.On) > 0 && !slices.Contains(place.On, n.Name):
-		return fmt.Sprintf("place.on allows only %s", names(place.On))
+		return fmt.Sprintf("place.on allows only %s", ground.Names(place.On))
 	case slices.Contains(place.Never, n.Name):
 		return fmt.Sprintf("place.never names %s", n.Name)
 	}
-	if rule := rank.Shuns(s, n, p.snapshot.Now); rule != "" {
+	if rule := likings.Shuns(n); rule != "" {
 		return rule
 	}
 	if why := p.StoppedOn(s, n.Name); why != "" {
 		return why
+	}
+	for _, name := range p.stuck[n.Name] {
+		if other := p.known(name); other != nil && ground.Foes(&s.Spec, &other.Spec) {
+			return fmt.Sprintf("a part of %s would not stop there, and they are to be apart", name)
+		}
 	}
 	if !p.troubled[s.Spec.Name] {
 		return ""
@@ -167,12 +165,4 @@ func (p *planner) forbiddenTo(s *fact.Service, n *fact.Node) string {
 		return fmt.Sprintf("%s failed there", s.Spec.Name)
 	}
 	return ""
-}
-
-func names(nodes []spec.NodeName) string {
-	var list []string
-	for _, n := range nodes {
-		list = append(list, string(n))
-	}
-	return strings.Join(list, ", ")
 }

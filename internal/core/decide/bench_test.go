@@ -48,6 +48,7 @@ func BenchmarkSuccession(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		p, _ := settled(s, nil)
+		p.tell()
 		b.StartTimer()
 		p.succession()
 	}

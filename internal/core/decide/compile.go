@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
@@ -20,9 +19,10 @@ func (p *planner) compile() {
 	p.problem = place.Problem{
 		Ties: []place.Tie{place.ByStay, place.ByCrowd, place.ByRoom, place.ByLoad, place.ByNaming},
 		Heed: len(p.kinds) > 0, Soft: true, Explain: true, MandatoryFirst: true, Keep: true,
+		Items: make([]place.Item, 0, len(p.units)),
 	}
-	for _, n := range p.Nodes {
-		p.problem.Nodes = append(p.problem.Nodes, place.Node{Name: string(n.Name), Open: true, Room: p.room(n)})
+	for i := range p.Nodes {
+		p.problem.Nodes = append(p.problem.Nodes, place.Node{Name: string(p.Nodes[i].Name), Open: true, Room: p.room(&p.Nodes[i])})
 	}
 	for _, u := range p.units {
 		u.item = len(p.problem.Items)
@@ -61,18 +61,10 @@ func (u *unit) stays() bool {
 // capacityKinds returns the kinds of unit that are needed and that some node
 // has, sorted. What no node knows of bounds nothing.
 func (p *planner) capacityKinds() []string {
-	known := map[string]bool{}
-	for _, n := range p.Nodes {
-		for label := range n.Labels {
-			if kind, is := strings.CutPrefix(label, spec.CapacityLabel+"/"); is {
-				known[kind] = true
-			}
-		}
-	}
-	needed := map[string]bool{}
+	known, needed := p.Kinds(), map[string]bool{}
 	for _, u := range p.units {
-		for _, s := range u.members {
-			for kind := range s.Spec.Needs {
+		for k := range u.members {
+			for kind := range u.members[k].Spec.Needs {
 				needed[kind] = known[kind]
 			}
 		}
@@ -81,11 +73,16 @@ func (p *planner) capacityKinds() []string {
 	return slices.Sorted(maps.Keys(needed))
 }
 
-func (p *planner) room(n fact.Node) []int {
+func (p *planner) room(n *fact.Node) []int {
 	out := make([]int, len(p.kinds))
 	for i, kind := range p.kinds {
 		if v, err := strconv.Atoi(n.Labels[spec.CapacityLabel+"/"+kind]); err == nil {
 			out[i] = v
+		}
+		for _, name := range p.stuck[n.Name] { // it needs its room, wherever it is to be
+			if s := p.known(name); s != nil && (p.unitOf[name] == nil || !p.unitOf[name].left) {
+				out[i] -= s.Spec.Needs[kind]
+			}
 		}
 	}
 	return out
@@ -96,9 +93,9 @@ func (p *planner) demand(u *unit) []int {
 		return nil
 	}
 	out := make([]int, len(p.kinds))
-	for _, s := range u.members {
+	for m := range u.members {
 		for i, kind := range p.kinds {
-			out[i] += s.Spec.Needs[kind]
+			out[i] += u.members[m].Spec.Needs[kind]
 		}
 	}
 	return out
@@ -151,24 +148,9 @@ func (p *planner) rankOf(c *rank.Candidate) int {
 	return c.Class()
 }
 
-// ints and bools return slices of zeros out of larger ones.
-func (p *planner) ints(n int) []int {
-	if len(p.spare.ints) < n {
-		p.spare.ints = make([]int, n*max(1, len(p.units)))
-	}
-	out := p.spare.ints[:n:n]
-	p.spare.ints = p.spare.ints[n:]
-	return out
-}
-
-func (p *planner) bools(n int) []bool {
-	if len(p.spare.bools) < n {
-		p.spare.bools = make([]bool, n*max(1, len(p.units)))
-	}
-	out := p.spare.bools[:n:n]
-	p.spare.bools = p.spare.bools[n:]
-	return out
-}
+// ints returns zeros, and bools falsehoods.
+func (p *planner) ints(n int) []int   { return p.spare.ints.Take(n, len(p.units)) }
+func (p *planner) bools(n int) []bool { return p.spare.bools.Take(n, len(p.units)) }
 
 // compilePulls writes what draws the unit's members to others.
 func (p *planner) compilePulls(u *unit) {
@@ -268,7 +250,7 @@ func (p *planner) leave(u *unit) {
 	u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return listed(r.Node) })
 	for _, n := range p.Nodes {
 		if !listed(n.Name) && !slices.ContainsFunc(u.refusals, func(r action.Refusal) bool { return r.Node == n.Name }) {
-			u.refuse(n.Name, "it is left as it is, %s", p.leftFor(u))
+			u.refuse(n.Name, fmt.Sprintf("it is left as it is, %s", p.leftFor(u)))
 		}
 	}
 	u.why = append(u.why, fmt.Sprintf("%s is left as it is, %s", u.name(), p.leftFor(u)))
@@ -284,14 +266,14 @@ func (p *planner) leftFor(u *unit) string {
 		return "for maintenance"
 	case p.snapshot.Maintenance:
 		return "for the maintenance of the cell"
-	case p.inMaintenance(*s):
+	case p.inMaintenance(s):
 		return fmt.Sprintf("for the maintenance of %s", at)
 	}
 	return "for the maintenance of what it is together with"
 }
 
 // inMaintenance reports whether the service is on a node under maintenance.
-func (p *planner) inMaintenance(s fact.Service) bool {
-	n, known := p.Node(p.Home(&s))
+func (p *planner) inMaintenance(s *fact.Service) bool {
+	n, known := p.Node(p.Home(s))
 	return known && n.Maintenance
 }

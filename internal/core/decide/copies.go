@@ -218,7 +218,7 @@ func (p *planner) copiesIn(u *unit, placed []place.Placed) []action.Copy {
 func (p *planner) settleCopies(u *unit, placed []place.Placed) {
 	u.places = p.copiesIn(u, placed)
 	for _, one := range u.places {
-		p.load[one.Node]++
+		p.load[p.Index(one.Node)]++
 	}
 	want := p.problem.Items[u.item].Set.Max
 	u.why = append(u.why, fmt.Sprintf("%s runs %d of %d copies", u.name(), len(u.places), want))

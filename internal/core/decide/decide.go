@@ -18,13 +18,13 @@
 package decide
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/decide/restrain"
+	"github.com/keelson/keelson/internal/core/decide/spare"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -70,6 +70,7 @@ func Decide(s fact.Snapshot) action.Plan {
 func planFor(s fact.Snapshot, id string, faulty map[spec.ServiceName]string) action.Plan {
 	plan := action.Plan{ID: id}
 	p, notes := settled(s, faulty)
+	p.tell()
 	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))
@@ -91,32 +92,40 @@ type planner struct {
 	units    []*unit        // in the order of placing
 	unitOf   map[spec.ServiceName]*unit
 
-	kinds []string                // of capacity
-	free  map[spec.NodeName][]int // beside what is placed
-	spare store                   // room for what units hold
+	kinds []string // of capacity
+	free  [][]int  // by node: beside what is placed
+	spare store    // room for what units hold
 
 	sitting  seating        // see there
 	calm     bool           // whoever may stay stays, whatever the scores say
 	real     []place.State  // of the items, where sitting is not what is; else nil
 	placed   []place.Placed // what the engine chose
 	avoiding map[*unit][]avoider
-	troubled map[spec.ServiceName]bool // see trouble
-	problem  place.Problem
-	halted   map[spec.ServiceName]string // units that cannot start, and why
+	ailing
+	problem place.Problem
+	halted  map[spec.ServiceName]string // units that cannot start, and why
 	*restrain.Restraint
 
 	// load is how many services each node is to have.
-	load map[spec.NodeName]int
+	load []int
 	// takeovers counts, for two nodes, the services that the second gets if the
 	// first dies.
-	takeovers map[[2]spec.NodeName]int
+	takeovers [][]int
 }
 
-// store is room that is handed out piece by piece.
+// ailing is what is wrong with nodes and services, see trouble.
+type ailing struct {
+	troubled map[spec.ServiceName]bool
+	stuck    map[spec.NodeName][]spec.ServiceName
+	shut     []string // by node: why it may run nothing
+}
+
+// store is room for what units hold.
 type store struct {
-	candidates []rank.Candidate
-	ints       []int
-	bools      []bool
+	candidates spare.Room[rank.Candidate]
+	ints       spare.Room[int]
+	bools      spare.Room[bool]
+	items      []place.Item // while it is decided for a loss
 }
 
 // stage is what a planner starts from beside the snapshot.
@@ -126,21 +135,23 @@ type stage struct {
 	calm    bool
 }
 
+// newPlanner reads a snapshot that is sorted, and leaves it alone.
 func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage) *planner {
 	p := &planner{
 		snapshot:  s,
-		Ground:    ground.Ground{Nodes: slices.Clone(s.Nodes)},
-		services:  slices.Clone(s.Services),
+		Ground:    ground.Ground{Nodes: s.Nodes},
+		services:  s.Services,
 		unitOf:    make(map[spec.ServiceName]*unit),
 		halted:    halted,
 		Restraint: from.Restraint,
 		sitting:   from.sitting,
 		calm:      from.calm,
-		load:      make(map[spec.NodeName]int),
-		takeovers: make(map[[2]spec.NodeName]int),
+		load:      make([]int, len(s.Nodes)),
 	}
-	slices.SortStableFunc(p.Nodes, func(a, b fact.Node) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortStableFunc(p.services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	for i := range p.Nodes {
+		p.shut = append(p.shut, ground.Shut(&p.Nodes[i]))
+		p.takeovers = append(p.takeovers, make([]int, len(p.Nodes)))
+	}
 	p.trouble()
 	p.group()
 	p.setApart()

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/keelson/keelson/internal/core/audit"
+	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -28,7 +29,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 //
 // Lines: "node NAME [alive|suspect|lost] [drain] [leaving] [witness] [mute] [maintenance] [k=v ...]",
 // "service NAME [priority=N] [on=a,b] [never=a,b] [prefer=node:a:N]
-// [prefer=k=v:N] [apart=x,y] [together=x,y] [stickiness=N] [stopped] [deleting]
+// [prefer=k=v:N] [apart=x,y] [together=x,y] [needs=cpu:N] [stickiness=N] [stopped] [deleting]
 // [to=a] [from=a] [order=a,b] [holder=a] [rights=HOLDER:a,b] [generation=N] [copies=N] [primaries=N]
 // [primary=node:a:N] [near=PRIMARY:N] [at=a,b] [spread=rack] [maintenance]",
 // "instance SERVICE NODE PHASE [generation=N] [until=DURATION] [since=DURATION]
@@ -150,6 +151,9 @@ func readService(t *testing.T, s *fact.Snapshot, words []string) {
 			place.Prefer = append(place.Prefer, preference(t, value))
 		case "apart":
 			place.Apart = list[spec.ServiceName](value)
+		case "needs":
+			kind, n, _ := strings.Cut(value, ":")
+			svc.Spec.Needs = map[string]int{kind: number(t, n)}
 		case "together":
 			place.Together = list[spec.ServiceName](value)
 		case "stickiness":
@@ -293,9 +297,9 @@ func show(plan action.Plan, brief bool) string {
 		fmt.Fprintf(&b, "hold: %s\n", plan.Hold)
 	}
 	for _, p := range plan.Placements {
-		order := names(p.Order)
+		order := ground.Names(p.Order)
 		for _, o := range p.Orders {
-			order += " and " + names(o)
+			order += " and " + ground.Names(o)
 		}
 		if order == "" && len(p.Copies) == 0 {
 			order = "nowhere"

@@ -1,9 +1,9 @@
 package decide
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
@@ -12,25 +12,42 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
-// settle takes over which node the engine chose for the unit, and says why.
+// settle takes over which node the engine chose for the unit.
 func (p *planner) settle(u *unit, chosen place.Placed) {
+	if chosen.Choice == nil || chosen.Node == place.Nowhere {
+		return
+	}
+	u.order = []spec.NodeName{p.Nodes[chosen.Node].Name}
+	p.load[chosen.Node] += len(u.members)
+}
+
+// tell says why the units that run once are where they are, and what keeps them from
+// other nodes. It is asked once, when no other plan will be made.
+func (p *planner) tell() {
+	for _, u := range p.units {
+		if !u.left && u.copies == nil {
+			p.account(u, p.placed[u.item])
+		}
+	}
+}
+
+// account tells it of one unit, and puts its candidates in order.
+func (p *planner) account(u *unit, chosen place.Placed) {
 	p.weigh(u, chosen)
 	p.obey(u)
-	if len(u.candidates) == 0 || chosen.Node == place.Nowhere {
+	if len(u.candidates) == 0 || len(u.order) == 0 {
 		u.why = append(u.why, fmt.Sprintf("%s has no place: no node may run it", u.name()))
 		u.candidates = nil
 		return
 	}
 	best := &u.candidates[0]
-	u.order = []spec.NodeName{best.Node}
-	p.load[best.Node] += len(u.members)
 	if len(u.candidates) == 1 {
 		u.why = append(u.why, fmt.Sprintf("%s belongs on %s: no other node may run it", u.name(), best.Node))
 		return
 	}
-	u.why = append(u.why, fmt.Sprintf("%s belongs on %s: %s", u.name(), best.Node, best.Sum()))
 	second := &u.candidates[1]
-	u.why = append(u.why, fmt.Sprintf("%s before %s: %s", best.Node, second.Node, rank.Reason(best, second)))
+	u.why = append(u.why, string(u.name())+" belongs on "+string(best.Node)+": "+best.Sum(),
+		string(best.Node)+" before "+string(second.Node)+": "+rank.Reason(best, second))
 	u.foresee(best)
 }
 
@@ -47,12 +64,14 @@ func (p *planner) weigh(u *unit, chosen place.Placed) {
 		n := u.candidates[i].Index
 		score := chosen.Score[n]
 		if score <= -place.Inf {
-			u.refuse(u.candidates[i].Node, "%s", p.hindrance(u, n, chosen))
+			u.refuse(u.candidates[i].Node, p.hindrance(u, n, chosen))
 			u.barred = append(u.barred, u.candidates[i])
 			continue
 		}
 		at := len(in)
-		in = append(in, u.candidates[i])
+		if in = in[:at+1]; at != i {
+			in[at] = u.candidates[i]
+		}
 		c := &in[at]
 		if score != c.Score {
 			c.Made = slices.Clip(c.Made)
@@ -153,10 +172,19 @@ type avoider struct {
 	near spec.Near
 }
 
+// known returns the service of that name, nil if the cell has none.
+func (p *planner) known(name spec.ServiceName) *fact.Service {
+	at := sort.Search(len(p.services), func(i int) bool { return p.services[i].Spec.Name >= name })
+	if at == len(p.services) || p.services[at].Spec.Name != name {
+		return nil
+	}
+	return &p.services[at]
+}
+
 // counts reports whether the cell has a service of that name that is to stay.
 func (p *planner) counts(name spec.ServiceName) bool {
-	at, known := slices.BinarySearchFunc(p.services, name, func(s fact.Service, name spec.ServiceName) int { return cmp.Compare(s.Spec.Name, name) })
-	return known && !p.services[at].Deleting
+	s := p.known(name)
+	return s != nil && !s.Deleting
 }
 
 // isNear reports whether a rule finds the other unit where it looks for it.
@@ -251,7 +279,7 @@ func (p *planner) obeyTo(u *unit, s fact.Service, taken bool) bool {
 	}
 	for _, r := range u.refusals {
 		if r.Node == to {
-			u.void(name, fmt.Sprintf("the wish to move %s to %s is void: %s", name, to, r.Why))
+			u.void(name, fmt.Sprintf("the wish to move %s to %s is void: %s", name, to, u.told(r)))
 			break
 		}
 	}

@@ -63,7 +63,7 @@ func TestEveryPlanKeepsTheRules(t *testing.T) {
 					nodes[n] = true
 				}
 			}
-			if active(s.Services[i]) && len(nodes)+len(p.Refusals) != len(s.Nodes) {
+			if active(&s.Services[i]) && len(nodes)+len(p.Refusals) != len(s.Nodes) {
 				t.Fatalf("%s has %d nodes in order and %d refused of %d", p.Service, len(p.Order), len(p.Refusals), len(s.Nodes))
 			}
 			if p.Changed == slices.Equal(p.Order, s.Services[i].Order) {
@@ -119,7 +119,7 @@ func TestASuccessorWhoActsAloneIsKept(t *testing.T) {
 		}
 		for i, p := range Decide(s).Placements {
 			svc := s.Services[i]
-			if active(svc) && len(svc.Spec.After) == 0 && svc.Spec.Copies == nil && svc.Holder != dead && svc.Holder != "" && (len(p.Order) == 0 || p.Order[0] != svc.Holder) {
+			if active(&svc) && len(svc.Spec.After) == 0 && svc.Spec.Copies == nil && svc.Holder != dead && svc.Holder != "" && (len(p.Order) == 0 || p.Order[0] != svc.Holder) {
 				t.Fatalf("%s runs on %s and is placed on %v: %v", p.Service, svc.Holder, p.Order, p.Why)
 			}
 		}

@@ -53,7 +53,7 @@ func (p *planner) isolate(u *unit) {
 	u.candidates = slices.DeleteFunc(u.candidates, func(c rank.Candidate) bool {
 		if barred(c) {
 			h := p.Trust[c.Node]
-			u.refuse(c.Node, "%s is quarantined until %s: %s", c.Node, restrain.Clock(h.Until), h.Why)
+			u.refuse(c.Node, fmt.Sprintf("%s is quarantined until %s: %s", c.Node, restrain.Clock(h.Until), h.Why))
 		}
 		return barred(c)
 	})
@@ -76,7 +76,7 @@ func (p *planner) holdsBack(u *unit, n *fact.Node) (kept bool, why string) {
 	case h.Keep != "":
 		return false, ""
 	}
-	if why := p.forbidden(u, n); why != "" {
+	if why := p.forbidden(u, n, ground.Shut(n)); why != "" {
 		return false, why
 	}
 	return false, h.Why
@@ -144,7 +144,7 @@ func (p *planner) departure(u *unit) (restrain.Departure, bool) {
 func (p *planner) onlyIll(u *unit, n *fact.Node) bool {
 	well := *n
 	well.Health = 0
-	return p.halted[u.name()] == "" && p.forbidden(u, &well) == ""
+	return p.halted[u.name()] == "" && p.forbidden(u, &well, ground.Shut(&well)) == ""
 }
 
 // followed reports whether a node of the service's list is lost: who follows is

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/fact"
@@ -196,7 +197,7 @@ func (p *planner) succeedPrimaries(u *unit) {
 			u.rights[i] = append(u.rights[i], follow[(i+k)%len(follow)].Node)
 		}
 		if len(follow) > 0 {
-			said += ", followed by " + names(u.rights[i][1:])
+			said += ", followed by " + ground.Names(u.rights[i][1:])
 		}
 		u.why = append(u.why, said)
 	}

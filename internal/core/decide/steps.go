@@ -55,7 +55,7 @@ func (p *planner) halt(halted map[spec.ServiceName]string) bool {
 		for _, s := range u.members {
 			for _, after := range s.Spec.After {
 				ordered = true
-				if !after.Optional && p.unitOf[after.Service] == nil && p.knows(after.Service) {
+				if !after.Optional && p.unitOf[after.Service] == nil && p.known(after.Service) != nil {
 					add(u, fmt.Sprintf("%s is after %s, which is not to run", s.Spec.Name, after.Service))
 				}
 			}
@@ -71,11 +71,6 @@ func (p *planner) halt(halted map[spec.ServiceName]string) bool {
 		}
 	}
 	return found
-}
-
-// knows reports whether the cell has a service of that name.
-func (p *planner) knows(name spec.ServiceName) bool {
-	return slices.ContainsFunc(p.services, func(s fact.Service) bool { return s.Spec.Name == name })
 }
 
 // runsIn reports whether the unit, or a copy of it, runs when all is done.

@@ -40,6 +40,7 @@ type follower struct {
 func (p *planner) followers() map[int][]follower {
 	out := make(map[int][]follower)
 	items := p.itemsThen()
+	p.spare.items = slices.Clone(items)
 	for n := range p.Nodes {
 		p.lose(items, []int{n}, string(p.Nodes[n].Name), out)
 	}
@@ -72,7 +73,8 @@ func (p *planner) lose(items []place.Item, lost []int, what string, out map[int]
 	q.Explain = false
 	q.Ties = []place.Tie{place.ByRoom, place.ByLoad, place.ByFresh, place.ByNaming}
 	q.Nodes = slices.Clone(q.Nodes)
-	q.Items = slices.Clone(items)
+	q.Items = p.spare.items
+	copy(q.Items, items)
 	names := make([]spec.NodeName, 0, len(lost))
 	for _, n := range lost {
 		q.Nodes[n].Open = false
@@ -157,21 +159,22 @@ func (p *planner) placeSuccessors(u *unit, followers []follower) {
 	holder := u.candidates[0]
 	u.candidates = u.candidates[1:]
 	for _, c := range u.barred { // what kept it from there may have moved since
-		if p.ruledOut(u, c.Index) == "" && p.hasRoom(u, c.Node) {
+		if p.ruledOut(u, c.Index) == "" && p.hasRoom(u, c.Index) {
 			u.candidates = append(u.candidates, c)
 			u.refusals = slices.DeleteFunc(u.refusals, func(r action.Refusal) bool { return r.Node == c.Node })
 		}
 	}
 	p.keepApart(u)
 	p.keepToRoom(u)
-	for i, c := range u.candidates {
-		c = c.Successor()
-		c.Takeover = p.takeovers[[2]spec.NodeName{holder.Node, c.Node}]
-		c.Load = p.load[c.Node] + c.Takeover
-		c.Free = p.freeOn(c.Node)
+	taken := p.takeovers[holder.Index]
+	for i := range u.candidates {
+		c := u.candidates[i].Successor()
+		c.Takeover = taken[c.Index]
+		c.Load = p.load[c.Index] + c.Takeover
+		c.Free = p.freeOn(c.Index)
 		u.candidates[i] = c
 	}
-	slices.SortFunc(u.candidates, rank.Rank)
+	rank.Sort(u.candidates)
 	decided := p.decided(u, followers)
 	for i, c := range u.candidates {
 		u.order = append(u.order, c.Node)
@@ -183,7 +186,7 @@ func (p *planner) placeSuccessors(u *unit, followers []follower) {
 		}
 	}
 	if len(u.candidates) > 0 {
-		p.takeovers[[2]spec.NodeName{holder.Node, u.candidates[0].Node}] += len(u.members)
+		taken[u.candidates[0].Index] += len(u.members)
 	}
 }
 
@@ -199,7 +202,7 @@ func (p *planner) decided(u *unit, followers []follower) map[spec.NodeName]strin
 		if f.to == "" {
 			if len(f.lost) == 1 {
 				for _, c := range u.candidates {
-					u.refuse(c.Node, "if %s is lost, there is no room for it beside what else comes", f.what)
+					u.refuse(c.Node, fmt.Sprintf("if %s is lost, there is no room for it beside what else comes", f.what))
 				}
 				u.candidates = nil
 			}
@@ -226,7 +229,7 @@ func (p *planner) keepApart(u *unit) {
 	u.candidates = slices.DeleteFunc(u.candidates, func(c rank.Candidate) bool {
 		why := p.ruledOut(u, c.Index)
 		if why != "" {
-			u.refuse(c.Node, "%s", why)
+			u.refuse(c.Node, why)
 		}
 		return why != ""
 	})
@@ -234,7 +237,7 @@ func (p *planner) keepApart(u *unit) {
 
 // hasRoom reports whether there is room for the unit on the node beside what is
 // placed there.
-func (p *planner) hasRoom(u *unit, node spec.NodeName) bool {
+func (p *planner) hasRoom(u *unit, node int) bool {
 	for k, free := range p.freeOn(node) {
 		if u.demand[k] > free {
 			return false
@@ -250,10 +253,10 @@ func (p *planner) keepToRoom(u *unit) {
 		return
 	}
 	u.candidates = slices.DeleteFunc(u.candidates, func(c rank.Candidate) bool {
-		free := p.freeOn(c.Node)
+		free := p.freeOn(c.Index)
 		for k, need := range u.demand {
 			if need > free[k] {
-				u.refuse(c.Node, "it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k]))
+				u.refuse(c.Node, fmt.Sprintf("it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k])))
 				return true
 			}
 		}
@@ -262,24 +265,23 @@ func (p *planner) keepToRoom(u *unit) {
 }
 
 // freeOn is the room that is left on a node beside what is placed there.
-func (p *planner) freeOn(name spec.NodeName) []int {
+func (p *planner) freeOn(node int) []int {
 	if len(p.kinds) == 0 {
 		return nil
 	}
 	if p.free == nil {
-		p.free = make(map[spec.NodeName][]int)
-		for _, n := range p.Nodes {
-			p.free[n.Name] = p.room(n)
+		for i := range p.Nodes {
+			p.free = append(p.free, p.room(&p.Nodes[i]))
 		}
 		for _, u := range p.units {
 			for _, at := range u.seated() {
 				for k, need := range u.demand {
-					p.free[at.Node][k] -= need
+					p.free[p.Index(at.Node)][k] -= need
 				}
 			}
 		}
 	}
-	return p.free[name]
+	return p.free[node]
 }
 
 // wish marks what an operator asked for before the engine chooses; obey says

@@ -14,7 +14,7 @@ import (
 
 // unit is what is placed as one: a service and all those it is together with.
 type unit struct {
-	members    []fact.Service   // sorted by name
+	members    []fact.Service   // sorted by name; not to be changed
 	priority   int              // the highest of its members
 	enemies    []enemy          // each unit once
 	candidates []rank.Candidate // nodes that may run it, sorted by name
@@ -31,8 +31,9 @@ type unit struct {
 	left       bool                      // it is left as it is, for maintenance or a fault
 	fault      string                    // the rule that the plan would have broken for it; empty: none
 	ranks      struct {
-		away, there []int  // by node: its rank if it is not there, and if it is
-		doubtful    []bool // by node: it is to come last
+		away, there []int          // by node: its rank if it is not there, and if it is
+		doubtful    []bool         // by node: it is to come last
+		likings     []rank.Likings // of each member
 	}
 	places     []action.Copy     // of its copies
 	succession []spec.NodeName   // who is primary, then who becomes it
@@ -50,24 +51,32 @@ func (u *unit) holds(node spec.NodeName) bool {
 // name is the first member's, which names the unit in orders and sentences.
 func (u *unit) name() spec.ServiceName { return u.members[0].Spec.Name }
 
-func (u *unit) refuse(node spec.NodeName, format string, args ...any) {
-	why := string(u.name()) + " may not run on " + string(node) + ": " + fmt.Sprintf(format, args...)
+// refuse notes why a node may not run the unit. Who and where is added where it is told.
+func (u *unit) refuse(node spec.NodeName, why string) {
 	u.refusals = append(u.refusals, action.Refusal{Node: node, Why: why})
 }
 
+// told is a refusal as a sentence.
+func (u *unit) told(r action.Refusal) string {
+	return string(u.name()) + " may not run on " + string(r.Node) + ": " + r.Why
+}
+
 // active reports whether a service is to run at all.
-func active(s fact.Service) bool { return !s.Deleting && !s.Spec.Stopped }
+func active(s *fact.Service) bool { return !s.Deleting && !s.Spec.Stopped }
 
 // group makes the units out of the services that are to run, in the order in
 // which they are placed: by priority, the highest first, then by name. Being
 // together goes both ways and on to the next.
 func (p *planner) group() {
-	for _, s := range p.services {
+	units := make([]unit, len(p.services))
+	for i := range p.services {
+		s := &p.services[i]
 		if !active(s) {
 			continue
 		}
-		u := &unit{
-			members: []fact.Service{s}, priority: s.Spec.Priority,
+		u := &units[i]
+		*u = unit{
+			members: p.services[i : i+1 : i+1], priority: s.Spec.Priority,
 			copies: s.Spec.Copies, left: s.Spec.Maintenance || p.snapshot.Maintenance,
 		}
 		// Of several copies only those on the node are left as they are.
@@ -76,18 +85,20 @@ func (p *planner) group() {
 		u.left = u.left || u.fault != ""
 		p.unitOf[s.Spec.Name] = u
 	}
-	for _, s := range p.services {
-		if p.unitOf[s.Spec.Name] == nil {
+	for i := range p.services {
+		s := &p.services[i].Spec
+		if len(s.Place.Together) == 0 || p.unitOf[s.Name] == nil {
 			continue
 		}
-		for _, with := range s.Spec.Place.Together {
-			p.merge(s.Spec.Name, with)
+		for _, with := range s.Place.Together {
+			p.merge(s.Name, with)
 		}
 	}
 	p.part()
-	for _, s := range p.services {
-		u := p.unitOf[s.Spec.Name]
-		if u == nil || u.name() != s.Spec.Name {
+	for i := range p.services {
+		name := p.services[i].Spec.Name
+		u := p.unitOf[name]
+		if u == nil || u.name() != name {
 			continue
 		}
 		p.units = append(p.units, u)
@@ -116,13 +127,14 @@ func (p *planner) merge(a, b spec.ServiceName) {
 // part makes units of their own of those that are left as they are with others:
 // each stays where it is, and one that is nowhere stays that.
 func (p *planner) part() {
-	for _, s := range p.services {
+	for i := range p.services {
+		s := &p.services[i]
 		name := s.Spec.Name
 		u := p.unitOf[name]
 		if u == nil || !u.left || len(u.members) == 1 {
 			continue
 		}
-		p.unitOf[name] = &unit{members: []fact.Service{s}, priority: s.Spec.Priority, left: true, fault: p.Faulty[name]}
+		p.unitOf[name] = &unit{members: p.services[i : i+1 : i+1], priority: s.Spec.Priority, left: true, fault: p.Faulty[name]}
 	}
 }
 
@@ -135,7 +147,11 @@ type enemy struct {
 // setApart tells the units from whom they must be apart. Being apart goes both
 // ways. A unit that is its own enemy contradicts itself.
 func (p *planner) setApart() {
-	for _, s := range p.services {
+	for i := range p.services {
+		s := &p.services[i]
+		if len(s.Spec.Place.Apart) == 0 {
+			continue
+		}
 		u := p.unitOf[s.Spec.Name]
 		if u == nil {
 			continue
@@ -169,8 +185,10 @@ func (p *planner) placement(s fact.Service) action.Placement {
 		Left:     u.left,
 		Order:    slices.Clone(u.order),
 		Copies:   slices.Clone(u.places),
-		Refusals: slices.Clone(u.refusals),
 		MoveDone: u.moves[name],
+	}
+	for _, r := range u.refusals {
+		out.Refusals = append(out.Refusals, action.Refusal{Node: r.Node, Why: u.told(r)})
 	}
 	if len(u.members) > 1 {
 		var with []string

@@ -46,6 +46,7 @@ func Weigh(s fact.Snapshot, service spec.ServiceName) []why.Verdict {
 		return nil
 	}
 	p, _ := settled(ground.Sorted(s), nil)
+	p.tell()
 	u := p.unitOf[service]
 	if u != nil && u.copies != nil && !u.left {
 		return p.weighCopies(u)
@@ -54,7 +55,7 @@ func Weigh(s fact.Snapshot, service spec.ServiceName) []why.Verdict {
 		return nil
 	}
 	all := slices.Clone(u.candidates)
-	slices.SortStableFunc(all[1:], rank.Rank)
+	rank.Sort(all[1:])
 	home := &all[0]
 	out := make([]why.Verdict, 0, len(all))
 	for i := range all {
@@ -162,18 +163,7 @@ func (p *planner) scored(u *unit, better, worse *rank.Candidate) (why.By, string
 			most = i
 		}
 	}
-	return kinds[most], fmt.Sprintf("%s scores %s, %s %s", better.Node, sumOf(better.Score, p.scores(u, better)), worse.Node, sumOf(worse.Score, p.scores(u, worse)))
-}
-
-func sumOf(sum int, scores []why.Score) string {
-	if len(scores) == 0 {
-		return fmt.Sprint(sum)
-	}
-	parts := make([]string, 0, len(scores))
-	for _, s := range scores {
-		parts = append(parts, fmt.Sprintf("%s %+d", s.Rule, s.Score))
-	}
-	return fmt.Sprintf("%d (%s)", sum, strings.Join(parts, ", "))
+	return kinds[most], fmt.Sprintf("%s scores %s, %s %s", better.Node, rank.Tally(better.Score, p.scores(u, better)), worse.Node, rank.Tally(worse.Score, p.scores(u, worse)))
 }
 
 // scores takes a candidate's score apart, by the rule that each part is from.

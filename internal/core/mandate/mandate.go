@@ -12,8 +12,8 @@ package mandate
 
 import (
 	"cmp"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/supervise"
@@ -50,6 +50,13 @@ func NewView(self spec.NodeName) View {
 		Services:   make(map[spec.ServiceName]*record.Service),
 		Placements: make(map[spec.ServiceName]Placement),
 	}
+}
+
+// Clone returns a view that does not change with v.
+func (v *View) Clone() View {
+	c := *v
+	c.Nodes, c.Services, c.Placements = maps.Clone(v.Nodes), maps.Clone(v.Services), maps.Clone(v.Placements)
+	return c
 }
 
 // Wish is what the cell wants of one instance. It is comparable.
@@ -113,39 +120,21 @@ func (v *View) right(p Placement, lease int, alive uint32) supervise.Right {
 	return r
 }
 
-// Gates returns what holds an instance back: the order, and that there is no room
-// yet. town is nil where nothing is ordered; here are the instances that may run
-// here.
-func (v *View) Gates(name instance.Name, town *supervise.Town, here []instance.Name) supervise.Gates {
-	var g supervise.Gates
+// Gates returns what holds a guest back: the order, and who is here still. town is
+// nil where nothing is ordered. A guest is not let in without a house.
+func (v *View) Gates(g *Guest, town *supervise.Town, house *House) supervise.Gates {
+	var gates supervise.Gates
 	if town != nil {
-		g = town.Gates(name.Service(), v.Self, name.Number())
+		gates = town.Gates(g.Name.Service(), v.Self, g.Name.Number())
 	}
-	if wait := v.crowd(name, here); wait != "" {
-		g.Wait, g.WaitMost = wait, 0
+	wait := noTurn
+	if house != nil {
+		wait = house.Enter(g)
 	}
-	return g
-}
-
-// crowd returns what an instance has to wait for that is not there yet, given those
-// that may run here: that no more copies of its service are left than may share a
-// node with it. It is empty for what has room.
-func (v *View) crowd(name instance.Name, here []instance.Name) string {
-	s := v.Services[name.Service()]
-	if s == nil || s.Spec.Copies == nil || name.Number() == 0 {
-		return ""
+	if wait != "" && gates.Open() {
+		gates.Wait, gates.WaitMost = wait, 0
 	}
-	var others []string
-	for _, o := range here {
-		if o != name && o.Service() == name.Service() {
-			others = append(others, string(o))
-		}
-	}
-	if len(others) < max(s.Spec.Copies.PerNode, 1) {
-		return ""
-	}
-	slices.Sort(others)
-	return strings.Join(others, " or ") + " to stop here"
+	return gates
 }
 
 // Instances are those that this node is to know of: what it is to run, and what
@@ -188,6 +177,7 @@ type Doing struct {
 	Sheds  [spec.MaxPrimaries]uint64 // see [supervise.State.ShedOf]
 	Lease  int                       // which lease the role is about
 	Uses   bool                      // that lease is used
+	Takes  bool                      // it has its lease, or runs or would run without one
 
 	MayBePrimary       bool
 	Addresses, Cgroups []string // handles of all that may run or may start
@@ -198,7 +188,7 @@ type Doing struct {
 func DoingOf(st *supervise.State, now time.Time) Doing {
 	d := Doing{
 		Run: st.Run, MayRun: st.MayRun(), Banned: st.Banned(now), MayBePrimary: st.MayBePrimary(),
-		Lease: st.Right.Lease, Uses: st.Right.Epoch != 0 || st.MayBePrimary(),
+		Takes: st.Epoch != 0, Lease: st.Right.Lease, Uses: st.Right.Epoch != 0 || st.MayBePrimary(),
 		Fence: st.StopFailed() && st.Run.Spec.Failover.StopFailure == spec.StopFence,
 	}
 	for lease := range d.Sheds {
@@ -210,7 +200,7 @@ func DoingOf(st *supervise.State, now time.Time) Doing {
 // Same reports whether a guard would be told the same of d and o, but for the leases
 // that are held.
 func (d *Doing) Same(o *Doing) bool {
-	return d.MayRun == o.MayRun && d.MayBePrimary == o.MayBePrimary && d.Lease == o.Lease && d.Uses == o.Uses &&
+	return d.MayRun == o.MayRun && d.Takes == o.Takes && d.MayBePrimary == o.MayBePrimary && d.Lease == o.Lease && d.Uses == o.Uses &&
 		d.Sheds == o.Sheds && d.Banned == o.Banned && d.Fence == o.Fence &&
 		d.Run.ID == o.Run.ID && d.Run.Generation == o.Run.Generation &&
 		slices.Equal(d.Addresses, o.Addresses) && slices.Equal(d.Cgroups, o.Cgroups)

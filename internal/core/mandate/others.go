@@ -76,7 +76,7 @@ type Here struct {
 	Since     time.Duration // the agent's start
 }
 
-// Town is what is known of all services, nil if no service is after another.
+// Town is what is known of all services, nil if that matters to none.
 func (o *Others) Town(v *View, here Here) *supervise.Town {
 	if !supervise.Orders(v.Services) {
 		return nil

@@ -22,7 +22,8 @@ func (s *solver) sits() {
 // settleSets places the sets all of whose copies are fixed, or that have none, so that
 // all others heed them.
 func (s *solver) settleSets() {
-	for i, item := range s.Items {
+	for i := range s.Items {
+		item := &s.Items[i]
 		fixed := func(c int) bool { return s.Items[c].State.Fixed }
 		if s.Keep && item.Kind == Copies && !slices.ContainsFunc(item.Children, func(c int) bool { return !fixed(c) }) {
 			s.assign(i, Nowhere)

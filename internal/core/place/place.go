@@ -226,7 +226,8 @@ type Choice struct {
 // Solve places all items, in the order of the problem's items in the result.
 func Solve(p Problem) []Placed {
 	s := newSolver(&p)
-	for i, item := range p.Items {
+	for i := range p.Items {
+		item := &p.Items[i]
 		if item.Kind == One && item.State.Fixed {
 			s.settle(i, s.at(i))
 		}

@@ -58,7 +58,8 @@ func newSolver(p *Problem) *solver {
 		s.free = append(s.free, slices.Clone(n.Room))
 	}
 	all := make([]int, len(p.Items)*len(p.Nodes))
-	for i, item := range p.Items {
+	for i := range p.Items {
+		item := &p.Items[i]
 		score := all[i*len(p.Nodes) : (i+1)*len(p.Nodes) : (i+1)*len(p.Nodes)]
 		copy(score, item.Score)
 		s.cells[i] = cell{score: score, node: Nowhere, priority: item.Priority}
@@ -90,7 +91,8 @@ func withinStacks(p *Problem) []Pull {
 			pulls = append(pulls, pull)
 		}
 	}
-	for _, item := range p.Items {
+	for i := range p.Items {
+		item := &p.Items[i]
 		if item.Kind != Stack || item.Loose {
 			continue
 		}
@@ -117,8 +119,8 @@ func (s *solver) weightOf(i int) int {
 // sequence returns the items that have no parent, in the order of placing.
 func (s *solver) sequence() []int {
 	var top []int
-	for i, item := range s.Items {
-		if item.Parent == Nowhere {
+	for i := range s.Items {
+		if s.Items[i].Parent == Nowhere {
 			top = append(top, i)
 		}
 	}

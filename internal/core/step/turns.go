@@ -7,8 +7,8 @@ import (
 )
 
 // Turns returns the orders that have what comes to a node wait for those to leave it
-// that it must be apart from, by a mutual pull, and for those whose room it needs. They
-// are optional: they say only what comes first.
+// that must not be there with it, by the rule of either, and for those whose room it
+// needs. They are optional: they say only what comes first.
 func Turns(p Problem) []Order {
 	t := turns{Problem: &p, leaving: make([][]int, len(p.Nodes)), coming: make([][]int, len(p.Nodes))}
 	for i, item := range p.Place.Items {
@@ -62,7 +62,7 @@ func (t *turns) foes(i int) []int {
 	i = t.top(i)
 	for _, p := range t.Place.Pulls {
 		switch {
-		case !p.Mutual || p.Score > -place.Inf:
+		case p.Score > -place.Inf || p.Class != nil || p.ItemRole != place.Any || p.WithRole != place.Any:
 		case p.Item == i:
 			out = append(out, p.With)
 		case p.With == i:

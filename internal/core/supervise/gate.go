@@ -39,6 +39,9 @@ type Gates struct {
 	HoldFor                  time.Duration
 }
 
+// Open reports whether it may start, now or by itself a little later.
+func (g *Gates) Open() bool { return g.Wait == "" || g.WaitMost > 0 }
+
 // Seat is an instance on a node that is not lost. Meant: the placement in force
 // wants it there.
 type Seat struct {
@@ -72,10 +75,11 @@ func NewTown(services map[spec.ServiceName]*record.Service, seats map[spec.Servi
 	return t
 }
 
-// Orders reports whether any service is after another.
+// Orders reports whether it matters to any service what others do elsewhere: it is
+// after another, or its copies differ.
 func Orders(services map[spec.ServiceName]*record.Service) bool {
 	for _, s := range services {
-		if len(s.Spec.After) > 0 {
+		if len(s.Spec.After) > 0 || s.Spec.Copies != nil && s.Spec.Copies.Unique {
 			return true
 		}
 	}
@@ -92,6 +96,7 @@ func (t *Town) Gates(name spec.ServiceName, node spec.NodeName, number int) Gate
 	for _, a := range s.Spec.After {
 		t.before(&g, a)
 	}
+	t.twin(&g, s, node, number)
 	g.Under = t.under(name, nil)
 	var held, heldCopy, heldRole []string
 	for _, other := range t.after[name] {
@@ -111,6 +116,25 @@ func (t *Town) Gates(name spec.ServiceName, node spec.NodeName, number int) Gate
 	}
 	g.Held, g.HeldCopy, g.HeldRole = names(held), names(heldCopy), names(heldRole)
 	return g
+}
+
+// twin adds that the copy of that number has to stop first where it is not to be any
+// more. Copies have no lease: one that does not stop is not waited for without end.
+func (t *Town) twin(g *Gates, s *record.Service, node spec.NodeName, number int) {
+	if number == 0 || !g.Open() {
+		return
+	}
+	for _, o := range t.seats[s.Spec.Name] {
+		if o.Copy == number && o.Node != node && !o.Meant && !o.Maintenance && mayRun(o.Phase) {
+			g.Wait, g.WaitMost = fmt.Sprintf("copy %d to stop on %s", number, o.Node), s.Spec.StopTime()+holdSlack
+			return
+		}
+	}
+}
+
+// mayRun reports whether anything of an instance in that phase may run.
+func mayRun(p fact.Phase) bool {
+	return p == fact.Starting || p == fact.Running || p == fact.Stopping || p == fact.Backoff || p == fact.Stuck
 }
 
 // names lists services, each once.

@@ -219,3 +219,42 @@ func TestADemotionWaitsForWhatIsAfterThePrimary(t *testing.T) {
 	d.in.Wish.Gates = Gates{}
 	d.step().want("stop 1", fact.Running)
 }
+
+// A copy that differs from the others goes from one node to another: it starts there
+// when it has stopped here, or could not be stopped in time.
+func TestANumberedCopyWaitsForItself(t *testing.T) {
+	number := func(n int) func(*Seat) { return func(s *Seat) { s.Copy = n } }
+	wait := Gates{Wait: "copy 3 to stop on a", WaitMost: 15 * time.Second}
+	tests := []struct {
+		name  string
+		phase fact.Phase
+		with  []func(*Seat)
+		want  Gates
+	}{
+		{"it runs where it is to go from", fact.Running, []func(*Seat){number(3), goes}, wait},
+		{"it stops there", fact.Stopping, []func(*Seat){number(3), goes}, wait},
+		{"it does not stop there, which is not waited for without end", fact.Stuck, []func(*Seat){number(3), goes}, wait},
+		{"it has stopped there", fact.Idle, []func(*Seat){number(3), goes}, Gates{}},
+		{"it is to be there too", fact.Running, []func(*Seat){number(3)}, Gates{}},
+		{"it is left there for maintenance", fact.Running, []func(*Seat){number(3), goes, resting}, Gates{}},
+		{"another one is there", fact.Running, []func(*Seat){number(2), goes}, Gates{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStreet()
+			s.services["app"].Spec.Copies = &spec.Copies{Count: 3, Unique: true}
+			delete(s.services, "proxy")
+			s.put("app", "a", tt.phase, tt.with...)
+			if !Orders(s.services) {
+				t.Error("nobody looks at what others do elsewhere")
+			}
+			got := NewTown(s.services, s.seats, s.placed, true).Gates("app", "b", 3)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if got := NewTown(s.services, s.seats, s.placed, true).Gates("app", "a", 3); got != (Gates{}) {
+				t.Errorf("it waits for itself where it is: %+v", got)
+			}
+		})
+	}
+}

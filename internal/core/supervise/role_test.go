@@ -274,9 +274,9 @@ func TestTheNextAgentAdoptsAPrimary(t *testing.T) {
 func TestUnderMaintenanceNothingIsDoneButForALostLease(t *testing.T) {
 	d := running(t, 2)
 	d.in.Wish.Maintenance = true
-	d.dies(1).want("", fact.Running)
+	d.dies(1).want("", fact.Backoff)
 	d.in.Wish.Service.Spec.Stopped = true
-	d.pass(time.Minute).step().want("", fact.Running)
+	d.pass(time.Minute).step().want("", fact.Backoff)
 	d.in.Wish.Service.Spec.Stopped = false
 	if len(d.st.Failures) != 0 {
 		t.Errorf("a failure was counted: %+v", d.st.Failures)

@@ -528,6 +528,8 @@ func (m *machine) rest() fact.Phase {
 		return m.before
 	case m.MayRun() && m.prefix() == len(m.Parts):
 		return fact.Running
+	case m.MayRun() && m.before == fact.Running:
+		return fact.Backoff // nobody may count on it
 	case m.MayRun():
 		return m.before
 	case m.Banned(m.in.Now):

@@ -66,6 +66,7 @@ type trust struct {
 	hold   holds // likewise, see signature
 	status status
 	heard  bool          // a status has come
+	found  bool          // any of it may have run when the runner began
 	unused time.Duration // boot time since which its lease is held and of no use; 0: it is not
 }
 
@@ -336,21 +337,23 @@ func (a *Agent) entrust(ctx context.Context, g guardclient.View, name instance.N
 		st = supervise.Unseen(*service)
 	}
 	w := a.view.wish(name, alive(g))
-	w.cell, w.Gates = cell, a.view.Gates(name, a.town(), a.here())
+	w.cell, w.Gates = cell, a.view.Gates(&mandate.Guest{Name: name}, nil, nil)
 	r := newRunner(&a.options, name, a.statuses, st, w)
 	r.places = a.places
 	ctx, stop := context.WithCancel(ctx)
-	a.services[name] = &trust{runner: r, stop: stop, wish: w, hold: a.signature(g, name.Service())}
+	a.services[name] = &trust{runner: r, stop: stop, wish: w, hold: a.signature(g, name.Service()), found: st.MayRun()}
 	a.tasks.Go(func() { r.run(ctx) })
 }
 
 // handOver tells runners what changed for them. The end of a lease changes all
 // the time; runners look at that themselves, but for one that was renewed late.
 func (a *Agent) handOver(g guardclient.View) {
-	town, here := a.town(), a.here()
-	for name, t := range a.services {
+	town, house := a.town(), a.house(g)
+	for _, guest := range house.Guests() {
+		name := guest.Name
+		t := a.services[name]
 		w, h := a.view.wish(name, alive(g)), a.signature(g, name.Service())
-		w.Gates = a.view.Gates(name, town, here)
+		w.Gates = a.view.Gates(&guest, town, house)
 		t.use(h[0], a.options.Clock.Boot())
 		if w != t.wish || h != t.hold {
 			t.wish, t.hold = w, h

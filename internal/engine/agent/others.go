@@ -4,7 +4,6 @@ import (
 	"github.com/keelson/keelson/internal/core/mandate"
 	"github.com/keelson/keelson/internal/core/supervise"
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
-	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 )
 
@@ -15,18 +14,20 @@ func (v *view) note(g guardclient.View) {
 	}
 }
 
-// here are the instances that may run here, as far as their runners have said.
-func (a *Agent) here() []instance.Name {
-	var out []instance.Name
+// house is who is on this node, as far as their runners have said.
+func (a *Agent) house(g guardclient.View) *mandate.House {
+	guests := make([]mandate.Guest, 0, len(a.services))
 	for name, t := range a.services {
-		if t.status.doing.MayRun {
-			out = append(out, name)
-		}
+		d := &t.status.doing
+		guests = append(guests, mandate.Guest{
+			Name: name, Run: d.Run, There: d.MayRun || !t.heard && t.found, Let: t.wish.Gates.Open(),
+			Coming: a.view.Coming(name, d, holdOf(g, name.Service()).Held),
+		})
 	}
-	return out
+	return a.view.House(guests)
 }
 
-// town is what is known of all services, nil if no service is after another.
+// town is what is known of all services, nil if that matters to none.
 func (a *Agent) town() *supervise.Town {
 	v := a.view
 	here := mandate.Here{Known: v.listed[record.KeyReports], Since: a.options.Clock.Boot() - a.began}

@@ -3,7 +3,6 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strings"
 
 	"github.com/keelson/keelson/internal/core/mandate"
@@ -223,8 +222,8 @@ func (v *view) complete() bool {
 // clone returns a copy that later changes leave alone.
 func (v *view) clone() *view {
 	c := *v
-	c.Nodes, c.Services = maps.Clone(v.Nodes), maps.Clone(v.Services)
-	c.Placements, c.listed, c.unreadable, c.others = maps.Clone(v.Placements), nil, nil, mandate.Others{}
+	c.View = v.Clone()
+	c.listed, c.unreadable, c.others = nil, nil, mandate.Others{}
 	return &c
 }
 

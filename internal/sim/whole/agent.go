@@ -84,7 +84,7 @@ func (w *world) startAgent(n *node) {
 	*a = agent{process: process{up: true, life: a.life + 1}, began: w.boottime(n), runners: map[instance.Name]*runner{}}
 	a.view, a.others = mandate.NewView(n.name), mandate.NewOthers()
 	if n.disk != nil {
-		a.view, a.fromDisk = copyView(n.disk), true
+		a.view, a.fromDisk = n.disk.Clone(), true
 	}
 	a.entries = maps.Clone(n.journal)
 	if planted(journalForgotten) {
@@ -120,12 +120,6 @@ func (w *world) killAgent(n *node) {
 	n.begun = map[key]*start{}
 	w.cutWire(n)
 	n.guard.agent = false
-}
-
-func copyView(v *mandate.View) mandate.View {
-	c := *v
-	c.Nodes, c.Services, c.Placements = maps.Clone(v.Nodes), maps.Clone(v.Services), maps.Clone(v.Placements)
-	return c
 }
 
 // connect connects to the guard, and starts one where none is.
@@ -298,7 +292,7 @@ func (w *world) entrust(n *node, name instance.Name) {
 	}
 	r := &runner{name: name, began: w.boottime(n), st: st, wish: a.wish(name, a.certain()), hold: w.signature(n, name.Service())}
 	if !planted(gatesLate) {
-		r.wish.Gates = a.view.Gates(name, w.town(n), a.here())
+		r.wish.Gates = a.view.Gates(&mandate.Guest{Name: name}, nil, nil)
 	}
 	a.runners[name] = r
 	w.step(n, r)
@@ -322,11 +316,15 @@ func (a *agent) wish(name instance.Name, alive uint32) mandate.Wish {
 // handOver tells runners what changed for them.
 func (w *world) handOver(n *node) {
 	a := &n.agent
-	town, here := w.town(n), a.here()
-	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
+	town, house := w.town(n), w.house(n)
+	for _, guest := range house.Guests() {
+		name := guest.Name
 		r := a.runners[name]
 		wish, hold := a.wish(name, a.certain()), w.signature(n, name.Service())
-		wish.Gates = a.view.Gates(name, town, here)
+		wish.Gates = a.view.Gates(&guest, town, house)
+		if planted(besideAnyone) {
+			wish.Gates = supervise.Gates{}
+		}
 		if wish != r.wish || hold != r.hold {
 			r.wish, r.hold = wish, hold
 			w.step(n, r)
@@ -334,15 +332,19 @@ func (w *world) handOver(n *node) {
 	}
 }
 
-// here are the instances that may run here.
-func (a *agent) here() []instance.Name {
-	var out []instance.Name
-	for name, r := range a.runners {
-		if r.st.MayRun() {
-			out = append(out, name)
-		}
+// house is who is on the node.
+func (w *world) house(n *node) *mandate.House {
+	a := &n.agent
+	var guests []mandate.Guest
+	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
+		r := a.runners[name]
+		d := mandate.DoingOf(&r.st, w.wall(n))
+		guests = append(guests, mandate.Guest{
+			Name: name, Run: d.Run, There: d.MayRun, Let: r.wish.Gates.Open(),
+			Coming: a.view.Coming(name, &d, w.holdOf(n, name.Service()).Held),
+		})
 	}
-	return out
+	return a.view.House(guests)
 }
 
 func (w *world) town(n *node) *supervise.Town {

@@ -166,7 +166,7 @@ func (w *world) settle(n *node) {
 	if g.plane != nil {
 		next = min(next, g.plane.Next(), w.enforce(n))
 	}
-	w.rouse(n, n.clock.trueAt(next))
+	w.rouse(n, n.clock.True(next))
 }
 
 func (w *world) noted(n *node, note *lease.Note) {

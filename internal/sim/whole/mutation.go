@@ -9,4 +9,5 @@ const (
 	journalForgotten          // an agent does not read what one before it has left running
 	gatesLate                 // what holds an instance back is told after it began
 	leasesCounted             // what is deleted and applied again has another lease
+	besideAnyone              // nobody waits for who is on its node still
 )

@@ -1,7 +1,6 @@
 package whole
 
 import (
-	"math"
 	"time"
 
 	"github.com/keelson/keelson/internal/core/mandate"
@@ -14,28 +13,12 @@ import (
 // Boot is a moment on a host's CLOCK_BOOTTIME.
 type Boot = time.Duration
 
-// clock is a host's CLOCK_BOOTTIME.
-type clock struct {
-	base, origin time.Duration // local and true time of one moment
-	rate         float64
-}
-
-// local is what the clock shows at true time t.
-func (c *clock) local(t time.Duration) Boot {
-	return c.base + time.Duration(float64(t-c.origin)*c.rate)
-}
-
-// trueAt is the true time at which the clock shows at least local.
-func (c *clock) trueAt(local Boot) time.Duration {
-	return c.origin + time.Duration(math.Ceil(float64(local-c.base)/c.rate))
-}
-
 // node is one host: its guard, its agent, its programs, its kernel and its disks.
 type node struct {
 	slot  uint8
 	name  spec.NodeName
 	up    bool
-	clock clock
+	clock script.Clock
 	skew  time.Duration // of its wall clock
 
 	guard guard
@@ -54,12 +37,12 @@ var epochDay = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 func newNode(w *world, slot uint8) *node {
 	n := &node{slot: slot, name: script.NodeName(slot)}
-	n.clock.rate, n.skew = w.plan.Rates[slot], w.plan.Skews[slot]
+	n.clock.Rate, n.skew = w.plan.Rates[slot], w.plan.Skews[slot]
 	return n
 }
 
 // boottime is what the node's CLOCK_BOOTTIME shows.
-func (w *world) boottime(n *node) Boot { return n.clock.local(w.now) }
+func (w *world) boottime(n *node) Boot { return n.clock.Local(w.now) }
 
 // wall is what the node's wall clock shows.
 func (w *world) wall(n *node) time.Time { return epochDay.Add(w.now + n.skew) }
@@ -67,7 +50,7 @@ func (w *world) wall(n *node) time.Time { return epochDay.Add(w.now + n.skew) }
 // boot starts a host: nothing but its disk is left of the life before.
 func (w *world) boot(n *node) {
 	n.up = true
-	n.clock = clock{base: time.Second + w.random(time.Hour), origin: w.now, rate: w.plan.Rates[n.slot]}
+	n.clock = script.Clock{Base: time.Second + w.random(time.Hour), Origin: w.now, Rate: w.plan.Rates[n.slot]}
 	n.programs, n.passes, n.begun = nil, map[spec.ServiceName]Boot{}, map[key]*start{}
 	n.journal = map[instance.Name]supervise.Memory{}
 	n.guard.life++

@@ -105,7 +105,7 @@ func (w *world) planStep(n *node, r *runner) {
 		return
 	}
 	turn := r.turn
-	w.after(n.clock.trueAt(r.lag.Due)-w.now+w.random(time.Millisecond), n.agent.only(func() {
+	w.after(n.clock.True(r.lag.Due)-w.now+w.random(time.Millisecond), n.agent.only(func() {
 		if r.turn == turn {
 			w.step(n, r)
 		}

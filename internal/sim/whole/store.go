@@ -96,7 +96,7 @@ func (w *world) arrive(n *node, topic int, take func(*agent)) {
 func (w *world) saveSoon(n *node) {
 	a := &n.agent
 	w.after(w.between(50*time.Millisecond, time.Second), a.only(func() {
-		v := copyView(&a.view)
+		v := a.view.Clone()
 		n.disk = &v
 	}))
 }

@@ -132,6 +132,18 @@ func (c *watch) started(w *world, n *node, p *program) {
 	if s.Parts[0].Name == p.key.part && w.now-c.steady > steadyFor {
 		c.ordered(w, n, p)
 	}
+	c.beside(w, n, p)
+}
+
+// beside checks that what starts may run beside what runs there.
+func (c *watch) beside(w *world, n *node, p *program) {
+	there := map[instance.Name]*spec.Service{}
+	for _, o := range n.programs {
+		there[o.key.name] = &o.service.Spec
+	}
+	if invariant, why := w.plan.Beside(n.slot, &p.service.Spec, there); invariant != "" {
+		w.violate(invariant, "%s starts on node %s: %s", p.key, n.name, why)
+	}
 }
 
 // late checks that no other node has the lease.
@@ -158,8 +170,9 @@ func (c *watch) ordered(w *world, n *node, p *program) {
 	}
 	c.note(w) // what it is after may have been up since the last look
 	for _, a := range r.Spec.After {
-		if a.Optional || w.store.services[a.Service] == nil {
-			continue
+		first := w.store.services[a.Service]
+		if a.Optional || first == nil || epochDay.Add(w.now).Sub(first.Applied) < orderSlack {
+			continue // it does not count until it is applied, and that is known
 		}
 		last, ever := c.ran[standing{a.Service, a.Role}]
 		if !ever || w.now-last > orderSlack {
@@ -369,5 +382,5 @@ func (w *world) phases(name spec.ServiceName) map[spec.NodeName]string {
 // homeless reports whether no node may run a service, by what its spec says.
 func (c *watch) homeless(w *world, name spec.ServiceName) bool {
 	r := w.store.services[name]
-	return r == nil || len(r.Spec.Place.Apart) > 0 || slices.ContainsFunc(r.Spec.After, func(a spec.After) bool { return !a.Optional && c.homeless(w, a.Service) })
+	return r == nil || w.plan.MayLackRoom(&r.Spec) || slices.ContainsFunc(r.Spec.After, func(a spec.After) bool { return !a.Optional && c.homeless(w, a.Service) })
 }

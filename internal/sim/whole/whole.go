@@ -26,6 +26,8 @@
 //	               node has the lease
 //	in-order       nothing starts long after what it is after has stopped
 //	copies-fit     no node runs more copies of a service than it may
+//	apart          nothing starts on a node where what it is to be apart from runs
+//	room           nothing starts on a node without the room that it needs
 //	all-run        after the last fault, everything runs that has a home, there and
 //	               nowhere else
 //	nothing-to-do  and the decision has nothing to change

@@ -60,8 +60,27 @@ func Check(root *cib.Element) ([]string, error) {
 	for _, section := range allOf(conf) {
 		section.Walk(c.values)
 	}
+	conf.Child("resources").Walk(c.remote)
 	c.circles(conf.Child("constraints"))
 	return c.notes, nil
+}
+
+// remote notes a resource that brings a node with it: such a node is not read, so
+// whatever would run there is taken not to be able to.
+func (c *checker) remote(e *cib.Element) {
+	if e.Name != "primitive" {
+		return
+	}
+	if e.Attr("provider") == "pacemaker" && e.Attr("type") == "remote" {
+		c.note("primitive %s: it connects to a remote node, which is left out", quoted(e.ID()))
+	}
+	for _, meta := range e.All("meta_attributes") {
+		for _, v := range meta.All("nvpair") {
+			if v.Attr("name") == "remote-node" {
+				c.note("primitive %s: its guest node %s is left out", quoted(e.ID()), quoted(v.Attr("value")))
+			}
+		}
+	}
 }
 
 type checker struct {

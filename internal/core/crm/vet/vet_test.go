@@ -36,6 +36,11 @@ func TestWhatIsChangedOrPassedOverIsNoted(t *testing.T) {
 			name: "a node's name twice", nodes: `<node id="1" uname="a"/><node id="2" uname="A"/>`,
 			want: []string{"node 2: another node is named A too, and what names it means the first"},
 		},
+		{
+			name: "resources that bring nodes with them", resources: `<primitive id="vm" type="VirtualDomain"><meta_attributes id="m"><nvpair id="x" name="remote-node" value="guest"/></meta_attributes></primitive>` +
+				`<group id="g"><primitive id="far" provider="pacemaker" type="remote"/></group><primitive id="near" provider="heartbeat" type="remote"/>`,
+			want: []string{"primitive vm: its guest node guest is left out", "primitive far: it connects to a remote node, which is left out"},
+		},
 		{name: "no id", resources: `<primitive/>`, want: []string{"primitive: one has no id"}},
 		{
 			name: "scores that are none", constraints: `<rsc_location id="l" score="abc"/><rsc_location id="m" score="NaN"/><rsc_location id="n" score="7 or so"/><rsc_location id="o" score="-2000000"/>`,

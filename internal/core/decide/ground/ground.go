@@ -12,6 +12,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"sort"
+	"strings"
 
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -27,11 +29,10 @@ type Ground struct {
 
 // Node returns the node of that name.
 func (g Ground) Node(name spec.NodeName) (*fact.Node, bool) {
-	i, ok := slices.BinarySearchFunc(g.Nodes, name, func(n fact.Node, name spec.NodeName) int { return cmp.Compare(n.Name, name) })
-	if !ok {
-		return &fact.Node{}, false
+	if i := g.Index(name); i != Nowhere {
+		return &g.Nodes[i], true
 	}
-	return &g.Nodes[i], true
+	return &fact.Node{}, false
 }
 
 // Alive reports whether the node is known and not lost.
@@ -57,7 +58,11 @@ func (g Ground) Sits(s *fact.Service) spec.NodeName {
 
 // Index returns the index of a node, Nowhere if it is not known.
 func (g Ground) Index(name spec.NodeName) int {
-	return slices.IndexFunc(g.Nodes, func(n fact.Node) bool { return n.Name == name })
+	i := sort.Search(len(g.Nodes), func(i int) bool { return g.Nodes[i].Name >= name })
+	if i == len(g.Nodes) || g.Nodes[i].Name != name {
+		return Nowhere
+	}
+	return i
 }
 
 // Classes tells which nodes have the same value of a label; nil for no label.
@@ -97,11 +102,76 @@ func (g Ground) Home(s *fact.Service) spec.NodeName {
 // Instance returns the service's instance on the node, nil if there is none.
 // The node's instances are sorted.
 func Instance(n *fact.Node, s spec.ServiceName) *fact.Instance {
-	i, ok := slices.BinarySearchFunc(n.Instances, s, func(i fact.Instance, s spec.ServiceName) int { return cmp.Compare(i.Service, s) })
-	if !ok {
+	i := sort.Search(len(n.Instances), func(i int) bool { return n.Instances[i].Service >= s })
+	if i == len(n.Instances) || n.Instances[i].Service != s {
 		return nil
 	}
 	return &n.Instances[i]
+}
+
+// Kinds are the units of which some node says how much it has.
+func (g Ground) Kinds() map[string]bool {
+	out := make(map[string]bool)
+	for i := range g.Nodes {
+		for label := range g.Nodes[i].Labels {
+			if kind, is := strings.CutPrefix(label, spec.CapacityLabel+"/"); is {
+				out[kind] = true
+			}
+		}
+	}
+	return out
+}
+
+// Shut says why a node may run nothing, whatever it is; empty: it may.
+func Shut(n *fact.Node) string {
+	switch {
+	case n.Witness:
+		return string(n.Name) + " is a witness, which votes and runs nothing"
+	case n.Leaving:
+		return string(n.Name) + " is leaving the cell"
+	case n.Drain:
+		return string(n.Name) + " is drained"
+	case n.Health <= -spec.MaxScore:
+		return string(n.Name) + " is too ill to run anything"
+	case n.Maintenance:
+		return string(n.Name) + " is under maintenance"
+	case n.Liveness == fact.Lost:
+		return string(n.Name) + " is lost"
+	}
+	return ""
+}
+
+// Stuck returns the services of which a part would not stop, by the nodes on which
+// they are for that. What is lost runs nowhere.
+func (g Ground) Stuck() map[spec.NodeName][]spec.ServiceName {
+	var out map[spec.NodeName][]spec.ServiceName
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		for k := range n.Instances {
+			if n.Instances[k].Phase != fact.Stuck || n.Liveness == fact.Lost {
+				continue
+			}
+			if out == nil {
+				out = make(map[spec.NodeName][]spec.ServiceName)
+			}
+			out[n.Name] = append(out[n.Name], n.Instances[k].Service)
+		}
+	}
+	return out
+}
+
+// Names writes a list of nodes.
+func Names(nodes []spec.NodeName) string {
+	list := make([]string, 0, len(nodes))
+	for _, n := range nodes {
+		list = append(list, string(n))
+	}
+	return strings.Join(list, ", ")
+}
+
+// Foes reports whether two services are to be apart, by the word of either.
+func Foes(a, b *spec.Service) bool {
+	return a.Name != b.Name && (slices.Contains(a.Place.Apart, b.Name) || slices.Contains(b.Place.Apart, a.Name))
 }
 
 // Sorted returns the snapshot with nodes, their instances and services sorted by

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -71,25 +72,62 @@ func (c Candidate) Successor() Candidate {
 	return c
 }
 
+// Likings are the preferences of a service that concern it in any role and count
+// now, read once for all nodes.
+type Likings []liking
+
+// liking is one preference.
+type liking struct {
+	node       spec.NodeName
+	key, value string // of the label; empty: it is about the node
+	score      int
+	rule       string   // its node or label
+	made       []string // what it adds to a score, in words
+}
+
+// LikingsOf reads what a service prefers at a time.
+func LikingsOf(s *spec.Service, now time.Time) Likings {
+	var out Likings
+	for i := range s.Place.Prefer {
+		pref := &s.Place.Prefer[i]
+		if !pref.Holds(now) || pref.Role != "" {
+			continue
+		}
+		one := liking{score: pref.Score}
+		if key, value, isLabel := spec.SplitLabel(pref.Label); isLabel {
+			one.key, one.value, one.rule = key, value, pref.Label
+			one.made = []string{"label " + pref.Label + " " + strconv.Itoa(pref.Score)}
+		} else {
+			one.node, one.rule = pref.Node, string(pref.Node)
+			one.made = []string{"node " + string(pref.Node) + " " + strconv.Itoa(pref.Score)}
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// about reports whether the preference is about the node.
+func (l *liking) about(n *fact.Node) bool {
+	if l.key == "" {
+		return l.node == n.Name
+	}
+	got, has := n.Labels[l.key]
+	return has && got == l.value
+}
+
 // Shuns says why a service's preferences keep it from the node: one is -1000000,
 // which nothing outweighs, or they add up to that. It is empty if neither is so.
 // Those for a role concern the role alone.
-func Shuns(s *fact.Service, n *fact.Node, now time.Time) string {
+func (l Likings) Shuns(n *fact.Node) string {
 	sum, worst, rule := 0, 0, ""
-	for i := range s.Spec.Place.Prefer {
-		pref := &s.Spec.Place.Prefer[i]
-		key, value, isLabel := spec.SplitLabel(pref.Label)
-		got, has := n.Labels[key]
-		about := pref.Node == n.Name || isLabel && has && got == value
-		if !about || !pref.Holds(now) || pref.Role != "" {
+	for i := range l {
+		one := &l[i]
+		if !one.about(n) {
 			continue
 		}
-		sum += pref.Score
-		if pref.Score < worst {
-			worst, rule = pref.Score, pref.Label
-			if pref.Node == n.Name {
-				rule = string(n.Name)
-			}
+		sum += one.score
+		if one.score < worst {
+			worst, rule = one.score, one.rule
 		}
 	}
 	if min(sum, worst) > -spec.MaxScore {
@@ -98,23 +136,25 @@ func Shuns(s *fact.Service, n *fact.Node, now time.Time) string {
 	return fmt.Sprintf("place.prefer forbids %s (score %d)", rule, min(sum, worst))
 }
 
-// Rate scores the candidate by the members' preferences.
-func (c *Candidate) Rate(members []fact.Service, n *fact.Node, now time.Time) {
-	for k := range members {
-		for i := range members[k].Spec.Place.Prefer {
-			pref := &members[k].Spec.Place.Prefer[i]
-			key, value, isLabel := spec.SplitLabel(pref.Label)
-			got, has := n.Labels[key]
-			switch {
-			case !pref.Holds(now) || pref.Role != "":
-			case pref.Node == n.Name:
-				c.Add(pref.Score, "node "+string(n.Name))
-				c.Named = c.Named || pref.Score > 0
-			case isLabel && has && got == value:
-				c.Add(pref.Score, "label "+pref.Label)
-			}
+// Rate scores the candidate by a service's preferences.
+func (c *Candidate) Rate(l Likings, n *fact.Node) {
+	for i := range l {
+		one := &l[i]
+		if one.score == 0 || !one.about(n) {
+			continue
+		}
+		c.Score += one.score
+		c.Named = c.Named || one.key == "" && one.score > 0
+		if c.Made == nil {
+			c.Made = one.made // shared, and without room: whoever adds to it makes its own
+		} else {
+			c.Made = append(c.Made, one.made...)
 		}
 	}
+}
+
+// Ail adds the health of a node to the score.
+func (c *Candidate) Ail(n *fact.Node) {
 	if n.Health > -spec.MaxScore {
 		c.Add(n.Health, "health") // else it may only stay, and that does not count
 	}
@@ -122,10 +162,23 @@ func (c *Candidate) Rate(members []fact.Service, n *fact.Node, now time.Time) {
 
 // Sum says the score and what it is made of.
 func (c *Candidate) Sum() string {
+	sum := "score " + strconv.Itoa(c.Score)
 	if len(c.Made) == 0 {
-		return fmt.Sprintf("score %d", c.Score)
+		return sum
 	}
-	return fmt.Sprintf("score %d (%s)", c.Score, strings.Join(c.Made, ", "))
+	return sum + " (" + strings.Join(c.Made, ", ") + ")"
+}
+
+// Tally writes a sum and what it is made of.
+func Tally(sum int, scores []why.Score) string {
+	if len(scores) == 0 {
+		return strconv.Itoa(sum)
+	}
+	parts := make([]string, 0, len(scores))
+	for _, s := range scores {
+		parts = append(parts, fmt.Sprintf("%s %+d", s.Rule, s.Score))
+	}
+	return fmt.Sprintf("%d (%s)", sum, strings.Join(parts, ", "))
 }
 
 // Criterion is one way in which two candidates can differ.
@@ -227,8 +280,15 @@ func moreRoom(a, b []int) int {
 	return d
 }
 
-// Rank puts the better Candidate first.
-func Rank(a, b Candidate) int { return Compare(&a, &b) }
+// Sort puts the better ones first.
+func Sort(c []Candidate) { sort.Stable(byRank(c)) }
+
+// byRank sorts where they are: candidates are large.
+type byRank []Candidate
+
+func (c byRank) Len() int           { return len(c) }
+func (c byRank) Less(i, k int) bool { return Compare(&c[i], &c[k]) < 0 }
+func (c byRank) Swap(i, k int)      { c[i], c[k] = c[k], c[i] }
 
 // Compare is negative if a is better.
 func Compare(a, b *Candidate) int {

@@ -32,6 +32,7 @@ type Restraint struct {
 	History  fact.History
 	Trust    map[spec.NodeName]fact.NodeHistory
 	Barred   bool // some node is in quarantine
+	Watched  bool // some node is on probation
 	Past     map[spec.ServiceName]fact.ServiceHistory
 	Limits   spec.Recovery // effective
 	AtOnce   int           // nodes that may be acted on at once
@@ -69,6 +70,7 @@ func New(s fact.Snapshot, history fact.History) *Restraint {
 	for _, n := range history.Nodes {
 		r.Trust[n.Node] = n
 		r.Barred = r.Barred || n.Trust == fact.Quarantined
+		r.Watched = r.Watched || n.Trust == fact.Probation
 	}
 	for _, h := range history.Services {
 		r.Past[h.Service] = h
@@ -114,7 +116,7 @@ func (r *Restraint) Doubt(members []fact.Service, n *fact.Node) string {
 	if len(r.History.Nodes)+len(r.History.Services) == 0 {
 		return ""
 	}
-	if len(r.Trust) > 0 && r.Trust[n.Name].Trust == fact.Probation {
+	if r.Watched && r.Trust[n.Name].Trust == fact.Probation {
 		return fmt.Sprintf("%s is on probation", n.Name)
 	}
 	if len(r.Past) == 0 {

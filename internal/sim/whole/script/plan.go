@@ -88,6 +88,11 @@ func Write(seed uint64, o Options) Plan {
 		p.Skews[slot] = d.between(-2*time.Second, 2*time.Second)
 		p.Labels[slot] = map[string]string{"rack": fmt.Sprint(slot % 2)}
 	}
+	if d.chance(0.5) {
+		for slot := range p.Nodes {
+			p.Labels[slot][spec.CapacityLabel+"/"+unit] = fmt.Sprint(3 + d.IntN(4))
+		}
+	}
 	p.Voters = 1<<min(p.Nodes, 3) - 1
 	if p.Nodes == 5 {
 		p.Voters = 1<<5 - 1
@@ -163,8 +168,14 @@ func (p *Plan) add(d dice, s spec.Service) {
 	if d.chance(0.4) {
 		s.Place.Prefer = []spec.Preference{{Node: NodeName(uint8(d.IntN(p.Nodes))), Score: 50 + d.IntN(300)}}
 	}
-	if d.chance(0.15) && s.Name != "shop" && s.Copies == nil {
+	if d.chance(0.3) && s.Name != "shop" && s.Copies == nil {
 		s.Place.Apart = []spec.ServiceName{"shop"}
+	}
+	if d.chance(0.2) {
+		s.Priority = d.IntN(3)
+	}
+	if d.chance(0.6) {
+		s.Needs = map[string]int{unit: 1 + d.IntN(2)}
 	}
 	for i := range s.Parts {
 		s.Parts[i].StartTimeout = spec.Duration(d.between(2*time.Second, 4*time.Second))
