@@ -209,7 +209,7 @@ func (p *applyPlan) read(ctx context.Context, s store.Store) error {
 			return fmt.Errorf("read %s: %w", e.Key, err)
 		}
 		p.records[r.Spec.Name] = r
-		p.exceed(r.Service)
+		p.next = r.Above(p.next)
 	}
 	p.first = p.next
 	if err := p.readTrials(ctx, s); err != nil {
@@ -354,7 +354,7 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 	}
 	changed.Spec = s
 	changed.Generation++
-	p.exceed(changed)
+	p.next = changed.Above(p.next)
 	changed.Applied = p.now
 	changed.By = p.by
 	p.put(key, changed)
@@ -381,30 +381,14 @@ func (p *applyPlan) one(s spec.Service, freed map[netip.Addr]bool) error {
 // number returns the number of a lease that a service gets, none of those that
 // others have or it has itself.
 func (p *applyPlan) number(name spec.ServiceName, lease int, own []uint32) uint32 {
-	taken := func(n uint32) bool {
-		for _, r := range p.records {
-			if slices.Contains(r.LeaseNumbers(), n) {
-				return true
-			}
-		}
-		return slices.Contains(own, n)
+	for _, r := range p.records {
+		own = append(own, r.LeaseNumbers()...)
 	}
 	n := record.LeaseNumber(name, lease)
-	for taken(n) {
+	for slices.Contains(own, n) {
 		n++
 	}
 	return n
-}
-
-// exceed keeps the next number above the generation of s, which no later service of
-// its name has then, and above the number of its lease, if that was counted.
-func (p *applyPlan) exceed(s record.Service) {
-	p.next = max(p.next, s.Generation+1)
-	for _, n := range s.LeaseNumbers() {
-		if n < record.FirstNumber {
-			p.next = max(p.next, uint64(n)+1)
-		}
-	}
 }
 
 // mayFence refuses to promise a fence where no watchdog can give it: on a node that

@@ -23,3 +23,16 @@ func LeaseNumber(name spec.ServiceName, lease int) uint32 {
 
 // LeaseNumbers are the numbers of all leases of s, the first one first.
 func (s *Service) LeaseNumbers() []uint32 { return append([]uint32{s.ID}, s.Rights...) }
+
+// Above returns a number that is n or more and above the generation of s, which no
+// later service of its name has then, and above the numbers of its leases that were
+// counted.
+func (s *Service) Above(n uint64) uint64 {
+	n = max(n, s.Generation+1)
+	for _, number := range s.LeaseNumbers() {
+		if number < FirstNumber {
+			n = max(n, uint64(number)+1)
+		}
+	}
+	return n
+}
