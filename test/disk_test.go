@@ -68,7 +68,7 @@ func (b *bench) diskOf(node string) {
 	case <-time.After(overdue):
 	}
 	time.Sleep(2 * shortLoss)
-	if s, err := b.cell.Status(b.t.Context(), via); err != nil || !saysDisk(s, node) {
+	if s, err := b.cell.Status(b.t.Context(), via); err != nil || !saysDisk(s, node, storeFull) {
 		b.t.Errorf("the new agent of %s does not say why it has no store: %s (%v)", node, s, err)
 	}
 	b.stays(was)
@@ -79,7 +79,7 @@ func (b *bench) diskOf(node string) {
 	b.ready(host.DiskFree(b.t.Context(), dataDisk))
 	free := boot()
 	b.await("the store there to be back", func(s cell.Status) bool {
-		return s.Whole(b.nodes) && voters(s) == wantVoters(len(b.nodes)) && !saysDisk(s, node)
+		return s.Whole(b.nodes) && voters(s) == wantVoters(len(b.nodes)) && !saysDisk(s, node, storeFull, knownFull)
 	}, node)
 	b.t.Logf("whole again %s after there was room", (boot() - free).Round(time.Millisecond))
 	if got := b.turn(); got < turn {
@@ -97,19 +97,22 @@ func (b *bench) diskOf(node string) {
 	b.stays(b.answered(boot()))
 }
 
-// diskFull is how a node says that the disk of its data is full, be it of what only
-// voters have or of what every node knows of the cell.
-var diskFull = regexp.MustCompile(`the disk under /var/lib/keelson(/etcd)? is full`)
+// How a node says that the disk of its data is full: of what only voters have, and
+// of what every node knows of the cell, which it notices sooner.
+const (
+	storeFull = "the disk under /var/lib/keelson/etcd is full"
+	knownFull = "the disk under /var/lib/keelson is full"
+)
 
-// saysDisk reports whether the cell says that the disk of a node is full.
-func saysDisk(s cell.Status, node string) bool {
+// saysDisk reports whether the cell says one of these of a node.
+func saysDisk(s cell.Status, node string, full ...string) bool {
 	return slices.ContainsFunc(s.Problems, func(p string) bool {
-		return strings.Contains(p, node) && diskFull.MatchString(p)
+		return strings.Contains(p, node) && slices.ContainsFunc(full, func(f string) bool { return strings.Contains(p, f) })
 	})
 }
 
 // fillUntil applies changes of many bytes through a node until that says that the
-// disk of another, or its own, is full. It returns which change was taken last.
+// disk under the store of another, or its own, is full. It returns which change was taken last.
 func (b *bench) fillUntil(node, via string) (last int) {
 	b.t.Helper()
 	for turn, until := 1, boot()+settled; ; turn++ {
@@ -119,7 +122,7 @@ func (b *bench) fillUntil(node, via string) (last int) {
 			last = turn
 		}
 		s, err := b.cell.Status(b.t.Context(), via)
-		if err == nil && saysDisk(s, node) {
+		if err == nil && saysDisk(s, node, storeFull) {
 			return last
 		}
 		if boot() > until {
