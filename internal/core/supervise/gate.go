@@ -171,7 +171,7 @@ func (t *Town) before(g *Gates, a spec.After) {
 		}
 	default:
 		g.Wait, g.WaitMost = what, 0
-		if !a.OneWay {
+		if !a.OneWay && !t.left(a.Service, a.Role) {
 			g.Yield = string(a.Service) + " stops, and it runs after that"
 		}
 	}
@@ -181,6 +181,15 @@ func (t *Town) before(g *Gates, a spec.After) {
 // asked for.
 func (t *Town) up(name spec.ServiceName, role spec.Role) bool {
 	return slices.ContainsFunc(t.seats[name], func(s Seat) bool { return t.serves(s, role, nil) })
+}
+
+// left reports whether a service, with the role if one is asked for, is left as it is
+// for maintenance where it ran. What runs after it goes on then, even if it has died,
+// and what does not run yet waits for it.
+func (t *Town) left(name spec.ServiceName, role spec.Role) bool {
+	return slices.ContainsFunc(t.seats[name], func(s Seat) bool {
+		return s.Maintenance && mayRun(s.Phase) && (role == "" || s.Role == role)
+	})
 }
 
 // serves reports whether those that are after a service may count on an instance
