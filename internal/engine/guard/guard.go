@@ -161,8 +161,8 @@ type Guard struct {
 	words chan word
 	links chan error
 
-	agent    *agentConn // the connection in use
-	lastBeat time.Duration
+	agent    *agentConn         // the connection in use
+	present  custody.Attendance // of agents
 	enforcer *enforcer
 	upgrade  upgrade
 

@@ -25,12 +25,13 @@ type guard struct {
 	forsaken map[spec.ServiceName]time.Duration
 	primary  map[uint32]uint64
 
-	agent bool // one is connected
-	heard Boot // when it was last heard
-	inbox []packet
-	calm  bool // what arrives is left to the next tick
-	turn  int  // of the planned turns, the one that counts
-	at    time.Duration
+	agent   bool // one is connected
+	anew    bool // and has said nothing yet
+	present custody.Attendance
+	inbox   []packet
+	calm    bool // what arrives is left to the next tick
+	turn    int  // of the planned turns, the one that counts
+	at      time.Duration
 	telling
 	enforcement
 
@@ -213,8 +214,8 @@ func (g *guard) wish() plane.Duty {
 
 func (w *world) forsake(n *node) {
 	g, now := &n.guard, w.boottime(n)
-	why := custody.Absence{Alone: now - g.heard}
-	g.plane.SetIdle(now, why.Alone > custody.ShortestLoss(&g.duty))
+	why := g.present.Absence(now)
+	g.plane.SetIdle(now, why.Idle(&g.duty))
 	if !g.books().Parts(why) {
 		return
 	}
@@ -404,16 +405,17 @@ func (w *world) state(n *node) guardwire.State {
 
 func (w *world) agentConnects(n *node) {
 	g := &n.guard
-	g.agent, g.heard = true, w.boottime(n)
+	g.agent, g.anew = true, true
 	g.sent, g.due, g.dirty = guardwire.State{}, w.boottime(n), true
 	w.settle(n)
 }
 
 // agentSays notes that the agent was heard.
 func (w *world) agentSays(n *node) {
-	n.guard.heard = w.boottime(n)
-	n.guard.books().Heard()
-	n.guard.dirty = true
+	g, now := &n.guard, w.boottime(n)
+	g.present.Heard(now, g.anew)
+	g.books().Heard(g.present.Absence(now))
+	g.anew, g.dirty = false, true
 }
 
 func (w *world) takeDuty(n *node, d guardwire.Duty) {
