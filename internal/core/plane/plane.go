@@ -99,6 +99,7 @@ func Interval(n int) time.Duration {
 
 // SetDuty takes a new duty.
 func (n *Node) SetDuty(now Boot, d Duty) {
+	n.leases.Forget(n.duty.Members &^ d.Members)
 	for gone := n.duty.Members &^ d.Members; gone != 0; gone &= gone - 1 {
 		n.pending[gone.First()] = nil
 	}
