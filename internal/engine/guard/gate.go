@@ -160,7 +160,13 @@ func (g *gate) act() time.Duration {
 	}
 	wait = max(wait, time.Millisecond)
 	g.mu.Lock()
-	g.due = g.opts.Clock.Boot() + wait
+	now := g.opts.Clock.Boot()
+	g.due = now + wait
+	for name, until := range g.open {
+		if now >= until && g.passes[name] == nil {
+			delete(g.open, name)
+		}
+	}
 	g.mu.Unlock()
 	return wait
 }

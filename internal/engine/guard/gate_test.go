@@ -1,7 +1,9 @@
 package guard
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -198,4 +200,34 @@ func TestTheKernelIsToldOfNoMomentAfterTheLease(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhatIsInNoOrderIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clk := bubbleClock{zero: time.Now()}
+		e := newEnforcer(Options{Clock: clk, Log: slog.New(slog.DiscardHandler), Fence: &fence{clock: clk, cuts: map[string]time.Duration{}}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { e.run(ctx); close(done) }()
+		for i := range 20 {
+			o := custody.Order{
+				Service: spec.ServiceName(fmt.Sprint("s", i)), Until: clk.Boot() + time.Second,
+				Addresses: []string{"10.0.0.1/24%eth0"}, Cgroups: []string{"/cg/shop"},
+			}
+			e.order([]custody.Order{o})
+			time.Sleep(2 * time.Second)
+		}
+		if !e.gone("s19") {
+			t.Error("it is not proven off: this test shows nothing")
+		}
+		e.order(nil)
+		time.Sleep(5 * time.Second)
+		e.mu.Lock()
+		if n := len(e.state) + len(e.proven) + len(e.gate.passes) + len(e.gate.open); n > 0 {
+			t.Errorf("%d things are known of services that are in no order", n)
+		}
+		e.mu.Unlock()
+		cancel()
+		<-done
+	})
 }
