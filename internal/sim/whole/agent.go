@@ -21,6 +21,7 @@ import (
 type agent struct {
 	process
 	began    Boot
+	ran      time.Duration // true time since which it has not stood still
 	view     mandate.View
 	others   mandate.Others
 	listed   [topics]bool
@@ -74,6 +75,7 @@ const (
 	tickEvery    = time.Second
 	dutyRepeat   = time.Second
 	guardSilence = 3 * time.Second
+	changeover   = time.Second
 	reportEvery  = 8 * time.Second
 	ceilingStep  = 1000
 )
@@ -81,7 +83,7 @@ const (
 // startAgent begins an agent on what one before it has left.
 func (w *world) startAgent(n *node) {
 	a := &n.agent
-	*a = agent{process: process{up: true, life: a.life + 1}, began: w.boottime(n), runners: map[instance.Name]*runner{}}
+	*a = agent{process: process{up: true, life: a.life + 1}, began: w.boottime(n), ran: w.now, runners: map[instance.Name]*runner{}}
 	a.view, a.others = mandate.NewView(n.name), mandate.NewOthers()
 	if n.disk != nil {
 		a.view, a.fromDisk = n.disk.Clone(), true
@@ -165,10 +167,28 @@ func (w *world) loseWire(n *node) {
 
 // mindSilence gives up a connection on which nothing is said.
 func (w *world) mindSilence(n *node) {
-	if a := &n.agent; n.wire.open && w.now-a.heardAt > guardSilence {
-		a.seen.Up = false
-		w.loseWire(n)
+	a := &n.agent
+	if !n.wire.open || w.now-a.heardAt <= a.patience() {
+		return
 	}
+	a.seen.Up = a.seen.Up && !a.fresh && planted(silenceAwaited)
+	w.loseWire(n)
+}
+
+// patience is how long a guard that says nothing counts as there: one whose
+// connection ended and that listens on may be becoming another program.
+func (a *agent) patience() time.Duration {
+	if a.fresh && a.seen.Up {
+		return changeover
+	}
+	return guardSilence
+}
+
+// heard is what an agent has of its guard's words, and whether the guard is there.
+func (w *world) heard(n *node) (h supervise.Heard, up bool) {
+	a := &n.agent
+	up = a.seen.Up && (w.now-a.heardAt <= a.patience() || planted(silenceAwaited))
+	return supervise.Heard{Said: time.Duration(a.seen.State.Now), Unread: up && (a.fresh || n.wire.unread > 0)}, up
 }
 
 // hearGuard takes a state of the guard.

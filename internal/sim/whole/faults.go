@@ -77,7 +77,7 @@ func (w *world) hit(n *node, f *script.Fault) {
 			}))
 		}
 	default:
-		w.halt(&n.agent.process, f.Length, func() {})
+		w.halt(&n.agent.process, f.Length, func() { n.agent.ran = w.now })
 	}
 }
 

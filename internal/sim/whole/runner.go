@@ -39,7 +39,8 @@ type runner struct {
 // step asks [supervise.Step] until there is nothing more to do at once.
 func (w *world) step(n *node, r *runner) {
 	now := w.boottime(n)
-	r.lag.Note(now, supervise.Heard{Said: time.Duration(n.agent.seen.State.Now)})
+	heard, _ := w.heard(n)
+	r.lag.Note(now, heard)
 	for turns := 0; ; turns++ {
 		if turns > maxTurns {
 			w.violate("comes-to-rest", "%s on node %s is told to release without end", r.name, n.name)
@@ -53,7 +54,7 @@ func (w *world) step(n *node, r *runner) {
 			wake = sooner(wake, r.began+adoptWait-now)
 		}
 		if in.Hold.Awaited || in.Right.Awaited {
-			wake = sooner(wake, r.lag.Since+supervise.HearingTime-now)
+			wake = sooner(wake, supervise.LookEvery)
 		}
 		r.lag.Due = 0
 		if wake > 0 {
@@ -121,9 +122,9 @@ func (w *world) look(n *node, r *runner) supervise.Input {
 		h.Lease, h.Known = lease, h.Known || now >= r.began+adoptWait
 		return h
 	})
-	up, said := n.agent.seen.Up, time.Duration(n.agent.seen.State.Now)
-	in.Hold.Awaited = up && !in.Hold.Own && r.lag.Awaits(in.Hold, now, supervise.Heard{Said: said})
-	in.Right.Awaited = up && r.lag.Awaits(in.Right, now, supervise.Heard{Said: said})
+	heard, up := w.heard(n)
+	in.Hold.Awaited = up && !in.Hold.Own && r.lag.Awaits(in.Hold, now, heard)
+	in.Right.Awaited = up && r.lag.Awaits(in.Right, now, heard)
 	return in
 }
 

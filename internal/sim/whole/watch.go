@@ -40,6 +40,11 @@ const (
 	// cutBound is how long something may run without a lease where a guard works:
 	// the guard looks at leases that were given back a few times a second.
 	cutBound = maxLook + killTime + 30*time.Millisecond
+	// onTime is how long an agent must have run for it to have heard all that was
+	// said, and heedBound how long after the end of a lease, as it heard of it, it
+	// may begin to stop what runs under it.
+	onTime    = 10 * time.Second
+	heedBound = 10 * time.Millisecond
 	// orderSlack is how old the news may be that a service runs, and steadyFor how
 	// long everybody must have read the store for that.
 	orderSlack = 2 * time.Second
@@ -222,6 +227,7 @@ func (c *watch) look(w *world) {
 		if w.guarded(n) {
 			c.lawful(w, n)
 		}
+		c.heeded(w, n)
 	}
 }
 
@@ -281,6 +287,25 @@ func (c *watch) lawful(w *world, n *node) {
 		c.lawless[p] = since
 		if w.now-since > cutBound {
 			w.violate("under-lease", "%s has run on node %s for %s without a lease, and its guard lets it", p.key, n.name, w.now-since)
+		}
+	}
+}
+
+// heeded checks that where a guard stands still, an agent on time begins by itself
+// to stop what runs under a lease, by the lease's end.
+func (c *watch) heeded(w *world, n *node) {
+	a := &n.agent
+	if !n.up || !n.guard.up || n.guard.stopped == 0 || !a.runs() || w.now-a.ran < onTime {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
+		r := a.runners[name]
+		if s := &r.st.Run.Spec; r.st.Phase != fact.Running || s.Copies != nil || !s.HasLease() || !s.IsExclusive() {
+			continue
+		}
+		h := w.holdOf(n, name.Service())
+		if over := w.boottime(n) - h.Until; h.Held && over > heedBound {
+			w.violate("heeded", "%s runs on node %s %s after its lease, as its guard told it before it stood still", name, n.name, over)
 		}
 	}
 }

@@ -49,6 +49,7 @@ type wire struct {
 	number  int           // of the connection
 	guardAt time.Duration // true times at which the last word arrives
 	agentAt time.Duration
+	unread  int // words that have arrived at the agent, which did not run
 }
 
 // socketTime is how long a word takes at most.
@@ -56,7 +57,7 @@ const socketTime = 2 * time.Millisecond
 
 // cutWire ends the connection. What was said on it and has not arrived is lost.
 func (w *world) cutWire(n *node) {
-	n.wire.open = false
+	n.wire.open, n.wire.unread = false, 0
 	n.wire.number++
 }
 
@@ -75,7 +76,15 @@ func (w *world) tellAgent(n *node, hears func()) {
 		return
 	}
 	n.wire.agentAt = max(n.wire.agentAt, w.now+w.random(socketTime))
-	w.after(n.wire.agentAt-w.now, n.agent.only(w.connected(n, hears)))
+	arrived := w.connected(n, func() { n.wire.unread++ })
+	read := n.agent.only(w.connected(n, func() {
+		n.wire.unread--
+		hears()
+	}))
+	w.after(n.wire.agentAt-w.now, func() {
+		arrived()
+		read()
+	})
 }
 
 // connected returns do for this connection.
