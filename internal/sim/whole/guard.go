@@ -17,7 +17,7 @@ import (
 // guard is a guard process: the loop of package guard around the real lease plane
 // and the real rules of custody.
 type guard struct {
-	process
+	script.Process
 	inc   uint64
 	plane *plane.Node // nil until the first duty
 
@@ -67,7 +67,7 @@ const (
 // startGuard begins a guard without memory. It says nothing before its first duty.
 func (w *world) startGuard(n *node) {
 	g := &n.guard
-	*g = guard{process: process{up: true, life: g.life + 1}, inc: uint64(w.now) + w.added + 1}
+	*g = guard{Process: g.Next(), inc: uint64(w.now) + w.added + 1}
 	g.forsaken, g.primary, g.joined = map[spec.ServiceName]time.Duration{}, map[uint32]uint64{}, never
 	g.enforcement = enforcement{
 		cuts: map[spec.ServiceName]*custody.Cut{}, proven: map[spec.ServiceName]bool{},
@@ -78,8 +78,7 @@ func (w *world) startGuard(n *node) {
 
 // killGuard ends the guard.
 func (w *world) killGuard(n *node) {
-	n.guard.life++
-	n.guard.up, n.guard.stopped, n.guard.waiting = false, 0, nil
+	n.guard.End()
 	w.loseWire(n)
 }
 
@@ -91,8 +90,8 @@ func (g *guard) books() custody.Books {
 func (w *world) deliver(n *node, p packet) {
 	g := &n.guard
 	switch {
-	case !g.up || g.plane == nil:
-	case g.stopped > 0 || g.calm:
+	case !g.Up || g.plane == nil:
+	case g.Stands() || g.calm:
 		if len(g.inbox) < inboxLimit {
 			g.inbox = append(g.inbox, p)
 		}
@@ -120,7 +119,7 @@ func (w *world) rouse(n *node, at time.Duration) {
 	g.turn++
 	g.at = at
 	turn := g.turn
-	w.after(at-w.now, g.only(func() {
+	w.after(at-w.now, g.Only(func() {
 		if g.turn == turn {
 			g.turn = 0
 			w.tick(n)
@@ -323,7 +322,7 @@ func (w *world) beginCut(n *node, c *custody.Cut) {
 	name, order := c.Service, c.Order
 	c.Begin(began)
 	g.atWork[name] = true
-	w.after(w.random(killTime), g.only(func() {
+	w.after(w.random(killTime), g.Only(func() {
 		delete(g.atWork, name)
 		if w.ended(n, name) {
 			w.killAll(n, &order)

@@ -10,6 +10,7 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // adoptWait is how long an agent that hears nothing of a guard goes on without
@@ -62,7 +63,7 @@ func (w *world) step(n *node, r *runner) {
 		}
 		if d.Cancel && r.flight != nil {
 			f := r.flight
-			w.after(w.random(3*time.Millisecond), n.agent.only(func() { w.finish(n, r, f, supervise.Result{Err: errCanceled}) }))
+			w.after(w.random(3*time.Millisecond), n.agent.Only(func() { w.finish(n, r, f, supervise.Result{Err: errCanceled}) }))
 		}
 		if r.st.Memorable() {
 			n.journal[r.name] = r.st.Memory
@@ -83,7 +84,7 @@ func (w *world) step(n *node, r *runner) {
 	}
 	for i := range r.st.Parts {
 		if k := (key{r.name, r.st.PartName(i)}); watched(r.st.Parts[i]) && n.find(k) == nil {
-			w.after(time.Millisecond, n.agent.only(func() { w.missed(n, k) }))
+			w.after(time.Millisecond, n.agent.Only(func() { w.missed(n, k) }))
 		}
 	}
 	r.heard = true
@@ -106,7 +107,7 @@ func (w *world) planStep(n *node, r *runner) {
 		return
 	}
 	turn := r.turn
-	w.after(n.clock.True(r.lag.Due)-w.now+w.random(time.Millisecond), n.agent.only(func() {
+	w.after(n.clock.True(r.lag.Due)-w.now+w.random(time.Millisecond), n.agent.Only(func() {
 		if r.turn == turn {
 			w.step(n, r)
 		}
@@ -179,9 +180,9 @@ func (w *world) doing(n *node, r *runner) *mandate.Doing {
 		for i := range s.Spec.Parts {
 			p := &s.Spec.Parts[i]
 			if p.Address != nil {
-				d.Addresses = append(d.Addresses, handleOf(r.name, p))
+				d.Addresses = append(d.Addresses, script.HandleOf(r.name, p))
 			} else {
-				d.Cgroups = append(d.Cgroups, handleOf(r.name, p))
+				d.Cgroups = append(d.Cgroups, script.HandleOf(r.name, p))
 			}
 		}
 	}

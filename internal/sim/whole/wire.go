@@ -2,46 +2,6 @@ package whole
 
 import "time"
 
-// process is a process that can be killed and stopped.
-type process struct {
-	up      bool
-	life    int // grows with every start and every end
-	stopped int // faults that keep it from running
-	waiting []func()
-}
-
-// runs reports whether it is there and not stopped.
-func (p *process) runs() bool { return p.up && p.stopped == 0 }
-
-// only returns do for this life of the process: it is not done in another, and
-// waits while the process is stopped.
-func (p *process) only(do func()) func() {
-	life := p.life
-	var once func()
-	once = func() {
-		switch {
-		case p.life != life:
-		case p.stopped > 0:
-			p.waiting = append(p.waiting, once)
-		default:
-			do()
-		}
-	}
-	return once
-}
-
-// resume lets a stopped process go on, if nothing else keeps it.
-func (p *process) resume() {
-	if p.stopped--; p.stopped > 0 {
-		return
-	}
-	waiting := p.waiting
-	p.waiting = nil
-	for _, do := range waiting {
-		do()
-	}
-}
-
 // wire is the socket between a node's agent and its guard. What one says arrives
 // in order, a little later.
 type wire struct {
@@ -67,7 +27,7 @@ func (w *world) tellGuard(n *node, hears func()) {
 		return
 	}
 	n.wire.guardAt = max(n.wire.guardAt, w.now+w.random(socketTime))
-	w.after(n.wire.guardAt-w.now, n.guard.only(w.connected(n, hears)))
+	w.after(n.wire.guardAt-w.now, n.guard.Only(w.connected(n, hears)))
 }
 
 // tellAgent says something to the agent.
@@ -77,7 +37,7 @@ func (w *world) tellAgent(n *node, hears func()) {
 	}
 	n.wire.agentAt = max(n.wire.agentAt, w.now+w.random(socketTime))
 	arrived := w.connected(n, func() { n.wire.unread++ })
-	read := n.agent.only(w.connected(n, func() {
+	read := n.agent.Only(w.connected(n, func() {
 		n.wire.unread--
 		hears()
 	}))
