@@ -163,6 +163,9 @@ func (n *Node) SetIdle(now Boot, idle bool) {
 	}
 }
 
+// Denied is the set of voters that refuse a lease that this node holds.
+func (n *Node) Denied() quorum.Set { return n.leases.Denied() }
+
 // Release gives a lease back; the instance must have stopped.
 func (n *Node) Release(now Boot, id lease.ID, number uint64) {
 	n.held[id] = now + releaseHold
