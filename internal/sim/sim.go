@@ -38,6 +38,7 @@
 //	no-flapping      and no lease ends or changes hands without a cause
 //	right-opinion    and everyone in it knows who is there and who is not
 //	all-well         after the last fault, all nodes are such a majority
+//	none-denied      and no voter refuses what is held
 //	readable         a node can read what another of its version says
 //
 // In every third history, a trial, one thing at a time happens while packets are

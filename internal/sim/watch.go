@@ -286,11 +286,16 @@ func (c *watch) able(w *world, set quorum.Set) bool {
 }
 
 // checkWell demands that all nodes are in touch and serve when no fault has been
-// there for long.
+// there for long, and that every voter renews what is held.
 func (c *watch) checkWell(w *world) {
 	if c.calm != w.members() || w.now-c.since <= serveBound(w.plan.longest) {
 		w.violate("all-well", "%s after the last fault only %b of %b are well and in touch, since %s",
 			w.plan.settle, c.calm, w.members(), w.now-c.since)
+	}
+	for _, h := range w.hosts {
+		if by := h.node.Denied(); by != 0 {
+			w.violate("none-denied", "%s after the last fault %s still refuse what node %d holds", w.plan.settle, names(by), h.slot)
+		}
 	}
 }
 

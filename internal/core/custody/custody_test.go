@@ -113,7 +113,7 @@ func TestALeaseIsGivenBackOnlyWhenNothingIsLeft(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			gone = tt.gone
-			up, back := b.Forsake(30*second, Absence{Alone: tt.alone}, holds)
+			up, back := b.Forsake(30*second, Absence{Silent: tt.alone, Alone: tt.alone}, holds)
 			if diff := cmp.Diff(tt.up, up) + cmp.Diff(tt.back, back); diff != "" {
 				t.Error(diff)
 			}
@@ -153,5 +153,56 @@ func TestACutIsRepeatedAndProvesOnlyWhatItCan(t *testing.T) {
 	c.Begin(14 * second)
 	if c.Done(14*second, 14*second, true) {
 		t.Error("a cut from before the moment that counts proves something")
+	}
+}
+
+func TestAnAgentThatComesAndGoesIsAway(t *testing.T) {
+	const second = time.Second
+	d := &guardwire.Duty{Seeks: []guardwire.Seek{{Service: "db", ID: 3, Exclusive: true, TTL: second, AgentLoss: 30 * second}}}
+	for _, tt := range []struct {
+		name      string
+		runs      time.Duration // how long each agent runs
+		until     time.Duration // the next one comes
+		times     int
+		stands    time.Duration // how long the last one stands still then
+		idle, was bool          // now, and before the last one came
+		alone     time.Duration
+	}{
+		{"one that was restarted is there at once", Steady, 2 * second, 1, 0, false, true, 2 * second},
+		{"one that ends again and again is not there, although it speaks", 2 * second, 2 * second, 3, 0, true, true, 6 * second},
+		{"nor is one that is quick to come again", second / 2, second / 2, 11, 0, true, true, 11 * second / 2},
+		{"one that runs on in between is", Steady + second, 2 * second, 9, 0, false, true, 0},
+		{"one that stands still is away at once, and held to nothing later", Steady, 0, 1, 3 * second, true, false, 3 * second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var a Attendance
+			now, was := time.Hour, false
+			runs := func(d time.Duration, anew bool) {
+				for end := now + d; now < end; now += guardwire.BeatEvery {
+					a.Heard(now, anew)
+					anew = false
+				}
+				now = a.Last
+			}
+			runs(Steady+second, true)
+			for range tt.times {
+				now += tt.until
+				was = a.Absence(now).Idle(d)
+				a.Heard(now, true)
+				if tt.times > 1 {
+					runs(tt.runs, false)
+				}
+			}
+			now += tt.stands
+			why := a.Absence(now)
+			if why.Idle(d) != tt.idle || was != tt.was || why.Alone != tt.alone {
+				t.Errorf("idle %v, before that %v, away for %s", why.Idle(d), was, why.Alone)
+			}
+			a.Heard(now, false)
+			runs(Steady+second, false)
+			if why := a.Absence(now); why.Idle(d) || why.Alone > 0 {
+				t.Errorf("once it is steady: %+v", why)
+			}
+		})
 	}
 }

@@ -10,14 +10,63 @@ import (
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
+// Steady is how long an agent that came anew has to be heard until its absences
+// before that count no more. A guard whose agent was away for longer than that, and
+// is not steady yet, claims nothing.
+const Steady = 10 * guardwire.BeatEvery
+
+// away is the silence of an agent that beats no more.
+const away = 2 * guardwire.BeatEvery
+
+// Attendance is how an agent looks after its node, as its guard hears it. One that
+// ends again and again is away for as long as its absences take together: what it
+// says in between starts nothing that lasts, and must not keep the other nodes from
+// taking over. The zero value is of one that was never heard.
+type Attendance struct {
+	Last  time.Duration // when it was last heard; 0: never
+	since time.Duration // when it came; silence on its connection is added
+	lost  time.Duration // its absences before that, in all
+}
+
+// Heard notes a word of the agent; anew: the first on its connection. That it
+// connects is no word.
+func (a *Attendance) Heard(now time.Duration, anew bool) {
+	gap := now - a.Last
+	switch {
+	case a.Last == 0:
+		a.since = now
+	case anew:
+		a.lost += gap
+		a.since = now
+	case gap >= away:
+		a.since += gap
+	}
+	a.Last = now
+	if now-a.since >= Steady {
+		a.lost = 0
+	}
+}
+
+// Absence is how long the agent has been away.
+func (a *Attendance) Absence(now time.Duration) Absence {
+	return Absence{Silent: now - a.Last, Alone: a.lost + now - a.Last}
+}
+
 // Absence is why a guard may have to give up what it holds.
 type Absence struct {
-	Alone time.Duration // since the agent was heard
-	Ends  bool          // the guard is to end
+	Silent time.Duration // since the agent was heard
+	Alone  time.Duration // the same, and its absences since it was steady
+	Ends   bool          // the guard is to end
 }
 
 // Away reports whether the agent is away.
-func (a Absence) Away() bool { return a.Alone >= 2*guardwire.BeatEvery }
+func (a Absence) Away() bool { return a.Alone >= away }
+
+// Idle reports whether the node cannot start anything, so that nothing new is to be
+// claimed for it. What is held goes on for as long as its service says.
+func (a Absence) Idle(d *guardwire.Duty) bool {
+	return a.Ends || a.Silent >= away || a.Alone > min(Steady, ShortestLoss(d))
+}
 
 // Parts reports whether anything could have to be given up: the agent is away, could
 // not stop something, or the guard is to end.
@@ -25,10 +74,13 @@ func (b Books) Parts(why Absence) bool {
 	return why.Ends || why.Away() || slices.ContainsFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.Fence })
 }
 
-// Heard notes that the agent is back. What it asked to have cut off still is.
-func (b Books) Heard() {
+// Heard notes that the agent was heard. What it is back for in time goes on; what it
+// asked to have cut off, and what it was away from for too long, does not.
+func (b Books) Heard(why Absence) {
 	maps.DeleteFunc(b.Forsaken, func(name spec.ServiceName, _ time.Duration) bool {
-		return !slices.ContainsFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.Service == name && s.Fence })
+		return !slices.ContainsFunc(b.Duty.Seeks, func(s guardwire.Seek) bool {
+			return s.Service == name && (s.Fence || why.Alone > s.AgentLoss)
+		})
 	})
 }
 

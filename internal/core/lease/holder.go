@@ -198,6 +198,21 @@ func (h *holder) extend(n *Node) {
 	}
 }
 
+// Denied is the set of voters that refuse a lease that this node holds, by their
+// newest answers.
+func (n *Node) Denied() quorum.Set {
+	var by quorum.Set
+	all := n.config.All()
+	for slot := range n.holder.acks {
+		if a := &n.holder.acks[slot]; all.Has(uint8(slot)) && slices.ContainsFunc(n.holder.entries, func(e heldEntry) bool {
+			return a.sent >= 0 && a.set >= e.since && !a.renews(&e)
+		}) {
+			by |= 1 << slot
+		}
+	}
+	return by
+}
+
 // renews reports whether the acknowledgement is good for e.
 func (a *ackView) renews(e *heldEntry) bool {
 	if planted(noRefusals) {

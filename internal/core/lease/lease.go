@@ -256,6 +256,14 @@ func (n *Node) raise(now Boot, floor, ceiling uint64) {
 	n.claimant.raise(n, now, floor, ceiling)
 }
 
+// Forget tells which nodes belong to the cell no more: the next one in a slot is
+// another, whose incarnation may be a lower one. What a node held runs out.
+func (n *Node) Forget(gone quorum.Set) {
+	for ; gone != 0; gone &= gone - 1 {
+		n.voter.forget(gone.First())
+	}
+}
+
 // SetLost tells which nodes a majority holds for lost. Only soft leases use it.
 func (n *Node) SetLost(lost quorum.Set) { n.lost = lost }
 

@@ -484,3 +484,117 @@ func TestVoterTakesNobodyBackWhileASoftLeaseMayBeValid(t *testing.T) {
 		}
 	}
 }
+
+// Node 1 held number 60 and lapsed, and node 2 has won 70 and goes on by the other
+// voters while this one does not hear it. A late heartbeat of node 1 has this voter
+// renew 60 again; node 2 is not refused for that once it is heard again.
+func TestLateHeartbeatTakesAVoterFromNobodyForGood(t *testing.T) {
+	n, at := voterAt(2*sec), 2*sec
+	set := func(number uint64) Message {
+		return Message{Kind: KindSet, Set: 1, Parts: 1, Entries: []Entry{{ID: 1, Number: number, TTL: sec}}}
+	}
+	renewed := func(from uint8, sent Boot) bool {
+		t.Helper()
+		out := answers(n, at, from, Message{Kind: KindBeat, Set: 1, Sent: sent})
+		if len(out) == 0 || out[len(out)-1].Kind != KindAck {
+			t.Fatalf("at %s it answers %+v", at, out)
+		}
+		return len(out[len(out)-1].Refused) == 0
+	}
+	win := func(from uint8, number uint64, sent Boot) {
+		t.Helper()
+		answers(n, at, from, Message{Kind: KindPrepare, ID: 1, Number: number})
+		answers(n, at, from, Message{Kind: KindPropose, ID: 1, Number: number, TTL: sec, Sent: sent})
+		answers(n, at, from, set(number))
+		if !renewed(from, sent+1) {
+			t.Fatalf("number %d is not renewed", number)
+		}
+	}
+	win(1, 60, 3)
+	at += sec + sec/10
+	win(2, 70, 9)
+	if renewed(1, 5) {
+		t.Error("promise-kept: a late heartbeat renews what has lapsed while the voter is bound")
+	}
+	at += sec + sec/10
+	if !renewed(1, 5) {
+		t.Fatal("the late heartbeat is refused: this test shows nothing")
+	}
+	if !renewed(2, 11) {
+		t.Error("the holder is refused for a late heartbeat of the one before")
+	}
+	if got := n.HolderOf(at, 1); got != 2 {
+		t.Errorf("it knows slot %d for the holder", got)
+	}
+	if renewed(1, 6) {
+		t.Error("promise-kept: another late heartbeat renews what has lapsed")
+	}
+	if diff := cmp.Diff([]Kind{KindConfig, KindNack}, kinds(answers(n, at, 1, Message{Kind: KindPrepare, ID: 1, Number: 70}))); diff != "" {
+		t.Errorf("one-number: a prepare with the number that is held: %s", diff)
+	}
+}
+
+// The cell's next node in a slot may have a wall clock that is behind.
+func TestNextNodeInASlotIsAnsweredThoughItsIncarnationIsLower(t *testing.T) {
+	n, at := voterAt(2*sec), 2*sec
+	say := func(inc uint64, m Message) []Kind {
+		m.Version = 1
+		n.Receive(at, 1, inc, &m)
+		return kinds(n.Outbox())
+	}
+	set := Message{Kind: KindSet, Set: 1, Parts: 1, Entries: []Entry{{ID: 1, Number: 60, TTL: sec}}}
+	beat := Message{Kind: KindBeat, Set: 1, Sent: 4}
+	say(100, set)
+	say(100, beat)
+	at += sec / 2
+	n.Forget(quorum.Of(1))
+	if got := n.HolderOf(at, 1); got != 1 {
+		t.Errorf("promise-kept: what the node held that is gone is with slot %d", got)
+	}
+	say(50, Message{Kind: KindSet, Set: 1, Parts: 1, Entries: []Entry{{ID: 2, Number: 61, TTL: sec}}})
+	if diff := cmp.Diff([]Kind{KindAck}, say(50, beat)); diff != "" {
+		t.Errorf("a heartbeat of the next node: %s", diff)
+	}
+	if got := n.HolderOf(at, 2); got != 1 {
+		t.Errorf("what the next node holds is with slot %d", got)
+	}
+	at += sec / 2
+	if got := n.HolderOf(at, 1); got != NoSlot {
+		t.Errorf("the heartbeats of the next node renew what the one before it held: slot %d", got)
+	}
+}
+
+// A voter that has met as many services as it can remember forgets what its holder
+// let lapse, and nothing that binds it.
+func TestVoterForgetsWhatHasLapsedBeforeItIsFull(t *testing.T) {
+	n, at := voterAt(2*sec), 2*sec
+	n.Admit(at, 50, 100_000, sec)
+	propose := func(id ID, number uint64, ttl time.Duration) []Kind {
+		answers(n, at, 1, Message{Kind: KindPrepare, ID: id, Number: number})
+		return kinds(answers(n, at, 1, Message{Kind: KindPropose, ID: id, Number: number, TTL: ttl, Sent: 3}))
+	}
+	// It promises each service only what is above all that it has accepted.
+	for id := range ID(MaxServices) {
+		ttl := sec
+		if id == 5 {
+			ttl = 10 * sec
+		}
+		if diff := cmp.Diff([]Kind{KindAccept}, propose(id+1, 60+uint64(id), ttl)); diff != "" {
+			t.Fatalf("service %d: %s", id+1, diff)
+		}
+	}
+	full := 60 + uint64(MaxServices)
+	if got := propose(MaxServices+1, full, sec); got != nil {
+		t.Errorf("it forgot what binds it: %v", got)
+	}
+	at += sec
+	if diff := cmp.Diff([]Kind{KindAccept}, propose(MaxServices+1, full, sec)); diff != "" {
+		t.Errorf("all but one have lapsed: %s", diff)
+	}
+	if got := n.HolderOf(at, 6); got != 1 {
+		t.Error("it forgot what binds it")
+	}
+	if diff := cmp.Diff([]Kind{KindConfig, KindNack}, kinds(answers(n, at, 2, Message{Kind: KindPrepare, ID: 1, Number: 60}))); diff != "" {
+		t.Errorf("one-number: the number of what was forgotten: %s", diff)
+	}
+}

@@ -99,10 +99,10 @@ func (v *voter) find(id ID) (int, bool) {
 // accepted of any service: a service that was deleted and applied again may have
 // another id, and its numbers go on growing (one-number). Whoever won the old one
 // was accepted by a majority, of which one is in every other.
-func (v *voter) record(id ID) *voteRecord {
+func (v *voter) record(now Boot, id ID) *voteRecord {
 	i, ok := v.find(id)
 	if !ok {
-		if len(v.records) >= MaxServices && !v.evict() {
+		if len(v.records) >= MaxServices && !v.evict(now) {
 			return nil
 		}
 		i, _ = v.find(id)
@@ -122,13 +122,14 @@ func (v *voter) accepted() uint64 {
 	return highest
 }
 
-// evict forgets the record that was promised longest ago and that binds nobody.
-// Its numbers are kept from being promised again by the floor (one-number).
-func (v *voter) evict() bool {
+// evict forgets the record that was promised longest ago and that binds nobody: it
+// has expired, and so has what was taken from somebody early. Its numbers are kept
+// from being promised again by the floor (one-number), and who held it is refused.
+func (v *voter) evict(now Boot) bool {
 	oldest := -1
 	for i := range v.records {
 		r := &v.records[i]
-		if r.by != nobody || len(r.queue) > 0 {
+		if now < max(v.expiry(r), r.owed) || len(r.queue) > 0 {
 			continue
 		}
 		if oldest < 0 || r.promisedAt < v.records[oldest].promisedAt {
@@ -139,6 +140,7 @@ func (v *voter) evict() bool {
 		return false
 	}
 	r := &v.records[oldest]
+	v.drop(r)
 	v.floor = max(v.floor, r.promised, r.number)
 	v.records = slices.Delete(v.records, oldest, oldest+1)
 	return true
@@ -201,14 +203,19 @@ func (v *voter) view(from peer) *holderView {
 	if h.inc > from.inc {
 		return nil
 	}
-	// The leases of the incarnation before it run out; they are not renewed.
+	v.forget(from.slot)
+	h.inc = from.inc
+	return h
+}
+
+// forget forgets who is in a slot. Its leases run out; they are not renewed.
+func (v *voter) forget(slot uint8) {
 	for i := range v.records {
-		if r := &v.records[i]; r.by.slot == from.slot && r.inSet {
+		if r := &v.records[i]; r.by.slot == slot && r.inSet {
 			r.keep, r.inSet = v.expiry(r), false
 		}
 	}
-	*h = holderView{inc: from.inc, lastSent: -1}
-	return h
+	v.holders[slot] = holderView{lastSent: -1}
 }
 
 func (v *voter) beat(n *Node, now Boot, from peer, m *Message) {
@@ -234,28 +241,44 @@ func (v *voter) beat(n *Node, now Boot, from peer, m *Message) {
 	n.send(from.slot, ack)
 }
 
-// takeBack lets a holder have again what ended at this voter alone: the voter
-// was cut off, or slept, and has promised it to somebody who never won it.
-// Whoever does win it must be accepted first, by voters whom nothing binds
-// (promise-kept).
+// takeBack lets a holder have again what this voter does not renew for it, if it
+// may. There are three cases.
 //
-// It may even have accepted it from somebody under a higher number. If that was
+// It ended at this voter alone: the voter was cut off, or slept, and has promised
+// it to somebody who never won it. Whoever does win it must be accepted first, by
+// voters whom nothing binds (promise-kept).
+//
+// This voter has accepted it from somebody under a higher number. If that was
 // won, the holder's lease had lapsed before; so while the holder goes on with it,
 // by the set that this voter knows, it was not, and what was accepted binds
 // nobody any more once it has expired here.
+//
+// This voter holds somebody to it under a lower number, or nobody: after the second
+// case for a late heartbeat of one whose lease had lapsed, after the holder was
+// gone from here for a while. The numbers under which a service is won grow
+// (one-number), and what is in a set was won: each lease with a lower number had
+// lapsed by then and has no second life. So nobody counts on what this voter lets
+// go, as with a set that is new ([voter.install]). A late heartbeat of one whose
+// lease has lapsed since binds this voter too, for a TTL, and helps nobody.
 func (v *voter) takeBack(now Boot, from peer, h *holderView, current bool) {
 	for _, e := range h.entries {
-		i, ok := v.find(e.ID)
-		if !ok || e.TTL <= 0 {
+		if e.TTL <= 0 {
 			continue
 		}
-		switch r := &v.records[i]; {
+		r := v.record(now, e.ID)
+		if r == nil {
+			continue
+		}
+		switch {
 		case r.by == nobody && r.number == e.Number:
 			v.bind(r, from, e, now)
 		case current && r.number > e.Number && (now >= max(v.expiry(r), r.owed) || planted(takeBackAtOnce)):
 			if r.promised == r.number {
 				r.promisedTo = nobody // a late double of its proposal is not accepted again
 			}
+			v.drop(r)
+			v.bind(r, from, e, now)
+		case r.by != from && e.Number > r.number:
 			v.drop(r)
 			v.bind(r, from, e, now)
 		}
@@ -267,6 +290,9 @@ func (v *voter) takeBack(now Boot, from peer, h *holderView, current bool) {
 func (v *voter) bind(r *voteRecord, from peer, e Entry, now Boot) {
 	r.by, r.number, r.at, r.keep = from, e.Number, now, 0
 	r.ttl, r.soft, r.inSet = e.TTL, e.Soft, true
+	if e.Number > r.promised {
+		r.promised, r.promisedTo, r.promisedAt = e.Number, from, now
+	}
 }
 
 // part takes one part of a holder's set, and the set when it is whole.
@@ -299,7 +325,7 @@ func (v *voter) install(n *Node, now Boot, from peer, h *holderView) {
 		}
 	}
 	for _, e := range h.entries {
-		r := v.record(e.ID)
+		r := v.record(now, e.ID)
 		if r == nil || e.TTL <= 0 {
 			continue
 		}
@@ -372,7 +398,7 @@ func (v *voter) prepare(n *Node, now Boot, from peer, m *Message) {
 	if !n.Voting(now) {
 		return
 	}
-	r := v.record(m.ID)
+	r := v.record(now, m.ID)
 	if r == nil {
 		return
 	}
@@ -433,7 +459,7 @@ func (v *voter) propose(n *Node, now Boot, from peer, m *Message) {
 	if !n.Voting(now) || m.TTL <= 0 {
 		return
 	}
-	r := v.record(m.ID)
+	r := v.record(now, m.ID)
 	if r == nil {
 		return
 	}

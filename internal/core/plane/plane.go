@@ -99,6 +99,7 @@ func Interval(n int) time.Duration {
 
 // SetDuty takes a new duty.
 func (n *Node) SetDuty(now Boot, d Duty) {
+	n.leases.Forget(n.duty.Members &^ d.Members)
 	for gone := n.duty.Members &^ d.Members; gone != 0; gone &= gone - 1 {
 		n.pending[gone.First()] = nil
 	}
@@ -161,6 +162,9 @@ func (n *Node) SetIdle(now Boot, idle bool) {
 		n.settle(now)
 	}
 }
+
+// Denied is the set of voters that refuse a lease that this node holds.
+func (n *Node) Denied() quorum.Set { return n.leases.Denied() }
 
 // Release gives a lease back; the instance must have stopped.
 func (n *Node) Release(now Boot, id lease.ID, number uint64) {

@@ -130,21 +130,23 @@ func (f *Fence) Manage(addrs []netip.Addr) error {
 	return err
 }
 
-// Hold lets addresses pass for d from now, or drops them if d is shorter than
-// [MinHold]. It replaces the hold before, also by a shorter one. If the tables
-// were removed by somebody else Hold puts them back.
+// Hold lets addresses pass until the given moment, in boot time (CLOCK_BOOTTIME).
+// It replaces the hold before, also by a shorter one; a longer one than [MaxHold]
+// is cut to it. If the tables were removed by somebody else Hold puts them back.
 //
-// The error is [ErrLate] if this process stood still on the way.
-func (f *Fence) Hold(addrs []netip.Addr, d time.Duration) error {
-	until := f.clock.Boot() + min(d, MaxHold)
+// What is left is counted anew right before each call of the kernel, and the clock
+// is read again after it: wherever this process stands still, no hold that Hold
+// returns from outlasts the moment by more than the kernel's own time.
+//
+// The error is [ErrLate], and the addresses are dropped, if the moment is nearer
+// than [MinHold] or past, before or after the kernel knew.
+func (f *Fence) Hold(addrs []netip.Addr, until time.Duration) error {
+	until = min(until, f.clock.Boot()+MaxHold)
 	addrs = plain(addrs)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.off || len(addrs) == 0 {
 		return nil
-	}
-	if d < MinHold {
-		return f.drop(addrs)
 	}
 	for range tries {
 		asked := f.clock.Boot()

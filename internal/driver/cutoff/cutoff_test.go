@@ -47,6 +47,45 @@ func newFence(t testing.TB) *Fence {
 	return f
 }
 
+// hold lets addresses pass for d from now.
+func (f *Fence) hold(addrs []netip.Addr, d time.Duration) error {
+	return f.Hold(addrs, clock.System{}.Boot()+d)
+}
+
+// late stands still for a while at its n-th reading.
+type late struct {
+	clock.System
+	n     *int
+	still time.Duration
+}
+
+func (c late) Boot() time.Duration {
+	now := c.System.Boot()
+	if *c.n--; *c.n < 0 {
+		now += c.still
+	}
+	return now
+}
+
+// Wherever the process stands still until the moment is past, nothing passes.
+func TestHoldThatComesTooLateLetsNothingPass(t *testing.T) {
+	_, client := holder(t)
+	all := client.questions(t)
+	for n := range 6 {
+		left := n
+		f := New(Options{Clock: late{n: &left, still: 5 * time.Second}, Log: slog.New(slog.DiscardHandler)})
+		check(t, f.Manage(vips))
+		err := f.Hold(vips, clock.System{}.Boot()+2*time.Second)
+		if left < 0 && !errors.Is(err, ErrLate) || left >= 0 && err != nil {
+			t.Errorf("late at reading %d: error %v", n, err)
+		}
+		if left < 0 {
+			wantAnswers(t, all[2:], false)
+		}
+		check(t, errors.Join(f.Remove(), f.Close()))
+	}
+}
+
 // holder makes two hosts. The first, this process, has the managed addresses;
 // the second knows its MAC address for them, so that each way of asking is
 // tested alone.
@@ -89,15 +128,17 @@ func TestAddressPassesOnlyWhileItIsHeld(t *testing.T) {
 	check(t, f.Manage(vips))
 	wantAnswers(t, all, false)
 
-	check(t, f.Hold(vips, MaxHold))
+	check(t, f.hold(vips, MaxHold))
 	wantAnswers(t, all, true)
 
 	check(t, f.Drop(vips))
 	wantAnswers(t, all, false)
 	check(t, f.Drop(vips))
 
-	check(t, f.Hold(vips, MaxHold))
-	check(t, f.Hold(vips, time.Millisecond)) // below a tick must not mean forever
+	check(t, f.hold(vips, MaxHold))
+	if err := f.hold(vips, time.Millisecond); !errors.Is(err, ErrLate) { // below a tick must not mean forever
+		t.Errorf("error %v", err)
+	}
 	wantAnswers(t, all, false)
 
 	check(t, f.Remove())
@@ -112,12 +153,12 @@ func TestKernelAloneCutsOnTime(t *testing.T) {
 	check(t, f.Manage(vips))
 	for _, q := range client.questions(t) {
 		t.Run(q.name, func(t *testing.T) {
-			check(t, f.Hold(vips, MaxHold))
+			check(t, f.hold(vips, MaxHold))
 			if !q.ask(far) {
 				t.Fatal("no answer while it is held")
 			}
 			held := time.Now()
-			check(t, f.Hold(vips, ttl)) // a shorter hold replaces a longer one
+			check(t, f.hold(vips, ttl)) // a shorter hold replaces a longer one
 			var last time.Duration
 			for q.ask(patience) && last < far {
 				last = time.Since(held)
@@ -134,10 +175,10 @@ func TestKernelAloneCutsOnTime(t *testing.T) {
 func TestRenewalsLoseNothing(t *testing.T) {
 	f, client := holder(t)
 	check(t, f.Manage(vips))
-	check(t, f.Hold(vips, MaxHold))
+	check(t, f.hold(vips, MaxHold))
 	results := askingAll(t, client.questions(t)[2:4], func() { // UDP
 		for range 1000 {
-			check(t, f.Hold(vips, MaxHold))
+			check(t, f.hold(vips, MaxHold))
 		}
 	})
 	for name, r := range results {
@@ -154,7 +195,7 @@ func TestRenewalsInTimeKeepTheAddress(t *testing.T) {
 	const ttl, every, rounds = 300 * time.Millisecond, 50 * time.Millisecond, 30
 	f, client := holder(t)
 	check(t, f.Manage(vips))
-	check(t, f.Hold(vips, ttl))
+	check(t, f.hold(vips, ttl))
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 
@@ -162,7 +203,7 @@ func TestRenewalsInTimeKeepTheAddress(t *testing.T) {
 	results := askingAll(t, client.questions(t)[2:4], func() { // UDP
 		for range rounds {
 			<-tick.C
-			check(t, f.Hold(vips, ttl))
+			check(t, f.hold(vips, ttl))
 			gap = max(gap, time.Since(last))
 			last = time.Now()
 		}
@@ -215,7 +256,7 @@ func TestAnotherFenceTakesOverWithoutLoss(t *testing.T) {
 	f, client := holder(t)
 	all := client.questions(t)
 	check(t, f.Manage(vips))
-	check(t, f.Hold(vips, MaxHold))
+	check(t, f.hold(vips, MaxHold))
 
 	check(t, f.Close())
 	var second *Fence
@@ -288,7 +329,7 @@ func TestHoldPutsBackWhatAStrangerRemoved(t *testing.T) {
 	all := client.questions(t)
 	other := netip.MustParseAddr("10.77.0.1")
 	check(t, f.Manage(append([]netip.Addr{other}, vips...)))
-	check(t, f.Hold(vips, MaxHold))
+	check(t, f.hold(vips, MaxHold))
 
 	c, err := nftables.New()
 	check(t, err)
@@ -296,7 +337,7 @@ func TestHoldPutsBackWhatAStrangerRemoved(t *testing.T) {
 	check(t, c.Flush())
 	wantAnswers(t, all, true)
 
-	check(t, f.Hold([]netip.Addr{other}, MaxHold))
+	check(t, f.hold([]netip.Addr{other}, MaxHold))
 	wantAnswers(t, all, true) // they were held before, and still are
 	check(t, f.Drop(vips))
 	wantAnswers(t, all, false)
@@ -362,7 +403,7 @@ func TestWithoutTheRightToFilterItSaysSoAndStaysQuiet(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		t.Log(err)
-		if err := errors.Join(f.Hold(vips, time.Second), f.Drop(vips), f.Close()); err != nil {
+		if err := errors.Join(f.hold(vips, time.Second), f.Drop(vips), f.Close()); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -385,8 +426,8 @@ func TestManyAddresses(t *testing.T) {
 	}
 	all := many(MaxAddresses)
 	check(t, f.Manage(append(all, all...))) // doubles do not count
-	check(t, f.Hold(all, MaxHold))
-	check(t, f.Hold(all, MaxHold))
+	check(t, f.hold(all, MaxHold))
+	check(t, f.hold(all, MaxHold))
 	count := func() int {
 		c, err := nftables.New()
 		check(t, err)
@@ -480,7 +521,7 @@ func BenchmarkHold50(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if err := f.Hold(all, time.Second); err != nil {
+		if err := f.hold(all, time.Second); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -33,6 +33,7 @@ type agentConn struct {
 	out    chan guardwire.Message
 	unsent atomic.Int64 // messages that were said and not written yet
 	drop   func()
+	heard  bool // it has said something; owned by the loop
 }
 
 // outSize bounds what waits for a slow agent. One that does not read is cut off
@@ -136,16 +137,17 @@ func (g *Guard) heard(ctx context.Context, t *tasks, w word) error {
 		if g.agent != nil {
 			g.agent.drop()
 		}
-		g.agent, g.lastBeat = w.from, now
+		g.agent = w.from
 		g.told.sent, g.told.due = guardwire.State{}, now
 		g.opts.Log.Info("agent connected")
 		return nil
 	case w.from != g.agent:
 		return nil
 	}
-	g.lastBeat = now
+	g.present.Heard(now, !w.from.heard)
+	w.from.heard = true
 	if g.parting.why == nil {
-		g.books().Heard()
+		g.books().Heard(g.present.Absence(now))
 	}
 	switch m := w.msg; {
 	case m.Duty != nil:

@@ -268,7 +268,7 @@ func TestOldLeaseOfANameIsForgottenWhenItIsOverAndNothingIsLeft(t *testing.T) {
 	known := func(what string, want ...uint32) {
 		t.Helper()
 		clk.add(2 * time.Second)
-		g.lastBeat = clk.now
+		g.present.Last = clk.now
 		g.pace.dirty = true
 		g.settle()
 		var ids []uint32

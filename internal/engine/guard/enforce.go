@@ -213,6 +213,9 @@ func (e *enforcer) act(ctx context.Context) time.Duration {
 	for name, s := range e.state {
 		if s.round != e.round && !s.Cutting() {
 			delete(e.state, name)
+			e.mu.Lock()
+			delete(e.proven, name)
+			e.mu.Unlock()
 		}
 	}
 	wait = max(wait, time.Millisecond)

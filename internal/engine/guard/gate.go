@@ -154,13 +154,19 @@ func (g *gate) act() time.Duration {
 			continue
 		}
 		if p.Passing {
-			g.pass(p, 0)
+			g.drop(p)
 		}
 		delete(g.passes, name)
 	}
 	wait = max(wait, time.Millisecond)
 	g.mu.Lock()
-	g.due = g.opts.Clock.Boot() + wait
+	now := g.opts.Clock.Boot()
+	g.due = now + wait
+	for name, until := range g.open {
+		if now >= until && g.passes[name] == nil {
+			delete(g.open, name)
+		}
+	}
 	g.mu.Unlock()
 	return wait
 }
@@ -216,56 +222,63 @@ func (g *gate) same() bool {
 	return n == len(g.managed)
 }
 
-// serve makes one order true and returns when to look again.
+// serve makes one order true and returns when to look again. The kernel's call
+// may take long, and this process may stand still anywhere: each moment is counted
+// from a reading of the clock after that.
 func (g *gate) serve(p *passes) time.Duration {
-	now := g.opts.Clock.Boot()
-	if left := p.Order.Until - CutMargin - now; left > 0 {
-		return min(left, g.letPass(p, now))
+	over := p.Order.Until - CutMargin
+	if g.opts.Clock.Boot() < over {
+		wait := g.letPass(p)
+		return min(wait, over-g.opts.Clock.Boot())
 	}
 	if p.Passing {
-		g.pass(p, 0)
+		g.drop(p)
 	}
 	return idleWait
 }
 
 // letPass renews what the kernel lets through, when a part of it is used up, and
 // returns when to do so again.
-func (g *gate) letPass(p *passes, now time.Duration) time.Duration {
+func (g *gate) letPass(p *passes) time.Duration {
 	if len(p.addrs) == 0 {
 		return idleWait
 	}
-	until, tell := p.Pass.Due(now, p.Order.Until)
-	if tell {
-		g.pass(p, until-now)
+	if until, tell := p.Pass.Due(g.opts.Clock.Boot(), p.Order.Until); tell {
+		g.pass(p, until)
 		if !p.Passing {
 			return repass
 		}
 	}
-	return max(p.Next()-now, minLook)
+	return max(p.Next()-g.opts.Clock.Boot(), minLook)
 }
 
-// pass lets the service's addresses through for d, or no longer if d is 0.
-func (g *gate) pass(p *passes, d time.Duration) {
-	now := g.opts.Clock.Boot()
-	var err error
-	if d > 0 {
-		g.mu.Lock()
-		g.open[p.Service] = max(g.open[p.Service], now+d) // before the kernel is told
-		g.mu.Unlock()
-		err = g.opts.Fence.Hold(p.addrs, d)
-		p.Passing = false
-		if err == nil {
-			p.Told(now, now+d)
-		}
-	} else {
-		err = g.opts.Fence.Drop(p.addrs)
-		p.Passing = err != nil
-		if err == nil {
-			g.mu.Lock()
-			delete(g.open, p.Service)
-			g.mu.Unlock()
-		}
+// pass lets the service's addresses through until then.
+func (g *gate) pass(p *passes, until time.Duration) {
+	g.mu.Lock()
+	g.open[p.Service] = max(g.open[p.Service], until) // before the kernel is told
+	g.mu.Unlock()
+	err := g.opts.Fence.Hold(p.addrs, until)
+	p.Passing = false
+	if err == nil {
+		p.Told(g.opts.Clock.Boot(), until)
 	}
+	g.say(p, err)
+}
+
+// drop lets the service's addresses through no longer.
+func (g *gate) drop(p *passes) {
+	err := g.opts.Fence.Drop(p.addrs)
+	p.Passing = err != nil
+	if err == nil {
+		g.mu.Lock()
+		delete(g.open, p.Service)
+		g.mu.Unlock()
+	}
+	g.say(p, err)
+}
+
+// say logs trouble with a service's addresses once.
+func (g *gate) say(p *passes, err error) {
 	switch {
 	case err == nil:
 		p.said = ""

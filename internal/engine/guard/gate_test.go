@@ -1,7 +1,10 @@
 package guard
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/core/custody"
 	"github.com/keelson/keelson/internal/model/guardwire"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -154,5 +158,76 @@ func TestHangingPacketFilterDelaysNoCut(t *testing.T) {
 		}
 		s[0].fence.hang(0)
 		pass(t, s, 2*time.Second)
+	})
+}
+
+// lateClock stands still for a while at its n-th reading.
+type lateClock struct {
+	bubbleClock
+	n     *int
+	still time.Duration
+}
+
+func (c lateClock) Boot() time.Duration {
+	now := c.bubbleClock.Boot()
+	if *c.n--; *c.n < 0 {
+		now += c.still
+	}
+	return now
+}
+
+// Wherever the guard stands still on its way to the kernel, what it asks for ends
+// with the lease, and it looks again when the lease is over.
+func TestTheKernelIsToldOfNoMomentAfterTheLease(t *testing.T) {
+	const still = 5 * time.Second
+	for n := range 8 {
+		synctest.Test(t, func(t *testing.T) {
+			left := n
+			clk := lateClock{bubbleClock{zero: time.Now()}, &left, still}
+			until := clk.bubbleClock.Boot() + 300*time.Millisecond
+			f := &fence{clock: clk.bubbleClock}
+			g := newGate(Options{Clock: clk.bubbleClock, Fence: f, Log: slog.New(slog.DiscardHandler)})
+			g.opts.Clock = clk
+			wait := g.serve(&passes{
+				Order: custody.Order{Service: "db", Until: until},
+				addrs: []netip.Addr{netip.MustParseAddr("10.0.0.1")},
+			})
+			if f.passes > until {
+				t.Errorf("late at reading %d: the kernel lets it pass for %s after the lease's end", n, f.passes-until)
+			}
+			if n > 0 && left < 0 && wait > 0 {
+				t.Errorf("late at reading %d: the gate looks again in %s only", n, wait)
+			}
+		})
+	}
+}
+
+func TestWhatIsInNoOrderIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clk := bubbleClock{zero: time.Now()}
+		e := newEnforcer(Options{Clock: clk, Log: slog.New(slog.DiscardHandler), Fence: &fence{clock: clk, cuts: map[string]time.Duration{}}})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { e.run(ctx); close(done) }()
+		for i := range 20 {
+			o := custody.Order{
+				Service: spec.ServiceName(fmt.Sprint("s", i)), Until: clk.Boot() + time.Second,
+				Addresses: []string{"10.0.0.1/24%eth0"}, Cgroups: []string{"/cg/shop"},
+			}
+			e.order([]custody.Order{o})
+			time.Sleep(2 * time.Second)
+		}
+		if !e.gone("s19") {
+			t.Error("it is not proven off: this test shows nothing")
+		}
+		e.order(nil)
+		time.Sleep(5 * time.Second)
+		e.mu.Lock()
+		if n := len(e.state) + len(e.proven) + len(e.gate.passes) + len(e.gate.open); n > 0 {
+			t.Errorf("%d things are known of services that are in no order", n)
+		}
+		e.mu.Unlock()
+		cancel()
+		<-done
 	})
 }

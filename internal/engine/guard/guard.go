@@ -96,8 +96,9 @@ type LinkOptions struct {
 type Fence interface {
 	// Manage sets which addresses pass only while they are held.
 	Manage(addrs []netip.Addr) error
-	// Hold lets addresses pass for the given time from now.
-	Hold(addrs []netip.Addr, d time.Duration) error
+	// Hold lets addresses pass until the given moment of the boot clock. It fails,
+	// and drops them, if that is past by the time that it is done.
+	Hold(addrs []netip.Addr, until time.Duration) error
 	// Drop stops addresses from passing.
 	Drop(addrs []netip.Addr) error
 	// RemoveAddress takes "prefix%interface" off. Not there is no error.
@@ -160,8 +161,8 @@ type Guard struct {
 	words chan word
 	links chan error
 
-	agent    *agentConn // the connection in use
-	lastBeat time.Duration
+	agent    *agentConn         // the connection in use
+	present  custody.Attendance // of agents
 	enforcer *enforcer
 	upgrade  upgrade
 

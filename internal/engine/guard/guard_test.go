@@ -143,7 +143,7 @@ func (f *fence) Manage(addrs []netip.Addr) error {
 	return err
 }
 
-func (f *fence) Hold(_ []netip.Addr, d time.Duration) error {
+func (f *fence) Hold(_ []netip.Addr, until time.Duration) error {
 	f.mu.Lock()
 	hangs := f.hangs
 	f.mu.Unlock()
@@ -152,7 +152,7 @@ func (f *fence) Hold(_ []netip.Addr, d time.Duration) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.passes = f.clock.Boot() + d
+	f.passes = until
 	return nil
 }
 
@@ -448,13 +448,13 @@ type stuckFence struct {
 	closed time.Duration // the longest time that the kernel let the address not pass
 }
 
-func (f *stuckFence) Hold(addrs []netip.Addr, d time.Duration) error {
+func (f *stuckFence) Hold(addrs []netip.Addr, until time.Duration) error {
 	f.mu.Lock()
 	if f.passes > 0 {
 		f.closed = max(f.closed, f.clock.Boot()-f.passes)
 	}
 	f.mu.Unlock()
-	return f.fence.Hold(addrs, d)
+	return f.fence.Hold(addrs, until)
 }
 
 func (f *stuckFence) Kill(ctx context.Context, h string) error {

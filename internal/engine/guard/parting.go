@@ -82,8 +82,9 @@ func (g *Guard) trouble(key, text string) {
 // forsake gives up what is held and must not be any more: what the agent has not
 // looked after for too long, and all of it if the guard is to end.
 func (g *Guard) forsake(now time.Duration) {
-	why := custody.Absence{Alone: now - g.lastBeat, Ends: g.parting.why != nil}
-	g.node.SetIdle(now, why.Ends || why.Alone > custody.ShortestLoss(&g.duty))
+	why := g.present.Absence(now)
+	why.Ends = g.parting.why != nil
+	g.node.SetIdle(now, why.Idle(&g.duty))
 	if !g.books().Parts(why) {
 		return
 	}
@@ -96,7 +97,7 @@ func (g *Guard) forsake(now time.Duration) {
 		return
 	}
 	for i := range back {
-		g.giveBack(now, &back[i])
+		g.giveBack(now, why.Alone, &back[i])
 	}
 	g.node.SetDuty(now, g.wish())
 	if g.agent != nil && !why.Ends && why.Away() {
@@ -105,8 +106,8 @@ func (g *Guard) forsake(now time.Duration) {
 }
 
 // giveBack releases a lease whose service was forsaken and is off.
-func (g *Guard) giveBack(now time.Duration, b *custody.Given) {
-	text := fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", (now - g.lastBeat).Round(time.Millisecond))
+func (g *Guard) giveBack(now, alone time.Duration, b *custody.Given) {
+	text := fmt.Sprintf("the agent was away for %s; the guard stopped the service and gave its lease back", alone.Round(time.Millisecond))
 	if b.Fence {
 		text = "a part would not stop; the guard cut the service off, made sure that nothing of it is left, and gave its lease back"
 	}

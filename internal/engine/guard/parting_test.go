@@ -135,3 +135,49 @@ func TestWhatIsForsakenIsOffWhenItsAgentGoesOn(t *testing.T) {
 		})
 	}
 }
+
+// The first successor's agent connects, says its duty, beats for 2 s and ends, again
+// and again, when the holder's host dies. It can start nothing that lasts.
+func TestAnAgentThatEndsAgainAndAgainKeepsNobodyFromTakingOver(t *testing.T) {
+	threeGuards(t, func(w *wire, s []*site) {
+		w.setMute(0, true)
+		for range 5 {
+			pass(t, s[1:], 2*time.Second)
+			s[1].conn.Close()
+			pass(t, s[2:], 2*time.Second)
+			s[1].connect()
+			d := dutyOf(1)
+			s[1].tell(t, guardwire.Message{Duty: &d})
+		}
+		if pass(t, s[1:], time.Second); len(s[2].holds()) == 0 {
+			t.Errorf("20 s later c has not taken over, b holds %v", s[1].last().Holds)
+		}
+	})
+}
+
+func TestANodeWithoutAnAgentIsNotWaitedFor(t *testing.T) {
+	threeGuards(t, func(w *wire, s []*site) {
+		s[1].conn.Close()
+		pass(t, s[2:], 1500*time.Millisecond)
+		w.setMute(0, true)
+		if pass(t, s[2:], 2*time.Second); len(s[2].holds()) == 0 {
+			t.Error("2 s after the holder fell silent c has not taken over, it waits for b, whose agent is away")
+		}
+		s[1].connect()
+	})
+}
+
+func TestAnAgentThatIsRestartedKeepsWhatItsGuardHolds(t *testing.T) {
+	threeGuards(t, func(_ *wire, s []*site) {
+		epoch := s[0].last().Holds[0].Epoch
+		s[0].conn.Close()
+		pass(t, s[1:], 3*time.Second)
+		s[0].connect()
+		d := dutyOf(0)
+		s[0].tell(t, guardwire.Message{Duty: &d})
+		pass(t, s, custody.Steady)
+		if holds := s[0].last().Holds; len(holds) != 1 || holds[0].Epoch != epoch {
+			t.Errorf("it holds %+v", holds)
+		}
+	})
+}

@@ -128,7 +128,7 @@ func Resume(opts Options, h *Handed) (*Guard, error) {
 	if h.Sent > now || h.LastBeat > now {
 		return nil, fmt.Errorf("of %s, and it is %s: %w", h.Sent, now, ErrState)
 	}
-	g.lastBeat, g.told.happened = h.LastBeat, h.Happened
+	g.present.Last, g.told.happened = h.LastBeat, h.Happened
 	if h.Plane == nil {
 		opts.Log.Info("guard took over", "from", h.Build, "to", opts.Build)
 		return g, nil
@@ -192,7 +192,7 @@ func (g *Guard) resumed(now time.Duration) {
 func (g *Guard) handOver() (state []byte, undo func(), err error) {
 	h := Handed{
 		Build: g.opts.Build, Incarnation: g.opts.Incarnation,
-		Sent: g.pace.sent, LastBeat: g.lastBeat, Duty: g.duty,
+		Sent: g.pace.sent, LastBeat: g.present.Last, Duty: g.duty,
 		Forsaken: slices.Sorted(maps.Keys(g.parting.forsaken)), Happened: g.told.happened, Peers: g.told.peers,
 	}
 	undo = func() {}

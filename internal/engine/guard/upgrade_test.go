@@ -395,13 +395,13 @@ func lonely(t testing.TB) (*Guard, *handClock) {
 	g.enforcer = newEnforcer(g.opts)
 	d := dutyOf(0)
 	d.Peers, d.Lease.Voters = d.Peers[:0], 1
-	g.lastBeat = clk.now
+	g.present.Last = clk.now
 	if err := g.setDuty(newTasks(t.Context()), d); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 200 {
 		clk.add(20 * time.Millisecond)
-		g.lastBeat = clk.now
+		g.present.Last = clk.now
 		g.tick()
 		g.settle()
 		if i == 0 {

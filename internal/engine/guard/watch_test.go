@@ -195,7 +195,7 @@ func TestNothingIsAllocatedWhileNothingChanges(t *testing.T) {
 	g.opts.Watchdog = &dog{clock: bubbleClock{zero: time.Now()}}
 	if n := testing.AllocsPerRun(1000, func() {
 		clk.add(20 * time.Millisecond)
-		g.lastBeat = clk.now
+		g.present.Last = clk.now
 		g.take(Datagram{From: 1, Incarnation: 1, Data: []byte{1, 2, 3}})
 		g.arrived(<-g.inbox)
 		g.tick()

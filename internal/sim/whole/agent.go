@@ -14,13 +14,15 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // agent is an agent process: the loop of package agent around the real rules of
 // packages mandate and supervise.
 type agent struct {
-	process
+	script.Process
 	began    Boot
+	ran      time.Duration // true time since which it has not stood still
 	view     mandate.View
 	others   mandate.Others
 	listed   [topics]bool
@@ -74,6 +76,7 @@ const (
 	tickEvery    = time.Second
 	dutyRepeat   = time.Second
 	guardSilence = 3 * time.Second
+	changeover   = time.Second
 	reportEvery  = 8 * time.Second
 	ceilingStep  = 1000
 )
@@ -81,7 +84,7 @@ const (
 // startAgent begins an agent on what one before it has left.
 func (w *world) startAgent(n *node) {
 	a := &n.agent
-	*a = agent{process: process{up: true, life: a.life + 1}, began: w.boottime(n), runners: map[instance.Name]*runner{}}
+	*a = agent{Process: a.Next(), began: w.boottime(n), ran: w.now, runners: map[instance.Name]*runner{}}
 	a.view, a.others = mandate.NewView(n.name), mandate.NewOthers()
 	if n.disk != nil {
 		a.view, a.fromDisk = n.disk.Clone(), true
@@ -98,15 +101,15 @@ func (w *world) startAgent(n *node) {
 	w.connect(n)
 	w.listSoon(n)
 	var tick, beat func()
-	tick = a.only(func() {
+	tick = a.Only(func() {
 		w.sync(n)
 		w.listSoon(n)
-		w.after(tickEvery, a.only(tick))
+		w.after(tickEvery, a.Only(tick))
 	})
-	beat = a.only(func() {
+	beat = a.Only(func() {
 		w.tellGuard(n, func() { w.agentSays(n) })
 		w.mindSilence(n)
-		w.after(guardwire.BeatEvery, a.only(beat))
+		w.after(guardwire.BeatEvery, a.Only(beat))
 	})
 	w.after(tickEvery, tick)
 	w.after(guardwire.BeatEvery, beat)
@@ -115,8 +118,8 @@ func (w *world) startAgent(n *node) {
 
 // killAgent ends the agent; what it started goes on.
 func (w *world) killAgent(n *node) {
-	n.agent.life++
-	n.agent.up, n.agent.stopped, n.agent.waiting, n.agent.runners = false, 0, nil, nil
+	n.agent.End()
+	n.agent.runners = nil
 	n.begun = map[key]*start{}
 	w.cutWire(n)
 	n.guard.agent = false
@@ -125,10 +128,10 @@ func (w *world) killAgent(n *node) {
 // connect connects to the guard, and starts one where none is.
 func (w *world) connect(n *node) {
 	a := &n.agent
-	again := a.only(func() { w.connect(n) })
+	again := a.Only(func() { w.connect(n) })
 	switch {
 	case n.wire.open:
-	case n.guard.up:
+	case n.guard.Up:
 		w.cutWire(n)
 		n.wire.open = true
 		a.fresh, a.heardAt, a.seen.Gone = true, w.now, false
@@ -140,8 +143,8 @@ func (w *world) connect(n *node) {
 		a.seen.Gone = true
 		a.starts++
 		a.startAt = w.now + min(time.Duration(a.starts)*500*time.Millisecond, 5*time.Second)
-		w.after(w.between(20*time.Millisecond, 150*time.Millisecond), a.only(func() {
-			if !n.guard.up {
+		w.after(w.between(20*time.Millisecond, 150*time.Millisecond), a.Only(func() {
+			if !n.guard.Up {
 				w.startGuard(n)
 			}
 			w.connect(n)
@@ -156,8 +159,8 @@ func (w *world) loseWire(n *node) {
 	w.cutWire(n)
 	n.guard.agent = false
 	if open {
-		w.after(w.random(5*time.Millisecond), n.agent.only(func() {
-			n.agent.seen.Up = n.agent.seen.Up && n.guard.up
+		w.after(w.random(5*time.Millisecond), n.agent.Only(func() {
+			n.agent.seen.Up = n.agent.seen.Up && n.guard.Up
 			w.connect(n)
 		}))
 	}
@@ -165,10 +168,28 @@ func (w *world) loseWire(n *node) {
 
 // mindSilence gives up a connection on which nothing is said.
 func (w *world) mindSilence(n *node) {
-	if a := &n.agent; n.wire.open && w.now-a.heardAt > guardSilence {
-		a.seen.Up = false
-		w.loseWire(n)
+	a := &n.agent
+	if !n.wire.open || w.now-a.heardAt <= a.patience() {
+		return
 	}
+	a.seen.Up = a.seen.Up && !a.fresh && planted(silenceAwaited)
+	w.loseWire(n)
+}
+
+// patience is how long a guard that says nothing counts as there: one whose
+// connection ended and that listens on may be becoming another program.
+func (a *agent) patience() time.Duration {
+	if a.fresh && a.seen.Up {
+		return changeover
+	}
+	return guardSilence
+}
+
+// heard is what an agent has of its guard's words, and whether the guard is there.
+func (w *world) heard(n *node) (h supervise.Heard, up bool) {
+	a := &n.agent
+	up = a.seen.Up && (w.now-a.heardAt <= a.patience() || planted(silenceAwaited))
+	return supervise.Heard{Said: time.Duration(a.seen.State.Now), Unread: up && (a.fresh || n.wire.unread > 0)}, up
 }
 
 // hearGuard takes a state of the guard.
@@ -187,11 +208,11 @@ func (w *world) hearGuard(n *node, s *guardwire.State) {
 // syncSoon has the agent look at the whole a little later.
 func (w *world) syncSoon(n *node) {
 	a := &n.agent
-	if a.syncing || !a.up {
+	if a.syncing || !a.Up {
 		return
 	}
 	a.syncing = true
-	w.after(w.random(time.Millisecond), a.only(func() {
+	w.after(w.random(time.Millisecond), a.Only(func() {
 		a.syncing = false
 		w.sync(n)
 	}))
@@ -226,12 +247,12 @@ func (w *world) raise(n *node) {
 
 func (w *world) tryRaise(n *node, guard uint64) {
 	a := &n.agent
-	w.after(w.between(2*time.Millisecond, 30*time.Millisecond), a.only(func() {
+	w.after(w.between(2*time.Millisecond, 30*time.Millisecond), a.Only(func() {
 		if a.asked != guard {
 			return
 		}
 		if !w.reaches(n) {
-			w.after(w.between(100*time.Millisecond, 500*time.Millisecond), a.only(func() { w.tryRaise(n, guard) }))
+			w.after(w.between(100*time.Millisecond, 500*time.Millisecond), a.Only(func() { w.tryRaise(n, guard) }))
 			return
 		}
 		lease := w.store.lease
@@ -426,14 +447,14 @@ func (w *world) noteReport(n *node) {
 	}
 	if a.due && !a.writing {
 		a.writing = true
-		w.after(w.between(2*time.Millisecond, 60*time.Millisecond), a.only(func() { w.writeReport(n) }))
+		w.after(w.between(2*time.Millisecond, 60*time.Millisecond), a.Only(func() { w.writeReport(n) }))
 	}
 }
 
 func (w *world) writeReport(n *node) {
 	a := &n.agent
 	if !w.reaches(n) {
-		w.after(w.between(100*time.Millisecond, 500*time.Millisecond), a.only(func() { w.writeReport(n) }))
+		w.after(w.between(100*time.Millisecond, 500*time.Millisecond), a.Only(func() { w.writeReport(n) }))
 		return
 	}
 	r := a.reported

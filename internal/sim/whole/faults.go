@@ -62,35 +62,35 @@ func (w *world) hit(n *node, f *script.Fault) {
 	case script.Crash:
 		w.crash(n, f.Length)
 	case script.KillGuard:
-		if n.guard.up {
+		if n.guard.Up {
 			w.killGuard(n)
 		}
 	case script.StopGuard:
-		w.halt(&n.guard.process, f.Length, func() { n.guard.joined = max(n.guard.joined, w.now) })
+		w.halt(&n.guard.Process, f.Length, func() { n.guard.joined = max(n.guard.joined, w.now) })
 	case script.KillAgent:
-		if n.agent.up {
+		if n.agent.Up {
 			w.killAgent(n)
-			w.after(f.Length, n.agent.only(func() {
-				if n.up && !n.agent.up {
+			w.after(f.Length, n.agent.Only(func() {
+				if n.up && !n.agent.Up {
 					w.startAgent(n)
 				}
 			}))
 		}
 	default:
-		w.halt(&n.agent.process, f.Length, func() {})
+		w.halt(&n.agent.Process, f.Length, func() { n.agent.ran = w.now })
 	}
 }
 
 // halt stops a process for a while.
-func (w *world) halt(p *process, d time.Duration, then func()) {
-	if !p.up {
+func (w *world) halt(p *script.Process, d time.Duration, then func()) {
+	if !p.Up {
 		return
 	}
-	p.stopped++
-	life := p.life
+	p.Stop()
+	life := p.Life
 	w.after(d, func() {
-		if p.life == life {
-			p.resume()
+		if p.Life == life {
+			p.Resume()
 			then()
 		}
 	})

@@ -17,7 +17,7 @@ import (
 // guard is a guard process: the loop of package guard around the real lease plane
 // and the real rules of custody.
 type guard struct {
-	process
+	script.Process
 	inc   uint64
 	plane *plane.Node // nil until the first duty
 
@@ -25,12 +25,13 @@ type guard struct {
 	forsaken map[spec.ServiceName]time.Duration
 	primary  map[uint32]uint64
 
-	agent bool // one is connected
-	heard Boot // when it was last heard
-	inbox []packet
-	calm  bool // what arrives is left to the next tick
-	turn  int  // of the planned turns, the one that counts
-	at    time.Duration
+	agent   bool // one is connected
+	anew    bool // and has said nothing yet
+	present custody.Attendance
+	inbox   []packet
+	calm    bool // what arrives is left to the next tick
+	turn    int  // of the planned turns, the one that counts
+	at      time.Duration
 	telling
 	enforcement
 
@@ -66,7 +67,7 @@ const (
 // startGuard begins a guard without memory. It says nothing before its first duty.
 func (w *world) startGuard(n *node) {
 	g := &n.guard
-	*g = guard{process: process{up: true, life: g.life + 1}, inc: uint64(w.now) + w.added + 1}
+	*g = guard{Process: g.Next(), inc: uint64(w.now) + w.added + 1}
 	g.forsaken, g.primary, g.joined = map[spec.ServiceName]time.Duration{}, map[uint32]uint64{}, never
 	g.enforcement = enforcement{
 		cuts: map[spec.ServiceName]*custody.Cut{}, proven: map[spec.ServiceName]bool{},
@@ -77,8 +78,7 @@ func (w *world) startGuard(n *node) {
 
 // killGuard ends the guard.
 func (w *world) killGuard(n *node) {
-	n.guard.life++
-	n.guard.up, n.guard.stopped, n.guard.waiting = false, 0, nil
+	n.guard.End()
 	w.loseWire(n)
 }
 
@@ -90,8 +90,8 @@ func (g *guard) books() custody.Books {
 func (w *world) deliver(n *node, p packet) {
 	g := &n.guard
 	switch {
-	case !g.up || g.plane == nil:
-	case g.stopped > 0 || g.calm:
+	case !g.Up || g.plane == nil:
+	case g.Stands() || g.calm:
 		if len(g.inbox) < inboxLimit {
 			g.inbox = append(g.inbox, p)
 		}
@@ -119,7 +119,7 @@ func (w *world) rouse(n *node, at time.Duration) {
 	g.turn++
 	g.at = at
 	turn := g.turn
-	w.after(at-w.now, g.only(func() {
+	w.after(at-w.now, g.Only(func() {
 		if g.turn == turn {
 			g.turn = 0
 			w.tick(n)
@@ -213,8 +213,8 @@ func (g *guard) wish() plane.Duty {
 
 func (w *world) forsake(n *node) {
 	g, now := &n.guard, w.boottime(n)
-	why := custody.Absence{Alone: now - g.heard}
-	g.plane.SetIdle(now, why.Alone > custody.ShortestLoss(&g.duty))
+	why := g.present.Absence(now)
+	g.plane.SetIdle(now, why.Idle(&g.duty))
 	if !g.books().Parts(why) {
 		return
 	}
@@ -322,7 +322,7 @@ func (w *world) beginCut(n *node, c *custody.Cut) {
 	name, order := c.Service, c.Order
 	c.Begin(began)
 	g.atWork[name] = true
-	w.after(w.random(killTime), g.only(func() {
+	w.after(w.random(killTime), g.Only(func() {
 		delete(g.atWork, name)
 		if w.ended(n, name) {
 			w.killAll(n, &order)
@@ -404,16 +404,17 @@ func (w *world) state(n *node) guardwire.State {
 
 func (w *world) agentConnects(n *node) {
 	g := &n.guard
-	g.agent, g.heard = true, w.boottime(n)
+	g.agent, g.anew = true, true
 	g.sent, g.due, g.dirty = guardwire.State{}, w.boottime(n), true
 	w.settle(n)
 }
 
 // agentSays notes that the agent was heard.
 func (w *world) agentSays(n *node) {
-	n.guard.heard = w.boottime(n)
-	n.guard.books().Heard()
-	n.guard.dirty = true
+	g, now := &n.guard, w.boottime(n)
+	g.present.Heard(now, g.anew)
+	g.books().Heard(g.present.Absence(now))
+	g.anew, g.dirty = false, true
 }
 
 func (w *world) takeDuty(n *node, d guardwire.Duty) {

@@ -10,4 +10,5 @@ const (
 	gatesLate                 // what holds an instance back is told after it began
 	leasesCounted             // what is deleted and applied again has another lease
 	besideAnyone              // nobody waits for who is on its node still
+	silenceAwaited            // a guard that fell silent is there until it is not heard again
 )

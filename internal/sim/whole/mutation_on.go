@@ -5,7 +5,10 @@ package whole
 import "slices"
 
 // mutationNames are what the mutations are called, by number.
-var mutationNames = []string{noMutation: "", journalForgotten: "journal-forgotten", gatesLate: "gates-late", leasesCounted: "leases-counted", besideAnyone: "beside-anyone"}
+var mutationNames = []string{
+	noMutation: "", journalForgotten: "journal-forgotten", gatesLate: "gates-late", leasesCounted: "leases-counted", besideAnyone: "beside-anyone",
+	silenceAwaited: "silence-awaited",
+}
 
 var active mutation
 

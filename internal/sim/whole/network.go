@@ -53,12 +53,12 @@ func (w *world) linked(n *node) quorum.Set {
 // reaches reports whether n's agent can read and write the store. The store runs
 // in the agents of the voters.
 func (w *world) reaches(n *node) bool {
-	if !n.up || !n.agent.runs() || w.store.away > 0 {
+	if !n.up || !n.agent.Runs() || w.store.away > 0 {
 		return false
 	}
 	var serve quorum.Set
 	for _, o := range w.nodes {
-		if o.up && o.agent.runs() && w.linked(n).Has(o.slot) {
+		if o.up && o.agent.Runs() && w.linked(n).Has(o.slot) {
 			serve |= 1 << o.slot
 		}
 	}

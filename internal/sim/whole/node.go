@@ -53,22 +53,18 @@ func (w *world) boot(n *node) {
 	n.clock = script.Clock{Base: time.Second + w.random(time.Hour), Origin: w.now, Rate: w.plan.Rates[n.slot]}
 	n.programs, n.passes, n.begun = nil, map[spec.ServiceName]Boot{}, map[key]*start{}
 	n.journal = map[instance.Name]supervise.Memory{}
-	n.guard.life++
-	n.guard.up, n.guard.stopped = false, 0
-	n.agent.life++
-	n.agent.up, n.agent.stopped = false, 0
+	n.guard.End()
+	n.agent.End()
 	w.cutWire(n)
-	w.after(w.between(10*time.Millisecond, 500*time.Millisecond), n.agent.only(func() { w.startAgent(n) }))
+	w.after(w.between(10*time.Millisecond, 500*time.Millisecond), n.agent.Only(func() { w.startAgent(n) }))
 }
 
 // crash ends a host and all that runs on it.
 func (w *world) crash(n *node, d time.Duration) {
 	n.up = false
 	n.programs, n.begun = nil, map[key]*start{}
-	n.guard.life++
-	n.guard.up = false
-	n.agent.life++
-	n.agent.up = false
+	n.guard.End()
+	n.agent.End()
 	n.agent.runners = nil
 	w.cutWire(n)
 	w.after(d, func() {

@@ -45,7 +45,7 @@ func (w *world) campaign() {
 	o := &w.office
 	if o.holder != nobody {
 		n := w.nodes[o.holder]
-		if n.agent.runs() && n.agent.life == o.life && w.reaches(n) {
+		if n.agent.Runs() && n.agent.Life == o.life && w.reaches(n) {
 			o.reached = w.now
 		}
 		if w.sight(n).Fit() {
@@ -61,7 +61,7 @@ func (w *world) campaign() {
 	for i := range w.nodes {
 		n := w.nodes[(first+i)%len(w.nodes)]
 		if w.reaches(n) && w.sight(n).Fit() {
-			*o = office{holder: int(n.slot), life: n.agent.life, since: epochDay.Add(w.now), reached: w.now, fit: w.now}
+			*o = office{holder: int(n.slot), life: n.agent.Life, since: epochDay.Add(w.now), reached: w.now, fit: w.now}
 			w.trace("node %s is the controller", n.name)
 			w.officeDue(w.between(5*time.Millisecond, 100*time.Millisecond))
 			return
@@ -71,7 +71,7 @@ func (w *world) campaign() {
 
 // sight is what the agent knows of its guard.
 func (w *world) sight(n *node) survey.Sight {
-	return survey.Sight{Up: n.agent.up && n.agent.seen.Up, State: n.agent.seen.State}
+	return survey.Sight{Up: n.agent.Up && n.agent.seen.Up, State: n.agent.seen.State}
 }
 
 // officeDue plans a decision, unless one is planned sooner.
@@ -110,7 +110,7 @@ func (w *world) decide() {
 	o.decided = w.now
 	w.officeDue(decideEvery)
 	n := w.nodes[o.holder]
-	if !n.agent.runs() || n.agent.life != o.life {
+	if !n.agent.Runs() || n.agent.Life != o.life {
 		return
 	}
 	sight := w.sight(n)
@@ -136,7 +136,7 @@ func (w *world) decide() {
 		revisions[name] = p.Revision
 	}
 	since := o.since
-	w.after(w.between(time.Millisecond, 20*time.Millisecond), n.agent.only(func() {
+	w.after(w.between(time.Millisecond, 20*time.Millisecond), n.agent.Only(func() {
 		if o.holder != int(n.slot) || o.since != since || !w.reaches(n) {
 			w.officeDue(retryAfter)
 			return

@@ -53,14 +53,6 @@ type flight struct {
 	over bool
 }
 
-// handleOf is what the guard can cut a part off by.
-func handleOf(name instance.Name, p *spec.Part) string {
-	if p.Address != nil {
-		return p.Address.Prefix + "%eth0"
-	}
-	return "/cg/" + string(name) + "/" + p.Name
-}
-
 // find returns a program, nil if it is not there.
 func (n *node) find(k key) *program {
 	i := slices.IndexFunc(n.programs, func(p *program) bool { return p.key == k })
@@ -81,7 +73,7 @@ func (w *world) remove(n *node, p *program) {
 	}
 	n.programs = slices.Delete(n.programs, i, i+1)
 	w.watch.ended(w, n, p)
-	w.after(w.random(5*time.Millisecond), n.agent.only(func() { w.missed(n, p.key) }))
+	w.after(w.random(5*time.Millisecond), n.agent.Only(func() { w.missed(n, p.key) }))
 }
 
 // missed tells the runner of a part that it runs no more, if it thinks that it
@@ -114,8 +106,8 @@ func (w *world) begin(n *node, r *runner, op supervise.Operation, limit time.Dur
 	r.flight = f
 	part := &r.st.Run.Spec.Parts[op.Part]
 	w.trace("node %s: %s %s/%s, epoch %d, force %v", n.name, op.Kind, r.name, part.Name, op.Epoch, op.Force)
-	w.after(limit, n.agent.only(func() { w.finish(n, r, f, supervise.Result{Err: errLimit}) }))
-	w.after(w.random(3*time.Millisecond), n.agent.only(func() {
+	w.after(limit, n.agent.Only(func() { w.finish(n, r, f, supervise.Result{Err: errLimit}) }))
+	w.after(w.random(3*time.Millisecond), n.agent.Only(func() {
 		switch {
 		case f.over:
 		case op.Kind == supervise.Start:
@@ -169,13 +161,13 @@ func (w *world) beginStart(n *node, r *runner, f *flight) {
 		return
 	}
 	k := key{r.name, part.Name}
-	s := &start{handle: handleOf(r.name, &part)}
+	s := &start{handle: script.HandleOf(r.name, &part)}
 	n.begun[k] = s
 	p := &program{
 		key: k, handle: s.handle, service: r.st.Run, part: part, epoch: f.op.Epoch, generation: r.st.Run.Generation,
 		primary: part.Role == spec.RolePrimary,
 	}
-	w.after(w.random(time.Millisecond), n.agent.only(func() {
+	w.after(w.random(time.Millisecond), n.agent.Only(func() {
 		if n.begun[k] != s {
 			w.finish(n, r, f, supervise.Result{Err: errNoGroup})
 			return
@@ -204,7 +196,7 @@ func (w *world) spawn(n *node, r *runner, f *flight, p *program) {
 	case ill == script.StartFails:
 		w.after(takes/2, func() { w.remove(n, p) })
 	}
-	tell := n.agent.only(func() {
+	tell := n.agent.Only(func() {
 		if n.has(p) {
 			w.finish(n, r, f, supervise.Result{})
 		} else {
@@ -240,7 +232,7 @@ func (w *world) beginStop(n *node, r *runner, f *flight) {
 	default:
 		p.asked = true
 	}
-	tell := n.agent.only(func() { w.finish(n, r, f, supervise.Result{}) })
+	tell := n.agent.Only(func() { w.finish(n, r, f, supervise.Result{}) })
 	w.after(takes, func() {
 		if n.has(p) {
 			w.remove(n, p)
@@ -258,7 +250,7 @@ func (w *world) beginRole(n *node, r *runner, f *flight) {
 	}
 	p, ill := n.find(key{r.name, r.st.PartName(f.op.Part)}), w.ill(n, r.name.Service())
 	takes := w.plan.Nature(r.name.Service()).Role
-	w.after(w.random(time.Millisecond), n.agent.only(func() {
+	w.after(w.random(time.Millisecond), n.agent.Only(func() {
 		if !n.has(p) || f.over {
 			w.finish(n, r, f, supervise.Result{Err: errEnded})
 			return
@@ -267,7 +259,7 @@ func (w *world) beginRole(n *node, r *runner, f *flight) {
 			p.primary = rises
 			w.watch.raised(w, n, p)
 		}
-		w.after(takes, n.agent.only(func() {
+		w.after(takes, n.agent.Only(func() {
 			switch {
 			case ill == script.RoleFails:
 				w.finish(n, r, f, supervise.Result{Err: errRole})

@@ -10,6 +10,7 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // adoptWait is how long an agent that hears nothing of a guard goes on without
@@ -39,7 +40,8 @@ type runner struct {
 // step asks [supervise.Step] until there is nothing more to do at once.
 func (w *world) step(n *node, r *runner) {
 	now := w.boottime(n)
-	r.lag.Note(now, supervise.Heard{Said: time.Duration(n.agent.seen.State.Now)})
+	heard, _ := w.heard(n)
+	r.lag.Note(now, heard)
 	for turns := 0; ; turns++ {
 		if turns > maxTurns {
 			w.violate("comes-to-rest", "%s on node %s is told to release without end", r.name, n.name)
@@ -53,7 +55,7 @@ func (w *world) step(n *node, r *runner) {
 			wake = sooner(wake, r.began+adoptWait-now)
 		}
 		if in.Hold.Awaited || in.Right.Awaited {
-			wake = sooner(wake, r.lag.Since+supervise.HearingTime-now)
+			wake = sooner(wake, supervise.LookEvery)
 		}
 		r.lag.Due = 0
 		if wake > 0 {
@@ -61,7 +63,7 @@ func (w *world) step(n *node, r *runner) {
 		}
 		if d.Cancel && r.flight != nil {
 			f := r.flight
-			w.after(w.random(3*time.Millisecond), n.agent.only(func() { w.finish(n, r, f, supervise.Result{Err: errCanceled}) }))
+			w.after(w.random(3*time.Millisecond), n.agent.Only(func() { w.finish(n, r, f, supervise.Result{Err: errCanceled}) }))
 		}
 		if r.st.Memorable() {
 			n.journal[r.name] = r.st.Memory
@@ -82,7 +84,7 @@ func (w *world) step(n *node, r *runner) {
 	}
 	for i := range r.st.Parts {
 		if k := (key{r.name, r.st.PartName(i)}); watched(r.st.Parts[i]) && n.find(k) == nil {
-			w.after(time.Millisecond, n.agent.only(func() { w.missed(n, k) }))
+			w.after(time.Millisecond, n.agent.Only(func() { w.missed(n, k) }))
 		}
 	}
 	r.heard = true
@@ -105,7 +107,7 @@ func (w *world) planStep(n *node, r *runner) {
 		return
 	}
 	turn := r.turn
-	w.after(n.clock.True(r.lag.Due)-w.now+w.random(time.Millisecond), n.agent.only(func() {
+	w.after(n.clock.True(r.lag.Due)-w.now+w.random(time.Millisecond), n.agent.Only(func() {
 		if r.turn == turn {
 			w.step(n, r)
 		}
@@ -121,9 +123,9 @@ func (w *world) look(n *node, r *runner) supervise.Input {
 		h.Lease, h.Known = lease, h.Known || now >= r.began+adoptWait
 		return h
 	})
-	up, said := n.agent.seen.Up, time.Duration(n.agent.seen.State.Now)
-	in.Hold.Awaited = up && !in.Hold.Own && r.lag.Awaits(in.Hold, now, supervise.Heard{Said: said})
-	in.Right.Awaited = up && r.lag.Awaits(in.Right, now, supervise.Heard{Said: said})
+	heard, up := w.heard(n)
+	in.Hold.Awaited = up && !in.Hold.Own && r.lag.Awaits(in.Hold, now, heard)
+	in.Right.Awaited = up && r.lag.Awaits(in.Right, now, heard)
 	return in
 }
 
@@ -178,9 +180,9 @@ func (w *world) doing(n *node, r *runner) *mandate.Doing {
 		for i := range s.Spec.Parts {
 			p := &s.Spec.Parts[i]
 			if p.Address != nil {
-				d.Addresses = append(d.Addresses, handleOf(r.name, p))
+				d.Addresses = append(d.Addresses, script.HandleOf(r.name, p))
 			} else {
-				d.Cgroups = append(d.Cgroups, handleOf(r.name, p))
+				d.Cgroups = append(d.Cgroups, script.HandleOf(r.name, p))
 			}
 		}
 	}

@@ -70,7 +70,7 @@ func (w *world) publish(topic int, take func(*agent)) {
 	w.store.revision++
 	for _, n := range w.nodes {
 		a := &n.agent
-		if !a.up {
+		if !a.Up {
 			continue
 		}
 		if !w.reaches(n) {
@@ -85,7 +85,7 @@ func (w *world) publish(topic int, take func(*agent)) {
 func (w *world) arrive(n *node, topic int, take func(*agent)) {
 	a := &n.agent
 	a.arrives[topic] = max(a.arrives[topic], w.now+w.random(watchTime))
-	w.after(a.arrives[topic]-w.now, a.only(func() {
+	w.after(a.arrives[topic]-w.now, a.Only(func() {
 		take(a)
 		w.saveSoon(n)
 		w.syncSoon(n)
@@ -95,7 +95,7 @@ func (w *world) arrive(n *node, topic int, take func(*agent)) {
 // saveSoon keeps a copy of the view on disk.
 func (w *world) saveSoon(n *node) {
 	a := &n.agent
-	w.after(w.between(50*time.Millisecond, time.Second), a.only(func() {
+	w.after(w.between(50*time.Millisecond, time.Second), a.Only(func() {
 		v := a.view.Clone()
 		n.disk = &v
 	}))

@@ -13,24 +13,19 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
+	"github.com/keelson/keelson/internal/sim/whole/script"
 )
 
 // watch checks the invariants. It sees all nodes and clocks at once.
 type watch struct {
 	dirty   bool // something runs that did not, or the reverse
-	ran     map[standing]time.Duration
+	ran     map[script.Standing]time.Duration
 	lawless map[*program]time.Duration // since when it has run without a lease
 	steady  time.Duration              // since when all reach the store
 	mended  time.Duration
 	stirred time.Duration // when something last started or was decided
 	stir    string        // what
 	holds   []lease.Hold
-}
-
-// standing is a service, in a role or in any.
-type standing struct {
-	service spec.ServiceName
-	role    spec.Role
 }
 
 const (
@@ -40,6 +35,11 @@ const (
 	// cutBound is how long something may run without a lease where a guard works:
 	// the guard looks at leases that were given back a few times a second.
 	cutBound = maxLook + killTime + 30*time.Millisecond
+	// onTime is how long an agent must have run for it to have heard all that was
+	// said, and heedBound how long after the end of a lease, as it heard of it, it
+	// may begin to stop what runs under it.
+	onTime    = 10 * time.Second
+	heedBound = 10 * time.Millisecond
 	// orderSlack is how old the news may be that a service runs, and steadyFor how
 	// long everybody must have read the store for that.
 	orderSlack = 2 * time.Second
@@ -49,14 +49,14 @@ const (
 )
 
 func (c *watch) begin(*world) {
-	*c = watch{ran: map[standing]time.Duration{}, lawless: map[*program]time.Duration{}}
+	*c = watch{ran: map[script.Standing]time.Duration{}, lawless: map[*program]time.Duration{}}
 }
 
 // guarded reports whether the guard of a node is there to cut off what is not to
 // run, and has had the time for it.
 func (w *world) guarded(n *node) bool {
 	g := &n.guard
-	return n.up && g.runs() && g.plane != nil && w.now-g.joined > awake
+	return n.up && g.Runs() && g.plane != nil && w.now-g.joined > awake
 }
 
 // reached reports whether p can do any harm, as far as the guard can help it: an
@@ -149,7 +149,7 @@ func (c *watch) beside(w *world, n *node, p *program) {
 // late checks that no other node has the lease.
 func (c *watch) late(w *world, n *node, p *program) {
 	for _, o := range w.nodes {
-		if o == n || !o.up || o.guard.plane == nil || !o.guard.up {
+		if o == n || !o.up || o.guard.plane == nil || !o.guard.Up {
 			continue
 		}
 		now := w.boottime(o)
@@ -174,7 +174,7 @@ func (c *watch) ordered(w *world, n *node, p *program) {
 		if a.Optional || first == nil || epochDay.Add(w.now).Sub(first.Applied) < orderSlack {
 			continue // it does not count until it is applied, and that is known
 		}
-		last, ever := c.ran[standing{a.Service, a.Role}]
+		last, ever := c.ran[script.Standing{Service: a.Service, Role: a.Role}]
 		if !ever || w.now-last > orderSlack {
 			w.violate("in-order", "%s starts on node %s, and %s has not run for %s", p.key, n.name, a.Service, w.now-last)
 		}
@@ -222,6 +222,7 @@ func (c *watch) look(w *world) {
 		if w.guarded(n) {
 			c.lawful(w, n)
 		}
+		c.heeded(w, n)
 	}
 }
 
@@ -232,10 +233,10 @@ func (c *watch) note(w *world) {
 		for _, n := range w.nodes {
 			whole, primary := w.runs(n, s.Name)
 			if whole {
-				c.ran[standing{s.Name, ""}] = w.now
+				c.ran[script.Standing{Service: s.Name}] = w.now
 			}
 			if primary {
-				c.ran[standing{s.Name, spec.RolePrimary}] = w.now
+				c.ran[script.Standing{Service: s.Name, Role: spec.RolePrimary}] = w.now
 			}
 		}
 	}
@@ -281,6 +282,25 @@ func (c *watch) lawful(w *world, n *node) {
 		c.lawless[p] = since
 		if w.now-since > cutBound {
 			w.violate("under-lease", "%s has run on node %s for %s without a lease, and its guard lets it", p.key, n.name, w.now-since)
+		}
+	}
+}
+
+// heeded checks that where a guard stands still, an agent on time begins by itself
+// to stop what runs under a lease, by the lease's end.
+func (c *watch) heeded(w *world, n *node) {
+	a := &n.agent
+	if !n.up || !n.guard.Stands() || !a.Runs() || w.now-a.ran < onTime {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.runners)) {
+		r := a.runners[name]
+		if s := &r.st.Run.Spec; r.st.Phase != fact.Running || s.Copies != nil || !s.HasLease() || !s.IsExclusive() {
+			continue
+		}
+		h := w.holdOf(n, name.Service())
+		if over := w.boottime(n) - h.Until; h.Held && over > heedBound {
+			w.violate("heeded", "%s runs on node %s %s after its lease, as its guard told it before it stood still", name, n.name, over)
 		}
 	}
 }

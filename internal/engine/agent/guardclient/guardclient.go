@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,9 +46,9 @@ const (
 	// hangLimit is how long the agent may not look for happenings until it counts
 	// as one that hangs; it looks every second.
 	hangLimit = 5 * time.Second
-	// changeover is how long after the loss of a connection a guard that goes on
+	// changeover is how long after the end of a connection a guard that goes on
 	// listening has to be heard again, until it counts as away: one that becomes
-	// another program takes far less.
+	// another program takes far less. One that falls silent is away at once.
 	changeover = time.Second
 )
 
@@ -221,10 +222,12 @@ func (c *Client) Run(ctx context.Context) error {
 			if c.options.Clock.Boot()-began >= steadyAfter {
 				t = troubles{}
 			}
-			if t.quick++; t.quick > quickRedials || !c.hasHeard() {
+			// One that fell silent stands still: its socket goes on accepting.
+			silent := errors.Is(why, os.ErrDeadlineExceeded)
+			if t.quick++; t.quick > quickRedials || !c.hasHeard() || silent {
 				break
 			}
-			// One that becomes another program listens on.
+			// One that becomes another program ends its connections, and listens on.
 			conn, err = c.dial(ctx)
 		}
 		c.setView(func(v *View) { v.Up = false })

@@ -158,7 +158,7 @@ func (p *Plan) hire(d dice) {
 
 // add makes a service with lengths and limits of its own.
 func (p *Plan) add(d dice, s spec.Service) {
-	s.Failover.TTL = []spec.TTL{0, spec.TTL(300 * time.Millisecond), spec.TTL(500 * time.Millisecond), spec.TTL(time.Second)}[d.IntN(4)]
+	s.Failover.TTL = []spec.TTL{0, spec.TTL(300 * time.Millisecond), spec.TTL(500 * time.Millisecond), spec.TTL(time.Second), spec.TTL(4 * time.Second)}[d.IntN(5)]
 	if d.chance(0.6) {
 		loss := spec.Duration(d.between(2*time.Second, 6*time.Second))
 		s.Failover.AgentLoss = &loss
