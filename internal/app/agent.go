@@ -254,7 +254,7 @@ func (n *node) live() cell.Live {
 func (n *node) organs(ctx context.Context) ([]organ, error) {
 	var err error
 	n.runner, err = agent.New(agent.Options{
-		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n.App, n.log}, Events: emitter{n.recorder},
+		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n}, Events: emitter{n.recorder},
 		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
 		Clock: n.clock, Log: n.log,
 		Health: health.New(n.folders.health(), n.clock).Look, JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),

@@ -55,6 +55,7 @@ type Driver struct {
 
 	mu    sync.Mutex
 	known map[string]*known // by Run.Key
+	asked map[string]*seats // likewise
 }
 
 // known is what this process remembers of a part between calls.
@@ -76,6 +77,7 @@ func New(o Options) *Driver {
 		log:    o.Log,
 		groups: cgroup.Open(cgroup.Options{Clock: o.Clock, Base: o.Base, Sessions: o.Sessions}),
 		known:  map[string]*known{},
+		asked:  map[string]*seats{},
 	}
 	var err error
 	if d.boot, err = cgroup.BootID(); err != nil {

@@ -19,14 +19,19 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 )
 
-// spawn starts the program and returns its process number. Where the agent is
-// root, all its bounds are in place before its first instruction.
+// spawn starts the program, whose output is kept, and returns its process number.
 func (d *Driver) spawn(ctx context.Context, run instance.Run, l launch) (int, error) {
 	out, err := d.openOutput(ctx, run, l)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = out.Close() }() // nothing was written through it
+	return d.spawnInto(ctx, run, l, out)
+}
+
+// spawnInto starts a program that writes to out. Where the agent is root, all its
+// bounds are in place before its first instruction.
+func (d *Driver) spawnInto(ctx context.Context, run instance.Run, l launch, out *os.File) (int, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, fmt.Errorf("start %s: %w", run.Key(), err)
