@@ -177,26 +177,6 @@ func abort(pid int) error {
 	return err
 }
 
-// limitFiles bounds the open files of a process. A host that does not grant as
-// many as asked for gives as many as it can: a program with fewer files than
-// it wants is better than none.
-func (d *Driver) limitFiles(ctx context.Context, run instance.Run, l launch, pid int) {
-	want := uint64(l.openFiles)
-	err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: want, Max: want}, nil)
-	if err == nil {
-		return
-	}
-	var now unix.Rlimit
-	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &now) == nil {
-		now.Cur = min(want, now.Max)
-		if unix.Prlimit(pid, unix.RLIMIT_NOFILE, &now, nil) == nil {
-			want = now.Cur
-		}
-	}
-	d.log.WarnContext(ctx, "limit of open files not set as asked for", logkey.Service, run.Service,
-		logkey.Part, run.Part.Name, "asked", l.openFiles, "set", want, logkey.Err, err)
-}
-
 // refused words the kernel's refusal to start the program.
 func (l launch) refused(run instance.Run, err error) error {
 	p, missing := &Error{Reason: NotStarted, Err: err}, ""
