@@ -185,10 +185,11 @@ func (g *Group) Env() []string {
 
 // mark is unlike that of any other agent on the host that has the same names.
 func (g *Group) mark() string {
+	name := MarkVariable
 	if g.outer != nil {
-		return g.outer.mark()
+		name = withinVariable
 	}
-	return MarkVariable + "=" + strings.Join(g.names, "/") + "@" + g.pidfile
+	return name + "=" + strings.Join(g.names, "/") + "@" + g.pidfile
 }
 
 // folder is where the group's processes are listed; only if tracked.
@@ -215,7 +216,7 @@ func removed(err error) error {
 
 func (g *Group) create(l Limits) error {
 	if g.tree.track == nil {
-		return writePidfile(g.tree.proc, g.pidfile, 0, g.ownMark())
+		return writePidfile(g.tree.proc, g.pidfile, 0, g.mark())
 	}
 	if g.outer != nil {
 		return g.createWithin()
@@ -323,7 +324,7 @@ const placeRounds = 10
 // error may be [ErrRemoved]: a program that was held is to be killed then.
 func (g *Group) Place(pid int, l Limits) error {
 	if g.tree.track == nil {
-		return writePidfile(g.tree.proc, g.pidfile, pid, g.ownMark())
+		return writePidfile(g.tree.proc, g.pidfile, pid, g.mark())
 	}
 	var folders []string
 	if !g.tree.clones {

@@ -55,7 +55,7 @@ func (g *Group) Kill(ctx context.Context) error {
 
 func (g *Group) herd() herd {
 	if g.tree.track == nil {
-		return session{proc: g.tree.proc, pidfile: g.pidfile, mark: g.ownMark(), within: g.outer != nil}
+		return session{proc: g.tree.proc, pidfile: g.pidfile, mark: g.mark()}
 	}
 	return folder{path: g.folder(), proc: g.tree.proc}
 }

@@ -23,7 +23,6 @@ type session struct {
 	proc    string
 	pidfile string
 	mark    string // "" means the one in the pidfile
-	within  bool   // it has no mark of its own
 }
 
 // pidfileBytes bounds a pidfile; the mark, with a path in it, is most of it.
@@ -112,7 +111,7 @@ func (s session) find() ([]Process, error) {
 		return nil, err
 	default:
 		lead, err = parsePidfile(string(text))
-		if err != nil && s.mark == "" && !s.within { // else the mark alone must do
+		if err != nil && s.mark == "" { // else the mark alone must do
 			return nil, fmt.Errorf("%s: %w", s.pidfile, err)
 		}
 	}

@@ -6,12 +6,16 @@ import (
 	"syscall"
 )
 
+// withinVariable marks programs of a group within another, beside that one's mark.
+const withinVariable = "KEELSON_CHECK"
+
 // Within returns the group of that name within g, for what runs beside g's
 // program and ends on its own. Its processes are g's too: they are among
 // [Group.Members], share g's limits and die in g's Kill. It can be made only while
 // g is there, and has no limits of its own.
 //
-// Where groups are only sessions, it is found by its session and by descent.
+// Where groups are only sessions, its programs need the variables of both
+// ([Group.Env]).
 //
 // The error is [ErrBadName].
 func (g *Group) Within(name string) (*Group, error) {
@@ -21,15 +25,6 @@ func (g *Group) Within(name string) (*Group, error) {
 	}
 	inner.outer = g
 	return inner, nil
-}
-
-// ownMark is the mark that tells g's processes from all others, empty if there is
-// none: those within a group carry that group's.
-func (g *Group) ownMark() string {
-	if g.outer != nil {
-		return ""
-	}
-	return g.mark()
 }
 
 // createWithin makes the folder, in one that must be there.

@@ -87,6 +87,7 @@ func (d *Driver) askOn(ctx context.Context, run instance.Run, l launch, q questi
 	if l.group, err = outer.Within(seatName(q.seat)); err != nil {
 		return none, err
 	}
+	l.env = append(l.env, l.group.Env()...)
 	r, w, err := os.Pipe()
 	if err != nil {
 		return none, fmt.Errorf("ask %s: %w", l.command[0], err)

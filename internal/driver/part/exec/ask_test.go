@@ -101,11 +101,7 @@ func TestACheckThatHangsIsKilledWithAllThatItStarted(t *testing.T) {
 		done := make(chan error, 1)
 		pids := b.file("open/pids")
 		go func() {
-			// With cgroups, one that has left the session is found too.
-			apart := "setsid sleep 1001 & "
-			if b.mode.sessions {
-				apart = "sleep 1001 & "
-			}
+			apart := "setsid sleep 1001 & " // one that has left the session is found too
 			_, err := b.d.Ask(ctx, b.run, sh("echo said; "+apart+"echo $! $$ > "+pids+"; exec sleep 1000"), 200)
 			done <- err
 		}()

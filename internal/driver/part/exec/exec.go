@@ -391,7 +391,7 @@ func (d *Driver) Wait(ctx context.Context, run instance.Run) error {
 	if k.stopped {
 		return &Error{Stopped, "stopped on request", nil}
 	}
-	return describe(k.exit, v.record.oomKilled(g))
+	return crowded(run, describe(k.exit, v.record.oomKilled(g)))
 }
 
 // remember returns what is known of run's instance r, noted now if need be.
@@ -410,6 +410,8 @@ func (d *Driver) remember(run instance.Run, r record) *known {
 // ours. Whoever waits for it keeps its own reference.
 func (d *Driver) forget(run instance.Run) {
 	d.trouble(aboutFiles(run), "")
+	d.trouble(aboutOutput(run), "")
+	d.trouble(aboutDisk(run), "")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if k := d.known[run.Key()]; k != nil {
@@ -428,7 +430,7 @@ func (d *Driver) ended(run instance.Run, g *cgroup.Group, r record) *Error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	k.reap()
-	return describe(k.exit, r.oomKilled(g))
+	return crowded(run, describe(k.exit, r.oomKilled(g)))
 }
 
 // Run keeps the output of all programs within their limits, and reaps those
@@ -459,6 +461,7 @@ func (d *Driver) tend(ctx context.Context) (busy bool) {
 		if k.run.Part.Exec == nil {
 			continue
 		}
+		d.watchDisk(k.run)
 		limit := k.run.Part.Exec.EffectiveOutputBytes()
 		size, full, err := trim(k.run.LogDir, limit)
 
