@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/app/sentence"
+	"github.com/keelson/keelson/internal/base/descriptors"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/base/thread"
@@ -74,6 +75,9 @@ type app struct {
 func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 	f := folders{data: o.Folders.Data, run: o.Folders.Run}
 	signal.Ignore(syscall.SIGPIPE)
+	if err := descriptors.Keep(); err != nil {
+		return err
+	}
 	l, err := readLocal(f)
 	if err != nil {
 		return err
