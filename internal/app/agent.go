@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keelson/keelson/internal/app/sentence"
+	"github.com/keelson/keelson/internal/base/descriptors"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/base/thread"
@@ -74,6 +75,9 @@ type app struct {
 func (a *App) Agent(ctx context.Context, o cli.AgentOptions) error {
 	f := folders{data: o.Folders.Data, run: o.Folders.Run}
 	signal.Ignore(syscall.SIGPIPE)
+	if err := descriptors.Keep(); err != nil {
+		return err
+	}
 	l, err := readLocal(f)
 	if err != nil {
 		return err
@@ -254,7 +258,7 @@ func (n *node) live() cell.Live {
 func (n *node) organs(ctx context.Context) ([]organ, error) {
 	var err error
 	n.runner, err = agent.New(agent.Options{
-		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n.App, n.log}, Events: emitter{n.recorder},
+		Node: n.local.Node, Store: n.store, Guard: n.guard, Checks: checker{n}, Events: emitter{n.recorder},
 		Parts: map[string]agent.Part{"exec": n.programs, "address": n.addresses},
 		Clock: n.clock, Log: n.log,
 		Health: health.New(n.folders.health(), n.clock).Look, JournalDir: n.folders.journal(), LastKnown: n.folders.lastKnown(), PartsDir: n.folders.parts(), LogsDir: n.folders.logs(),

@@ -2,9 +2,9 @@ package app
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/base/command"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/driver/cgroup"
 	"github.com/keelson/keelson/internal/driver/check"
@@ -29,21 +29,17 @@ var (
 	_ store.Store = (*memstore.Store)(nil)
 )
 
-// checker asks the questions of a part's checks.
-type checker struct {
-	app *App
-	log *slog.Logger
-}
+// checker asks the questions of a part's checks, programs beside the part's own.
+type checker struct{ n *node }
 
 // Watch implements agent.Checker.
 func (c checker) Watch(ctx context.Context, ask spec.Check, run instance.Run, verdict func(ok bool, why string)) {
-	w := check.Watch{Clock: c.app.clock, Check: ask, Env: []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"KEELSON_SERVICE=" + string(run.Service), "KEELSON_NODE=" + string(run.Node), "KEELSON_PART=" + run.Part.Name,
+	w := check.Watch{Clock: c.n.clock, Check: ask, Program: func(ctx context.Context, argv []string, limit int) (command.Result, error) {
+		return c.n.programs.Ask(ctx, run, argv, limit)
 	}}
 	err := w.Run(ctx, func(v check.Verdict, why string) { verdict(v == check.Passing, why) })
 	if ctx.Err() == nil {
-		c.log.Error("check ended", logkey.Service, run.Service, logkey.Part, run.Part.Name, logkey.Err, err)
+		c.n.log.Error("check ended", logkey.Service, run.Service, logkey.Part, run.Part.Name, logkey.Err, err)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/keelson/keelson/internal/app/guardlink"
 	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/base/atomicfile"
+	"github.com/keelson/keelson/internal/base/descriptors"
 	"github.com/keelson/keelson/internal/base/footprint"
 	"github.com/keelson/keelson/internal/base/logkey"
 	"github.com/keelson/keelson/internal/base/thread"
@@ -71,7 +72,7 @@ func (a *App) Guard(ctx context.Context, o cli.GuardOptions) error {
 	if g == nil && err == nil {
 		g, err = w.begin(ctx, o)
 	}
-	if err != nil {
+	if err = errors.Join(err, descriptors.Keep()); err != nil { // what is handed over is made to stay open then
 		return err
 	}
 	return w.guard(ctx, g)

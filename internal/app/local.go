@@ -91,7 +91,7 @@ func readLocal(f folders) (local, error) {
 			Hint: pki.Afresh,
 		}
 	}
-	return l, nil
+	return l, pki.NewFiles(f.pki()).Belongs(l.Node, l.CellID, f.local())
 }
 
 // errNoIdentity means that a file is not the identity of a node.

@@ -137,6 +137,7 @@ type Group struct {
 	tree    *Tree
 	names   []string
 	pidfile string
+	outer   *Group // nil, or the one that it is within
 }
 
 // Group returns the group with the given names, from the outermost in. Pidfile
@@ -184,7 +185,11 @@ func (g *Group) Env() []string {
 
 // mark is unlike that of any other agent on the host that has the same names.
 func (g *Group) mark() string {
-	return MarkVariable + "=" + strings.Join(g.names, "/") + "@" + g.pidfile
+	name := MarkVariable
+	if g.outer != nil {
+		name = withinVariable
+	}
+	return name + "=" + strings.Join(g.names, "/") + "@" + g.pidfile
 }
 
 // folder is where the group's processes are listed; only if tracked.
@@ -212,6 +217,9 @@ func removed(err error) error {
 func (g *Group) create(l Limits) error {
 	if g.tree.track == nil {
 		return writePidfile(g.tree.proc, g.pidfile, 0, g.mark())
+	}
+	if g.outer != nil {
+		return g.createWithin()
 	}
 	if err := g.mkdir(*g.tree.track, ""); err != nil {
 		return fmt.Errorf("create cgroup: %w", err)
@@ -323,8 +331,8 @@ func (g *Group) Place(pid int, l Limits) error {
 		folders = append(folders, g.folder())
 	}
 	for _, w := range l.wanted() {
-		if h, ok := g.tree.limits[w]; ok && !h.v2 && !slices.Contains(folders, g.in(h)) {
-			folders = append(folders, g.in(h))
+		if h, ok := g.tree.limits[w]; ok && !h.v2 && !slices.Contains(folders, g.limitedIn(h)) {
+			folders = append(folders, g.limitedIn(h))
 		}
 	}
 	placed := map[int]bool{}

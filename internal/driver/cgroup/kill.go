@@ -242,7 +242,7 @@ func (g *Group) Remove(ctx context.Context) error {
 		failed = append(failed, g.removeFrom(ctx, *g.tree.track))
 	}
 	for _, c := range []string{memory, cpu, pids} {
-		if h, ok := g.tree.limits[c]; ok && !seen[h.base] {
+		if h, ok := g.tree.limits[c]; ok && g.outer == nil && !seen[h.base] {
 			seen[h.base] = true
 			failed = append(failed, g.removeFrom(ctx, h))
 		}

@@ -33,19 +33,24 @@ const (
 	outputBytes = 200 // of a program's output, for the sentence
 )
 
+// Program runs a program to its end, or kills it with all that it started when ctx
+// ends, and then returns ctx's error. It keeps so many bytes of what it prints.
+// Where and as whom it runs is its own affair.
+type Program func(ctx context.Context, argv []string, outputBytes int) (command.Result, error)
+
 // Once asks c's question and returns nil if the answer is yes. Otherwise the
 // error is a sentence for the operator that says what was asked and what came
-// back. Env is the whole environment of a program that is asked.
+// back. Run runs a program that is asked; no other question needs it.
 //
 // Once takes no longer than c's timeout, and a little more to clean up.
-func Once(ctx context.Context, c spec.Check, env []string) error {
+func Once(ctx context.Context, c spec.Check, run Program) error {
 	switch c.Kind() {
 	case "http":
 		return askHTTP(ctx, c)
 	case "tcp":
 		return askTCP(ctx, c)
 	case "exec":
-		return askProgram(ctx, c, env)
+		return askProgram(ctx, c, run)
 	default:
 		return ErrNoQuestion
 	}
@@ -94,14 +99,13 @@ func askTCP(ctx context.Context, c spec.Check) error {
 }
 
 // askProgram passes if the program exits with 0.
-func askProgram(ctx context.Context, c spec.Check, env []string) error {
-	result, err := command.Run(ctx, command.Command{
-		Path: c.Exec[0], Args: c.Exec[1:], Env: env, Dir: "/",
-		Timeout: c.EffectiveTimeout(), OutputBytes: outputBytes,
-	})
+func askProgram(ctx context.Context, c spec.Check, run Program) error {
+	limited, cancel := context.WithTimeout(ctx, c.EffectiveTimeout())
+	defer cancel()
+	result, err := run(limited, c.Exec, outputBytes)
 	said := quote(result)
 	switch {
-	case errors.Is(err, command.ErrTimeout):
+	case err != nil && ctx.Err() == nil && limited.Err() != nil:
 		return fmt.Errorf("%s %w: more than %s%s", c.Exec[0], command.ErrTimeout, c.EffectiveTimeout(), said)
 	case err != nil:
 		return fmt.Errorf("check program: %w", err)

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/keelson/keelson/internal/base/clock"
+	"github.com/keelson/keelson/internal/base/command"
 	"github.com/keelson/keelson/internal/model/spec"
 )
 
@@ -27,6 +28,13 @@ func sentence(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// bare runs programs with that environment, as the user of this test.
+func bare(env ...string) Program {
+	return func(ctx context.Context, argv []string, outputBytes int) (command.Result, error) {
+		return command.Run(ctx, command.Command{Path: argv[0], Args: argv[1:], Env: env, OutputBytes: outputBytes, Timeout: time.Hour})
+	}
 }
 
 func serve(t *testing.T, secure bool) string {
@@ -153,7 +161,7 @@ func TestOnceProgram(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := spec.Check{Exec: []string{"/bin/sh", "-c", tt.script}, Timeout: tt.timeout}
-			got := sentence(Once(t.Context(), c, []string{"A=b", "PATH=/bin:/usr/bin"}))
+			got := sentence(Once(t.Context(), c, bare("A=b", "PATH=/bin:/usr/bin")))
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("sentence (-want +got):\n%s", diff)
 			}
@@ -177,7 +185,7 @@ func TestOnceEndsWithItsContext(t *testing.T) {
 		{Exec: []string{"/bin/sleep", "1000"}, Timeout: hour},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := Once(ctx, c, nil); !errors.Is(err, context.DeadlineExceeded) {
+		if err := Once(ctx, c, bare()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v, want the context's error", c.Kind(), err)
 		}
 		cancel()
@@ -235,7 +243,7 @@ func TestWatchAsksInTimeAndReportsChanges(t *testing.T) {
 			Check: spec.Check{
 				TCP: "a:1", Every: spec.Duration(time.Second), After: spec.Duration(5 * time.Second), Failures: 2,
 			},
-			Ask: func(ctx context.Context, _ spec.Check, _ []string) error {
+			Ask: func(ctx context.Context, _ spec.Check, _ Program) error {
 				if len(answers) == 0 {
 					cancel()
 					return ctx.Err()

@@ -12,10 +12,10 @@ import (
 type Watch struct {
 	Clock clock.Clock
 	Check spec.Check
-	// Env is the whole environment of a program that is asked.
-	Env []string
+	// Program runs a program that is asked. It is required if Check names one.
+	Program Program
 	// Ask is how the question is asked; nil means [Once].
-	Ask func(ctx context.Context, c spec.Check, env []string) error
+	Ask func(ctx context.Context, c spec.Check, run Program) error
 }
 
 // Run waits for as long as the check says, then asks at once and every so
@@ -38,7 +38,7 @@ func (w Watch) Run(ctx context.Context, report func(v Verdict, why string)) erro
 	tick := w.Clock.Tick(w.Check.EffectiveEvery())
 	defer tick.Stop()
 	for {
-		err := ask(ctx, w.Check, w.Env)
+		err := ask(ctx, w.Check, w.Program)
 		if ctx.Err() != nil {
 			return ctx.Err() // the answer was cut off and says nothing
 		}

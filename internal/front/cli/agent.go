@@ -121,7 +121,7 @@ func (s *shell) agentCommand() *cobra.Command {
 	}}
 	o.Folders.register(c)
 	o.Logging.register(c)
-	c.Flags().StringVar(&o.ConfigFile, "config", "", "")
+	c.Flags().Var((*newcomer.Path)(&o.ConfigFile), "config", "")
 	return c
 }
 

@@ -50,14 +50,15 @@ func (f *nodeFlags) register(c *cobra.Command) {
 	flags.IntVar(&f.node.Ports.Link, "link-port", newcomer.DefaultLink, "")
 	flags.IntVar(&f.node.Ports.Peer, "peer-port", newcomer.DefaultPeer, "")
 	flags.IntVar(&f.node.Ports.Client, "client-port", newcomer.DefaultClient, "")
-	flags.StringVar(&f.config, "config", "", "")
+	flags.Var((*newcomer.Path)(&f.config), "config", "")
 	flags.BoolVar(&f.node.NoStart, "no-start", false, "")
 	f.node.Folders.register(c)
 }
 
 func (f *Folders) register(c *cobra.Command) {
-	c.Flags().StringVar(&f.Data, "data", defaultData, "")
-	c.Flags().StringVar(&f.Run, "run", defaultRun, "")
+	f.Data, f.Run = defaultData, defaultRun
+	c.Flags().Var((*newcomer.Path)(&f.Data), "data", "")
+	c.Flags().Var((*newcomer.Path)(&f.Run), "run", "")
 }
 
 // agent is the command that runs the agent of these folders. It finds the agent's

@@ -27,7 +27,11 @@ func answer(err error) error {
 			Hint: "it may or may not have been carried out; see `keelson status`",
 		}
 	case errors.Is(err, context.Canceled):
-		e = &request.Error{Kind: request.Canceled, Code: "canceled", Text: "the request was given up"}
+		// A caller who gave up does not read this.
+		e = &request.Error{
+			Kind: request.Canceled, Code: "canceled", Text: "the agent that was asked stopped before it was done",
+			Hint: "ask again once it runs; `keelson status` on another node says whether it does",
+		}
 	default:
 		e = &request.Error{Kind: request.Internal, Code: "internal", Text: err.Error()}
 	}

@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"connectrpc.com/connect"
 
@@ -55,7 +57,29 @@ func (s *cellService) ReadLogs(ctx context.Context, r *req[keelsonv1.ReadLogsReq
 		}
 		read = s.o.Logs.ReadLogsOf
 	}
-	return answer(read(ctx, ask, func(c request.LogChunk) error {
+	err := read(ctx, ask, func(c request.LogChunk) error {
 		return out.Send(&keelsonv1.ReadLogsResponse{Part: c.Part, Data: c.Data})
-	}))
+	})
+	if ask.Node != s.o.Self && ctx.Err() == nil {
+		err = wentAway(ask, err)
+	}
+	return answer(err)
+}
+
+// wentAway words the end of another node's agent, or of the way to it, while it was
+// read from.
+func wentAway(ask request.Logs, err error) error {
+	var e *request.Error
+	if !errors.As(err, &e) || e.Kind != request.Canceled && e.Kind != request.Unavailable && e.Kind != request.Unreachable {
+		return err
+	}
+	again := fmt.Sprintf("keelson logs %s --node %s", ask.Service, ask.Node)
+	if ask.Follow {
+		again += " --follow"
+	}
+	return &request.Error{
+		Kind: request.Unavailable, Code: "agent-away", Err: err,
+		Text: fmt.Sprintf("the agent of node %s, which has the output of %s, stopped or cannot be reached", ask.Node, ask.Service),
+		Hint: "the service may run on, and its output is kept there; when the agent is back (`keelson status`), run `" + again + "`",
+	}
 }

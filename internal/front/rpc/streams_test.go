@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/keelson/keelson/api/client"
@@ -104,6 +105,29 @@ func TestLogsComeFromTheNodeThatHasThem(t *testing.T) {
 			}
 			equal(t, "from", got, tt.want)
 			equal(t, "node", f.heard().(request.Logs).Node, tt.node)
+		})
+	}
+}
+
+// The agent that has the output ends while it is read by way of another.
+func TestOutputWhoseAgentWentAwayIsExplained(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"it was told to stop", &request.Error{Kind: request.Canceled, Code: "canceled", Text: "the request was given up"}, "agent-away"},
+		{"it was killed", &request.Error{Kind: request.Unreachable, Code: "unreachable", Text: "nobody answers"}, "agent-away"},
+		{"it says no", &request.Error{Kind: request.NotFound, Code: "no-output", Text: "none"}, "no-output"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := serve(t, &fake{err: tt.err}, rpc.Local)
+			err := c.ReadLogs(t.Context(), request.Logs{Service: "shop", Node: "c", Follow: true}, func(request.LogChunk) error { return nil })
+			e := known(t, err)
+			equal(t, "code", e.Code, tt.want)
+			if tt.want == "agent-away" && (!strings.Contains(e.Text, "the agent of node c") || !strings.Contains(e.Hint, "keelson logs shop --node c --follow")) {
+				t.Errorf("it says %q, hint %q", e.Text, e.Hint)
+			}
 		})
 	}
 }

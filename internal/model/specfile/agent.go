@@ -54,7 +54,7 @@ func ReadAgent(name string, content []byte) (Agent, error) {
 	}
 	var a Agent
 	d.mapping(d.value(documents[0].Body, "", place{}), "a mapping such as watchdog: /dev/watchdog", []key{
-		{"watchdog", d.watchdog(&a.Watchdog)},
+		{"watchdog", d.pathText(&a.Watchdog, "/dev/watchdog")},
 		{"store", d.externalStore(&a.Store)},
 	})
 	if len(d.problems) > 0 {
@@ -73,9 +73,9 @@ func (d *decoder) externalStore(to **ExternalStore) func(value) {
 		before := len(d.problems)
 		d.mapping(v, "a mapping that begins with endpoints:", []key{
 			{"endpoints", d.endpoints(&e.Endpoints)},
-			{"ca", text(d, &e.CA)},
-			{"cert", text(d, &e.Cert)},
-			{"key", text(d, &e.Key)},
+			{"ca", d.pathText(&e.CA, "/etc/keelson/etcd-ca.pem")},
+			{"cert", d.pathText(&e.Cert, "/etc/keelson/etcd.pem")},
+			{"key", d.pathText(&e.Key, "/etc/keelson/etcd.key")},
 			{"prefix", text(d, &e.Prefix)},
 		})
 		*to = e
@@ -110,13 +110,14 @@ func (d *decoder) endpoints(to *[]string) func(value) {
 	}
 }
 
-// watchdog reads the path of a device; the agent is started from anywhere.
-func (d *decoder) watchdog(to *string) func(value) {
+// pathText reads the path of a file such as that one; the agent is started from
+// anywhere.
+func (d *decoder) pathText(to *string, such string) func(value) {
 	return func(v value) {
 		before := len(d.problems)
 		text(d, to)(v)
 		if len(d.problems) == before && *to != "" && !filepath.IsAbs(*to) {
-			d.problem(v, BadValue, fmt.Sprintf("%q is no path such as /dev/watchdog", clip(*to, 60)), "name the device, with its folder")
+			d.problem(v, BadValue, fmt.Sprintf("%q is no path such as %s", clip(*to, 60), such), "name the file, with its folder")
 		}
 	}
 }

@@ -54,7 +54,9 @@ type Driver struct {
 	troubles []string
 
 	mu    sync.Mutex
+	told  map[string]string // by what it is about: further warnings
 	known map[string]*known // by Run.Key
+	asked map[string]*seats // likewise
 }
 
 // known is what this process remembers of a part between calls.
@@ -76,6 +78,8 @@ func New(o Options) *Driver {
 		log:    o.Log,
 		groups: cgroup.Open(cgroup.Options{Clock: o.Clock, Base: o.Base, Sessions: o.Sessions}),
 		known:  map[string]*known{},
+		asked:  map[string]*seats{},
+		told:   map[string]string{},
 	}
 	var err error
 	if d.boot, err = cgroup.BootID(); err != nil {
@@ -85,8 +89,31 @@ func New(o Options) *Driver {
 	return d
 }
 
-// Warnings returns sentences for the operator about what this host lacks.
-func (d *Driver) Warnings() []string { return append(d.groups.Warnings(), d.troubles...) }
+// Warnings returns sentences for the operator about what this host lacks, and what
+// it lacks for the programs that run.
+func (d *Driver) Warnings() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := append(d.groups.Warnings(), d.troubles...)
+	for _, about := range slices.Sorted(maps.Keys(d.told)) {
+		out = append(out, d.told[about])
+	}
+	return out
+}
+
+// trouble notes a warning about something, an empty one when it is over, and
+// reports whether it is another than before.
+func (d *Driver) trouble(about, text string) (news bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	had := d.told[about]
+	if text == "" {
+		delete(d.told, about)
+	} else {
+		d.told[about] = text
+	}
+	return text != "" && text != had
+}
 
 // Handles returns what run can be cut off by, known before it starts. It has
 // none if the names in run cannot be a cgroup's; Start refuses such a run.
@@ -364,7 +391,7 @@ func (d *Driver) Wait(ctx context.Context, run instance.Run) error {
 	if k.stopped {
 		return &Error{Stopped, "stopped on request", nil}
 	}
-	return describe(k.exit, v.record.oomKilled(g))
+	return crowded(run, describe(k.exit, v.record.oomKilled(g)))
 }
 
 // remember returns what is known of run's instance r, noted now if need be.
@@ -382,12 +409,18 @@ func (d *Driver) remember(run instance.Run, r record) *known {
 // forget drops what is known of run, after its process was reaped if it was
 // ours. Whoever waits for it keeps its own reference.
 func (d *Driver) forget(run instance.Run) {
+	d.trouble(aboutFiles(run), "")
+	d.trouble(aboutOutput(run), "")
+	d.trouble(aboutDisk(run), "")
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if k := d.known[run.Key()]; k != nil {
 		k.stopped = true
 		k.reap()
 		delete(d.known, run.Key())
+	}
+	if s := d.asked[run.Key()]; s != nil && s.taken == [questions]bool{} {
+		delete(d.asked, run.Key())
 	}
 }
 
@@ -397,7 +430,7 @@ func (d *Driver) ended(run instance.Run, g *cgroup.Group, r record) *Error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	k.reap()
-	return describe(k.exit, r.oomKilled(g))
+	return crowded(run, describe(k.exit, r.oomKilled(g)))
 }
 
 // Run keeps the output of all programs within their limits, and reaps those
@@ -428,6 +461,7 @@ func (d *Driver) tend(ctx context.Context) (busy bool) {
 		if k.run.Part.Exec == nil {
 			continue
 		}
+		d.watchDisk(k.run)
 		limit := k.run.Part.Exec.EffectiveOutputBytes()
 		size, full, err := trim(k.run.LogDir, limit)
 

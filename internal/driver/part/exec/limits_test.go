@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
+	"github.com/keelson/keelson/internal/base/thread"
 	"github.com/keelson/keelson/internal/driver/cgroup"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -84,6 +86,62 @@ func TestOpenFilesAreLimitedFromTheFirstInstruction(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOpenFilesOfAnotherUserAreLimited(t *testing.T) {
+	for _, m := range modes() {
+		t.Run(m.name, func(t *testing.T) {
+			b := newBench(t, m)
+			b.nobody()
+			b.run.Part.Exec.Limits.OpenFiles = 77
+			b.shell("ulimit -Sn; ulimit -Hn; id -un; grep -c '^Threads' /proc/self/status; exec sleep 1000")
+			b.start()
+			b.eventually("four lines", func() bool { return strings.Count(b.output(), "\n") == 4 })
+			if got := b.output(); got != "77\n77\nnobody\n1\n" {
+				t.Errorf("it wrote %q, want limits of 77", got)
+			}
+			if warned := strings.Join(b.d.Warnings(), " "); strings.Contains(warned, "open files") {
+				t.Errorf("it warns: %s", warned)
+			}
+			if err := thread.Each(func(tid int) error {
+				text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/status", tid))
+				if err == nil && !strings.Contains(string(text), "\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n") {
+					t.Errorf("thread %d is not root any more", tid)
+				}
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestALimitOfOpenFilesThatCannotBeSetIsTold(t *testing.T) {
+	var most unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &most); err != nil {
+		t.Fatal(err)
+	}
+	if unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: most.Cur, Max: most.Max + 1}, nil) == nil {
+		_ = unix.Prlimit(0, unix.RLIMIT_NOFILE, &most, nil)
+		t.Skip("this user may raise limits")
+	}
+	eachMode(t, func(t *testing.T, b *bench) {
+		b.run.Part.Exec.Limits.OpenFiles = int(most.Max) + 7
+		b.shell("ulimit -Sn; exec sleep 1000")
+		b.start()
+		b.eventually("a line", func() bool { return strings.Count(b.output(), "\n") == 1 })
+		if got, want := b.output(), fmt.Sprintf("%d\n", most.Max); got != want {
+			t.Errorf("its limit is %q, want %q", got, want)
+		}
+		want := fmt.Sprintf("shop/exec has a limit of %d open files, not the %d of its `limits`", most.Max, most.Max+7)
+		if warned := strings.Join(b.d.Warnings(), " "); !strings.Contains(warned, want) {
+			t.Errorf("it warns %q, want %q in it", warned, want)
+		}
+		b.stop()
+		if warned := strings.Join(b.d.Warnings(), " "); strings.Contains(warned, "open files") {
+			t.Errorf("after its stop it warns: %s", warned)
+		}
+	})
 }
 
 func TestCPULimitIsSet(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,15 @@ const busyShare = 16
 // is thrown away: a full disk of logs is no reason not to run.
 func (d *Driver) openOutput(ctx context.Context, run instance.Run, l launch) (*os.File, error) {
 	f, err := createOutput(run.LogDir)
+	if err == nil && full(run.LogDir, l.who) {
+		err = errors.Join(unix.ENOSPC, f.Close())
+	}
+	lost := ""
+	if err != nil {
+		lost = fmt.Sprintf("The output of %s is not kept since its start, because it cannot be written under %s (%v). "+
+			"Make room there, then restart the service to see its output again.", run.Key(), run.LogDir, plain(err))
+	}
+	d.trouble(aboutOutput(run), lost)
 	if err == nil && l.who != nil {
 		// So that the program can open its own /dev/stdout.
 		if err := f.Chown(int(l.who.Uid), int(l.who.Gid)); err != nil {
@@ -61,6 +71,66 @@ func (d *Driver) openOutput(ctx context.Context, run instance.Run, l launch) (*o
 		return nil, fmt.Errorf("start %s: %w", run.Key(), err)
 	}
 	return f, nil
+}
+
+// plain is the system's word for what is wrong, if there is one.
+func plain(err error) error {
+	var number unix.Errno
+	if errors.As(err, &number) {
+		return number
+	}
+	return err
+}
+
+func aboutOutput(run instance.Run) string { return "output " + run.Key() }
+
+// fullBytes is how much room a disk has at most that is called full.
+const fullBytes = 64 << 10
+
+// full reports whether a user, nil for root, can write next to nothing more to the
+// disk that dir is on.
+func full(dir string, who *syscall.Credential) bool {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return false
+	}
+	free := s.Bfree
+	if who != nil && who.Uid != 0 || who == nil && os.Geteuid() != 0 {
+		free = s.Bavail // the rest is for root
+	}
+	return s.Blocks > 0 && free*uint64(s.Bsize) < fullBytes
+}
+
+// crowded adds to the end of a program that it may have been for want of room for
+// its output.
+func crowded(run instance.Run, end *Error) *Error {
+	if outputFull(run) {
+		end.Sentence += "; the disk under " + run.LogDir + " is full, its output could not be kept"
+	}
+	return end
+}
+
+// outputFull reports whether run's program cannot write its output for want of room.
+func outputFull(run instance.Run) bool {
+	anybody := &syscall.Credential{Uid: 1}
+	if run.Part.Exec == nil || !full(run.LogDir, anybody) { // users are looked up only if it matters
+		return false
+	}
+	id, err := identify(run.Key(), run.Part.Exec)
+	return err == nil && full(run.LogDir, id.credential)
+}
+
+func aboutDisk(run instance.Run) string { return "disk " + run.Key() }
+
+// watchDisk warns while there is no room for the output of a program.
+func (d *Driver) watchDisk(run instance.Run) {
+	text := ""
+	if outputFull(run) {
+		text = fmt.Sprintf("The disk under %s is full: what %s prints cannot be kept, and a program that minds may end. Make room there.", run.LogDir, run.Key())
+	}
+	if d.trouble(aboutDisk(run), text) {
+		d.log.Warn("disk of an output was full", logkey.Service, run.Service, logkey.Part, run.Part.Name, logkey.Path, run.LogDir)
+	}
 }
 
 func createOutput(dir string) (*os.File, error) {

@@ -19,14 +19,19 @@ import (
 	"github.com/keelson/keelson/internal/model/instance"
 )
 
-// spawn starts the program and returns its process number. Where the agent is
-// root, all its bounds are in place before its first instruction.
+// spawn starts the program, whose output is kept, and returns its process number.
 func (d *Driver) spawn(ctx context.Context, run instance.Run, l launch) (int, error) {
 	out, err := d.openOutput(ctx, run, l)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = out.Close() }() // nothing was written through it
+	return d.spawnInto(ctx, run, l, out)
+}
+
+// spawnInto starts a program that writes to out. Where the agent is root, all its
+// bounds are in place before its first instruction.
+func (d *Driver) spawnInto(ctx context.Context, run instance.Run, l launch, out *os.File) (int, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, fmt.Errorf("start %s: %w", run.Key(), err)
@@ -170,26 +175,6 @@ func abort(pid int) error {
 	}
 	_, err := awaitTrap(pid)
 	return err
-}
-
-// limitFiles bounds the open files of a process. A host that does not grant as
-// many as asked for gives as many as it can: a program with fewer files than
-// it wants is better than none.
-func (d *Driver) limitFiles(ctx context.Context, run instance.Run, l launch, pid int) {
-	want := uint64(l.openFiles)
-	err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: want, Max: want}, nil)
-	if err == nil {
-		return
-	}
-	var now unix.Rlimit
-	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &now) == nil {
-		now.Cur = min(want, now.Max)
-		if unix.Prlimit(pid, unix.RLIMIT_NOFILE, &now, nil) == nil {
-			want = now.Cur
-		}
-	}
-	d.log.WarnContext(ctx, "limit of open files not set as asked for", logkey.Service, run.Service,
-		logkey.Part, run.Part.Name, "asked", l.openFiles, "set", want, logkey.Err, err)
 }
 
 // refused words the kernel's refusal to start the program.
