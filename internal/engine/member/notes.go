@@ -41,5 +41,5 @@ func notes(nodes []Candidate, current, wanted []spec.NodeName) []string {
 		notes = append(notes, fmt.Sprintf(
 			"The votes are changing: %d nodes vote now, %d shall.", len(current), len(wanted)))
 	}
-	return notes
+	return append(notes, crowded(nodes, wanted)...)
 }
