@@ -11,6 +11,7 @@ import (
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/engine/cell/remark"
 	"github.com/keelson/keelson/internal/engine/recorder"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/instance"
@@ -67,19 +68,7 @@ func (x members) Join(ctx context.Context, ask request.Join) (request.Joined, er
 	if x.n.config.Store != nil {
 		joined.Endpoints = endpoints(x.n.config.Store.Endpoints)
 	}
-	workers := 0
-	for _, m := range records.Nodes {
-		if !m.Witness {
-			workers++
-		}
-	}
-	if len(records.Nodes) == 2 {
-		joined.Notes = append(joined.Notes, "two nodes cannot outvote each other, and only one votes: it takes over from the other, but nothing takes over from it. "+
-			"Add a third, or a witness that runs no services: keelson join --witness ADDRESS --token TOKEN")
-	}
-	if workers == 0 {
-		joined.Notes = append(joined.Notes, "no node of this cell runs services yet")
-	}
+	joined.Notes = append(joined.Notes, remark.Newcomer(ask.Name, records.Nodes, records.Lease)...)
 	x.n.recorder.Add(event.Event{Kind: event.NodeJoined, About: ask.Name, Text: fmt.Sprintf("%s joined the cell", ask.Name)})
 	return joined, nil
 }
