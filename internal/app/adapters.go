@@ -103,7 +103,7 @@ func (x logs) ReadLogs(ctx context.Context, ask request.Logs, f func(request.Log
 	records, _ := x.n.mirror.Records()
 	service, ok := records.Services[ask.Service]
 	if !ok {
-		return &request.Error{Kind: request.NotFound, Code: "no-such-service", Text: fmt.Sprintf("there is no service %s", ask.Service), Hint: "keelson get services"}
+		return &request.Error{Kind: request.NotFound, Code: "no-such-service", Text: fmt.Sprintf("there is no service %q", string(ask.Service)), Hint: "see `keelson get services`"}
 	}
 	var parts []spec.Part
 	for _, p := range service.Spec.Parts {
@@ -112,7 +112,7 @@ func (x logs) ReadLogs(ctx context.Context, ask request.Logs, f func(request.Log
 		}
 	}
 	if len(parts) == 0 {
-		return &request.Error{Kind: request.NotFound, Code: "no-output", Text: fmt.Sprintf("%s has no such part with output", ask.Service), Hint: "keelson describe " + string(ask.Service)}
+		return &request.Error{Kind: request.NotFound, Code: "no-output", Text: fmt.Sprintf("%s has no such part with output", ask.Service), Hint: "see `keelson describe " + string(ask.Service) + "`"}
 	}
 	return x.read(ctx, ask, parts, f)
 }
@@ -218,7 +218,7 @@ func (x logs) ReadLogsOf(ctx context.Context, ask request.Logs, f func(request.L
 	records, _ := x.n.mirror.Records()
 	other, ok := records.Nodes[ask.Node]
 	if !ok {
-		return &request.Error{Kind: request.NotFound, Code: "no-such-node", Text: fmt.Sprintf("there is no node %s", ask.Node), Hint: "keelson get nodes"}
+		return &request.Error{Kind: request.NotFound, Code: "no-such-node", Text: fmt.Sprintf("there is no node %q", string(ask.Node)), Hint: "see `keelson get nodes`"}
 	}
 	c, err := x.n.peer(other)
 	if err != nil {

@@ -21,7 +21,7 @@ func Newcomer(name spec.NodeName, nodes map[spec.NodeName]record.Node, lease rec
 	}
 	if len(nodes) == 2 {
 		out = append(out, "two nodes cannot outvote each other, and only one votes: it takes over from the other, but nothing takes over from it. "+
-			"Add a third, or a witness that runs no services: keelson join --witness ADDRESS --token TOKEN")
+			"Add a third, or a witness that runs no services: `keelson join --witness ADDRESS --token TOKEN`")
 	}
 	if workers == 0 {
 		out = append(out, "no node of this cell runs services yet")
