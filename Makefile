@@ -21,7 +21,7 @@ SLOW_PKGS = spin gcc libc6-dev
 
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo check format lint vet proto proto-check unit race lab test test-slow bench bench-decide bench-failover oracle sim histories mutants model packages
+.PHONY: build demo check format lint vet proto proto-check proto-released unit race lab test test-slow bench bench-decide bench-failover oracle sim histories mutants model packages
 
 build:
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/keelson ./cmd/keelson
@@ -51,7 +51,9 @@ lint: $(TOOLS)/golangci-lint
 	$(TOOLS)/golangci-lint run ./...
 
 # proto writes the generated code; proto-check fails if that would change it, or
-# if the API breaks what was released (api/released.binpb, made by `buf build`).
+# if the API breaks what was released: a method, field or value that is gone or has
+# another number, name or type (api/released.binpb). proto-released takes today's API
+# as what is released from now on; do that with each release.
 proto: $(TOOLS)/buf
 	PATH=$(TOOLS):$$PATH buf generate
 
@@ -61,6 +63,10 @@ proto-check: $(TOOLS)/buf
 	@cp -r api buf.yaml buf.gen.yaml bin/_proto/ && cd bin/_proto && PATH=$(TOOLS):$$PATH buf generate && \
 	diff -r api/keelson ../../api/keelson || { echo "generated code is old, run make proto"; exit 1; }
 	PATH=$(TOOLS):$$PATH buf breaking --against api/released.binpb
+
+proto-released: $(TOOLS)/buf
+	PATH=$(TOOLS):$$PATH buf breaking --against api/released.binpb
+	PATH=$(TOOLS):$$PATH buf build -o api/released.binpb
 
 unit:
 	$(GO) test ./...

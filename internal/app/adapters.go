@@ -11,6 +11,7 @@ import (
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/app/sentence"
 	"github.com/keelson/keelson/internal/engine/cell"
+	"github.com/keelson/keelson/internal/engine/cell/remark"
 	"github.com/keelson/keelson/internal/engine/recorder"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/instance"
@@ -67,19 +68,7 @@ func (x members) Join(ctx context.Context, ask request.Join) (request.Joined, er
 	if x.n.config.Store != nil {
 		joined.Endpoints = endpoints(x.n.config.Store.Endpoints)
 	}
-	workers := 0
-	for _, m := range records.Nodes {
-		if !m.Witness {
-			workers++
-		}
-	}
-	if len(records.Nodes) == 2 {
-		joined.Notes = append(joined.Notes, "two nodes cannot outvote each other, and only one votes: it takes over from the other, but nothing takes over from it. "+
-			"Add a third, or a witness that runs no services: keelson join --witness ADDRESS --token TOKEN")
-	}
-	if workers == 0 {
-		joined.Notes = append(joined.Notes, "no node of this cell runs services yet")
-	}
+	joined.Notes = append(joined.Notes, remark.Newcomer(ask.Name, records.Nodes, records.Lease)...)
 	x.n.recorder.Add(event.Event{Kind: event.NodeJoined, About: ask.Name, Text: fmt.Sprintf("%s joined the cell", ask.Name)})
 	return joined, nil
 }
@@ -114,7 +103,7 @@ func (x logs) ReadLogs(ctx context.Context, ask request.Logs, f func(request.Log
 	records, _ := x.n.mirror.Records()
 	service, ok := records.Services[ask.Service]
 	if !ok {
-		return &request.Error{Kind: request.NotFound, Code: "no-such-service", Text: fmt.Sprintf("there is no service %s", ask.Service), Hint: "keelson get services"}
+		return &request.Error{Kind: request.NotFound, Code: "no-such-service", Text: fmt.Sprintf("there is no service %q", string(ask.Service)), Hint: "see `keelson get services`"}
 	}
 	var parts []spec.Part
 	for _, p := range service.Spec.Parts {
@@ -123,7 +112,7 @@ func (x logs) ReadLogs(ctx context.Context, ask request.Logs, f func(request.Log
 		}
 	}
 	if len(parts) == 0 {
-		return &request.Error{Kind: request.NotFound, Code: "no-output", Text: fmt.Sprintf("%s has no such part with output", ask.Service), Hint: "keelson describe " + string(ask.Service)}
+		return &request.Error{Kind: request.NotFound, Code: "no-output", Text: fmt.Sprintf("%s has no such part with output", ask.Service), Hint: "see `keelson describe " + string(ask.Service) + "`"}
 	}
 	return x.read(ctx, ask, parts, f)
 }
@@ -229,7 +218,7 @@ func (x logs) ReadLogsOf(ctx context.Context, ask request.Logs, f func(request.L
 	records, _ := x.n.mirror.Records()
 	other, ok := records.Nodes[ask.Node]
 	if !ok {
-		return &request.Error{Kind: request.NotFound, Code: "no-such-node", Text: fmt.Sprintf("there is no node %s", ask.Node), Hint: "keelson get nodes"}
+		return &request.Error{Kind: request.NotFound, Code: "no-such-node", Text: fmt.Sprintf("there is no node %q", string(ask.Node)), Hint: "see `keelson get nodes`"}
 	}
 	c, err := x.n.peer(other)
 	if err != nil {

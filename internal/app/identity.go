@@ -172,7 +172,7 @@ func (a *App) again(f folders, l local, files *pki.Files, token pki.Token, o cli
 }
 
 func alreadyMember(f folders, l local) error {
-	return refused("already-a-member", "run `keelson leave` first if it shall join another",
+	return refused("already-a-member", "to take it out of that cell run `keelson leave`; if it is its only node, stop the agent ("+stopping(systemdRuns())+"), then run `keelson leave --offline --yes`",
 		"this server is node %s of cell %s already (%s); nothing was changed", l.Node, l.Cell, f.local())
 }
 

@@ -47,3 +47,41 @@ func TestDoubledPunctuationIsFound(t *testing.T) {
 		}
 	}
 }
+
+// bareCommand is a command that a sentence names without marking where it begins and
+// ends, which is done with backticks everywhere. A literal that is a command and
+// nothing else is meant for a program, and one on a line of its own needs no marks.
+var bareCommand = regexp.MustCompile("([a-z,:;.)] )(keelson (apply|clear|delete|describe|drain|events|get|init|join|leave|logs|maintenance|move|node|plan|replay|status|token|trust|undrain|whatif|why)|systemctl [a-z]+)( [^n]|$)")
+
+func TestSentencesMarkCommandsWithBackticks(t *testing.T) {
+	for _, p := range packages(t) {
+		if floor, path, ok := floorOf(p.ImportPath); !ok || floor == "lab" || floor == "sim" || path == "app/demo" {
+			continue
+		}
+		for _, f := range p.GoFiles {
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, filepath.Join(p.Dir, f), nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				hint := ""
+				if field, is := n.(*ast.KeyValueExpr); is {
+					if key, named := field.Key.(*ast.Ident); named && key.Name == "Hint" {
+						n, hint = field.Value, ": "
+					}
+				}
+				lit, ok := n.(*ast.BasicLit)
+				if !ok || lit.Kind != token.STRING || lit.Value[0] == '`' {
+					return true
+				}
+				text, err := strconv.Unquote(lit.Value)
+				text = hint + text
+				if err == nil && bareCommand.MatchString(text) {
+					t.Errorf("%s: %q names a command without backticks", fset.Position(lit.Pos()), text)
+				}
+				return true
+			})
+		}
+	}
+}

@@ -21,8 +21,8 @@ type report struct {
 	Fault          string        `json:"fault"`
 	HolderBefore   string        `json:"holder_before"`
 	HolderAfter    string        `json:"holder_after"` // empty if nobody took over
-	EpochBefore    uint64        `json:"epoch_before"`
-	EpochAfter     uint64        `json:"epoch_after"`
+	EpochBefore    uint64        `json:"epoch_before,string"`
+	EpochAfter     uint64        `json:"epoch_after,string"`
 	OutageMS       float64       `json:"outage_ms"` // as the client saw it
 	IntervalMS     float64       `json:"interval_ms"`
 	Requests       int           `json:"requests"`

@@ -230,6 +230,7 @@ func duration(t *testing.T, s string) time.Duration {
 
 func readInstance(t *testing.T, s *fact.Snapshot, words []string) {
 	in := fact.Instance{Service: spec.ServiceName(words[0]), Phase: fact.Phase(words[2]), Generation: 1}
+	in.Ready = in.Phase == fact.Running
 	for _, w := range words[3:] {
 		key, value, _ := strings.Cut(w, "=")
 		switch key {

@@ -34,7 +34,8 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 //	apply             says what an apply of the lines "service" would do
 //	lose fail=a,b drain=c voters=a,b,c
 //
-// Lines: "node NAME [alive|suspect|lost] [drain] [maintenance] [k=v ...]" and
+// Lines: "halted SERVICE NODE ...", "quarantined NODE",
+// "node NAME [alive|suspect|lost] [drain] [maintenance] [k=v ...]" and
 // "service NAME [holder=NODE] [banned=NODE] {SPEC}", SPEC being more keys of its
 // file in YAML's short form.
 func TestReasons(t *testing.T) {
@@ -97,6 +98,16 @@ func read(t *testing.T, s *fact.Snapshot, input string) {
 			put(&s.Nodes, readNode(t, words[1:]), func(n fact.Node) string { return string(n.Name) })
 		case words[0] == "service":
 			readService(t, s, line)
+		case words[0] == "halted":
+			h := fact.ServiceHistory{Service: spec.ServiceName(words[1]), Generation: 1, Stopped: noon}
+			for _, n := range words[2:] {
+				h.Tried = append(h.Tried, fact.Try{Node: spec.NodeName(n), At: noon, Why: "exec: it ended with exit status 1"})
+			}
+			s.History.Services = append(s.History.Services, h)
+		case words[0] == "quarantined":
+			s.History.Nodes = append(s.History.Nodes, fact.NodeHistory{
+				Node: spec.NodeName(words[1]), Trust: fact.Quarantined, Times: 1, Since: noon, Until: noon.Add(time.Hour), Why: "it was lost 3 times",
+			})
 		default:
 			t.Fatalf("unknown line %q", line)
 		}

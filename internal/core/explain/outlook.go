@@ -29,6 +29,9 @@ func Apply(s fact.Snapshot, wanted []spec.Service) reason.Outlook {
 		after.Services[i].Generation++
 	}
 	slices.SortStableFunc(after.Services, func(a, b fact.Service) int { return cmp.Compare(a.Spec.Name, b.Spec.Name) })
+	if len(wanted) == 0 {
+		return unchanged(s)
+	}
 	out := outlook(s, after)
 	for _, w := range wanted {
 		if i := slices.Index(out.Stays, w.Name); i >= 0 {
@@ -42,6 +45,21 @@ func Apply(s fact.Snapshot, wanted []spec.Service) reason.Outlook {
 			out.Steps = append(out.Steps, restart(c, len(out.Steps))...)
 		}
 	}
+	return out
+}
+
+// unchanged is the outlook of an apply that changes nothing: whatever goes on in the
+// cell meanwhile does not come of it.
+func unchanged(s fact.Snapshot) reason.Outlook {
+	plan := decideOn(s)
+	out := reason.Outlook{Plan: plan.ID, Hold: plan.Hold}
+	if plan.Hold != "" {
+		return out
+	}
+	for _, p := range plan.Placements {
+		out.Stays = append(out.Stays, p.Service)
+	}
+	out.Room = room(s, plan)
 	return out
 }
 
@@ -158,6 +176,9 @@ func outlook(before, after fact.Snapshot) reason.Outlook {
 			c.From = seatsNow(before, old)
 		}
 		c.Kind = kindOf(c, svc, old, known)
+		if c.Kind == reason.Homeless && known && svc.Generation == old.Generation && len(seatsOf(placed(was, p.Service))) == 0 {
+			c.Kind = "" // it had no home before either
+		}
 		if c.Kind == "" {
 			c.Kind = followed(c, old)
 		}

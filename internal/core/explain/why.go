@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/core/decide"
+	"github.com/keelson/keelson/internal/core/recovery"
 	"github.com/keelson/keelson/internal/model/action"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/reason"
@@ -38,6 +39,9 @@ func Why(s fact.Snapshot, name spec.ServiceName) (reason.Why, bool) {
 		weighed = nil // something else than the scores decided
 	}
 	out.By, out.Because = because(svc, p, weighed)
+	if said := halted(plan, name); said != "" && len(out.Belongs) == 0 {
+		out.Because = []string{said}
+	}
 	out.Nodes = verdicts(s, p, weighed)
 	if p.Left {
 		out.Nodes = leftAlone(s, svc, out.Nodes)
@@ -45,6 +49,19 @@ func Why(s fact.Snapshot, name spec.ServiceName) (reason.Why, bool) {
 		out.Shifts = shifts(s, svc, p)
 	}
 	return out, true
+}
+
+// halted says that a service is stopped for a person, and how that ends; empty: it
+// is not.
+func halted(plan action.Plan, name spec.ServiceName) string {
+	if plan.History == nil {
+		return ""
+	}
+	h := plan.History.Service(name)
+	if h.Stopped.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("%s: %s", name, recovery.Halted(h))
 }
 
 // because says what decided for where a service is to be.

@@ -33,8 +33,8 @@ const (
 	// FlapLosses is how many losses within Memory quarantine a node; one is enough
 	// while it is on probation.
 	FlapLosses = 3
-	// FailedServices is how many services that gave up on a node, and on no other,
-	// quarantine it.
+	// FailedServices is how many services that gave up on a node, and since run well
+	// on another with the same spec, quarantine it.
 	FailedServices = 3
 
 	// FirstQuarantine is how long the first quarantine lasts, and the probation
@@ -48,6 +48,10 @@ const (
 	// ShortestQuiet is how long a service must run at least until what it failed
 	// before is forgotten; it is the window of its failures if that is longer.
 	ShortestQuiet = time.Minute
+
+	// LongestProof is how long at most a service must run elsewhere until that it
+	// gave up on a node is held against the node.
+	LongestProof = Memory / 3
 
 	// AtOnce is how close together things happen at once: in a storm, and where
 	// moves away from ill nodes are counted.
@@ -183,7 +187,7 @@ func (r *review) try(s fact.Service, h *fact.ServiceHistory) {
 			continue
 		}
 		if n := r.node[t.Node]; t.Missing == "" {
-			n.Failed = append(n.Failed, fact.ServiceTime{Service: s.Spec.Name, At: r.now})
+			n.Failed = append(n.Failed, fact.ServiceTime{Service: s.Spec.Name, At: r.now, Generation: s.Generation})
 		}
 	}
 }
@@ -202,7 +206,7 @@ func lastFailure(i fact.Instance) (why, missing string) {
 
 // forgive forgets where the service gave up once it has run well.
 func (r *review) forgive(s fact.Service, h *fact.ServiceHistory) {
-	quiet := max(ShortestQuiet, s.Spec.Failover.EffectiveWithin())
+	quiet := quietOf(s)
 	for _, i := range r.found[s.Spec.Name] {
 		if i.Phase != fact.Running || i.node.Mute || r.now.Sub(i.Since) < quiet {
 			continue
@@ -213,6 +217,11 @@ func (r *review) forgive(s fact.Service, h *fact.ServiceHistory) {
 		}
 		h.Tried = slices.DeleteFunc(h.Tried, func(t fact.Try) bool { return t.Node == i.node.Name })
 	}
+}
+
+// quietOf is how long a service must run until it counts as running well.
+func quietOf(s fact.Service) time.Duration {
+	return max(ShortestQuiet, s.Spec.Failover.EffectiveWithin())
 }
 
 // halt stops the service for a person if it gave up on every node that may run it.

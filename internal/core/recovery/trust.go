@@ -22,7 +22,11 @@ func (r *review) judge(n fact.Node, h *fact.NodeHistory) {
 	}
 	lost := r.count(n, h)
 	h.Losses = recent(h.Losses, func(t time.Time) time.Time { return t }, r.now, Memory)
-	h.Failed = recent(h.Failed, func(f fact.ServiceTime) time.Time { return f.At }, r.now, Memory)
+	h.Failed = slices.DeleteFunc(recent(h.Failed, func(f fact.ServiceTime) time.Time { return f.At }, r.now, Memory),
+		func(f fact.ServiceTime) bool { return r.outdated(f, h.Node) })
+	if len(h.Failed) == 0 {
+		h.Failed = nil
+	}
 	why := r.charge(h, lost)
 	switch h.Trust {
 	case fact.Trusted:
@@ -104,14 +108,55 @@ func (r *review) charge(h *fact.NodeHistory, lost bool) string {
 	return ""
 }
 
-// failsOnlyOn reports whether the service gave up on the node and on no other.
-func (r *review) failsOnlyOn(s spec.ServiceName, node spec.NodeName) bool {
-	for _, h := range r.services {
-		if h.Service == s {
-			return !slices.ContainsFunc(h.Tried, func(t fact.Try) bool { return t.Node != node })
+// outdated reports whether it says nothing of a node any more that a service gave
+// up there: it is gone or stopped, has another spec, or was cleared by an operator,
+// who thus says that the cause was elsewhere.
+func (r *review) outdated(f fact.ServiceTime, node spec.NodeName) bool {
+	s, known := r.wanted(f.Service)
+	return !known || f.Generation != 0 && f.Generation != s.Generation || s.Cleared[node].After(f.At)
+}
+
+// wanted returns a service that is to run.
+func (r *review) wanted(name spec.ServiceName) (fact.Service, bool) {
+	for _, s := range r.snapshot.Services {
+		if s.Spec.Name == name {
+			return s, !s.Deleting && !s.Spec.Stopped
 		}
 	}
-	return true
+	return fact.Service{}, false
+}
+
+// failsOnlyOn reports whether the service gave up on the node and is proven to be
+// well elsewhere: it gave up on no other node lately, and runs well on one. Until
+// it has been tried elsewhere nothing is known of the node.
+func (r *review) failsOnlyOn(s spec.ServiceName, node spec.NodeName) bool {
+	for _, n := range r.snapshot.Nodes {
+		if n.Name != node && slices.ContainsFunc(r.node[n.Name].Failed, func(f fact.ServiceTime) bool {
+			return f.Service == s && r.now.Sub(f.At) < Memory && !r.outdated(f, n.Name)
+		}) {
+			return false
+		}
+	}
+	for _, h := range r.services {
+		if h.Service == s && slices.ContainsFunc(h.Tried, func(t fact.Try) bool { return t.Node != node }) {
+			return false
+		}
+	}
+	return r.wellElsewhere(s, node)
+}
+
+// wellElsewhere reports whether the service has run well on another node than that
+// one for a while, with its present spec.
+func (r *review) wellElsewhere(name spec.ServiceName, node spec.NodeName) bool {
+	s, known := r.wanted(name)
+	if !known {
+		return false
+	}
+	proven := min(quietOf(s), LongestProof)
+	return slices.ContainsFunc(r.found[name], func(i sighting) bool {
+		return i.node.Name != node && !i.node.Mute && i.Phase == fact.Running && i.Ready &&
+			(i.Generation == 0 || i.Generation == s.Generation) && r.now.Sub(i.Since) >= proven
+	})
 }
 
 // quarantine begins a quarantine, unless too many nodes are in one.

@@ -340,7 +340,7 @@ func TestUnderMaintenanceAChecksNoIsShownAndNotActedUpon(t *testing.T) {
 		w.checks.say("shop/web x:1", false)
 		w.pass(time.Minute)
 		w.want()
-		if _, i := w.report(); !i.Maintenance || i.Ready || i.Parts[1].Detail == "pid 1" {
+		if _, i := w.report(); !i.Maintenance || i.Ready || i.Parts[1].Detail == "pid 1" || i.Parts[1].Unready == "" {
 			t.Errorf("reported: %+v", i)
 		}
 		if s := w.guard.seek("shop"); s == nil || s.Order != nil {

@@ -253,6 +253,8 @@ type watch struct {
 	ready  bool
 	detail string
 	unwell string // what its liveness check says no for; empty: it does not
+	// unready is what its readiness check says no for; empty: it says yes, or nothing yet.
+	unready string
 }
 
 // notice is news of a watched part.

@@ -298,6 +298,9 @@ func (r *runner) instance(now time.Time) fact.Instance {
 		}
 		part := fact.Part{Name: p.Name, Kind: p.Kind()}
 		part.State, part.Detail = r.describe(n)
+		if w := r.watches; n < len(w) && w[n] != nil {
+			part.Unready = w[n].unready
+		}
 		i.Parts = append(i.Parts, part)
 	}
 	return i
@@ -397,7 +400,10 @@ func (r *runner) take(n notice) {
 		r.died = append(r.died, supervise.Death{Part: n.part, Ended: true, Why: n.text})
 	case noticeReady, noticeUnready:
 		was := r.ready()
-		w.ready = n.kind == noticeReady
+		w.ready, w.unready = n.kind == noticeReady, ""
+		if !w.ready {
+			w.unready = cmp.Or(n.text, "it says no")
+		}
 		r.tellReady(was, n)
 	case noticeDetail:
 		w.detail = n.text

@@ -1,6 +1,7 @@
 package cell_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -175,5 +176,10 @@ func TestRemoveRefusesTheLastNode(t *testing.T) {
 	if _, _, err := w.Txn(t.Context(), nil, ops); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "code", code(t, w.clerk.Remove(t.Context(), request.Remove{Node: "a"})), "last-node")
+	err := w.clerk.Remove(t.Context(), request.Remove{Node: "a"})
+	equal(t, "code", code(t, err), "last-node")
+	var known *request.Error
+	if !errors.As(err, &known) || !strings.Contains(known.Hint, "`keelson leave --offline --yes`") {
+		t.Errorf("%v does not tell of the way that works", err)
+	}
 }

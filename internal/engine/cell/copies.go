@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keelson/keelson/internal/engine/cell/remark"
 	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
@@ -166,7 +167,7 @@ func (a *assembly) judge(r record.Service, p record.Placement, out *status.Servi
 	case len(missing) > 0:
 		out.State, out.Problem = status.Running, fmt.Sprintf("%d of %d copies run: %s", running, len(out.Copies), rest)
 	case ready < running:
-		out.State, out.Problem = status.Running, fmt.Sprintf("%d of %d copies are ready", ready, running)
+		out.State, out.Problem = status.Running, remark.CopiesUnready(*out, ready, running)
 	default:
 		out.State = status.Running
 	}

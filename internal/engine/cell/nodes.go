@@ -186,7 +186,7 @@ func removable(v View, ask request.Remove) (lost bool, err error) {
 		return false, noSuchNode(ask.Node)
 	}
 	if len(v.Records.Nodes) == 1 {
-		return false, refused("last-node", "to end the cell stop keelson there and delete its data folder",
+		return false, refused("last-node", "to end the cell stop its agent (`systemctl stop keelson`), then run `keelson leave --offline --yes` there",
 			"node %s is the only one of the cell", ask.Node)
 	}
 	lost = ask.Node != v.Live.Node && v.Live.liveness(n, v.Records.Reports[ask.Node], v.Now) == fact.Lost

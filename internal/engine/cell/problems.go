@@ -30,7 +30,9 @@ func (a *assembly) trouble(s status.Service, p record.Placement, at *found) stri
 			return fmt.Sprintf("%s keeps it running without quorum, as its on_quorum_loss says; another node may run it too", h.node)
 		}
 		if !s.Ready {
-			return "it runs, but its readiness check fails" + detail(at)
+			if why := remark.Unready(at.of()); why != "" {
+				return why
+			}
 		}
 		return s.Recovery.Waits
 	case status.Starting:
@@ -71,7 +73,7 @@ func failure(s status.Service, at *found) string {
 		return "it failed" + because(s)
 	}
 	if at.Phase == fact.Stuck {
-		return fmt.Sprintf("a part of it does not stop on %s, even by force%s", at.node, detail(at))
+		return fmt.Sprintf("a part of it does not stop on %s, even by force%s", at.node, remark.Unstopped(at.of()))
 	}
 	return fmt.Sprintf("it failed on %s%s", at.node, because(s))
 }
@@ -87,21 +89,12 @@ func because(s status.Service) string {
 	return fmt.Sprintf(": %s: %s", last.Part, last.Why)
 }
 
-func detail(at *found) string {
+// of is the instance itself; empty if there is none.
+func (at *found) of() fact.Instance {
 	if at == nil {
-		return ""
+		return fact.Instance{}
 	}
-	for _, p := range at.Parts {
-		if p.Detail != "" && p.State != "running" {
-			return fmt.Sprintf(": %s: %s", p.Name, p.Detail)
-		}
-	}
-	for _, p := range slices.Backward(at.Parts) {
-		if p.Detail != "" {
-			return fmt.Sprintf(": %s: %s", p.Name, p.Detail)
-		}
-	}
-	return ""
+	return at.Instance
 }
 
 // problems lists what an operator should know or do, worst first.

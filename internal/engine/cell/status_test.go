@@ -427,11 +427,34 @@ func TestServiceStates(t *testing.T) {
 			state: status.Failed, problem: "a part of it does not stop on a, even by force",
 		},
 		{
+			name: "it runs and has not been checked yet",
+			change: func(v *cell.View) {
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running, Parts: []fact.Part{
+					{Name: "exec", Kind: "exec", State: "running", Detail: "pid 32303"},
+				}})
+			},
+			state: status.Running, node: "a",
+		},
+		{
 			name: "it runs but is of no use",
 			change: func(v *cell.View) {
-				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running})
+				setInstance(v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running, Parts: []fact.Part{
+					{Name: "address", Kind: "address", State: "running", Detail: "192.0.2.1 on eth0"},
+					{Name: "exec", Kind: "exec", State: "running", Detail: "pid 32303", Unready: "http://127.0.0.1/ answers 503"},
+				}})
 			},
-			state: status.Running, node: "a", problem: "it runs, but its readiness check fails",
+			state: status.Running, node: "a", problem: "it runs, but its readiness check fails: exec: http://127.0.0.1/ answers 503",
+		},
+		{
+			name: "it ends at each start",
+			change: func(v *cell.View) {
+				setInstance(v, "a", fact.Instance{
+					Service: "shop", Generation: 1, Phase: fact.Running,
+					Parts:    []fact.Part{{Name: "exec", Kind: "exec", State: "running", Detail: "pid 26349"}},
+					Failures: []fact.Failure{{At: noon(), Part: "exec", Why: "exited with status 1"}},
+				})
+			},
+			state: status.Running, node: "a", problem: "it was started again and is not ready yet; it failed before: exec: exited with status 1",
 		},
 		{
 			name: "it goes on without quorum",
@@ -637,12 +660,12 @@ func TestProblems(t *testing.T) {
 
 func TestServicesThatRunNowhereAreNamedFirst(t *testing.T) {
 	v := healthy()
-	setInstance(&v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running})
+	setInstance(&v, "a", fact.Instance{Service: "shop", Generation: 1, Phase: fact.Running, Parts: []fact.Part{{Name: "exec", Unready: "no"}}})
 	v.Records.Services["zoo"] = record.Service{ID: 2, Generation: 1, Spec: spec.Service{Name: "zoo"}}
 	v.Records.Placements["zoo"] = record.Placement{Service: "zoo", Generation: 1}
 	equal(t, "problems", cell.Assemble(v).Problems, []string{
 		"service zoo: no node may run it",
-		"service shop: it runs, but its readiness check fails",
+		"service shop: it runs, but its readiness check fails: exec: no",
 	})
 }
 

@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +58,10 @@ func newMirror() *mirror {
 // keeps. The error says that a record cannot be read.
 func (m *mirror) apply(e store.Event, now time.Time) error {
 	m.revision = max(m.revision, e.Revision)
+	prefix, name := split(e.Key)
+	if slices.Contains(surveyed(), cmp.Or(prefix, e.Key)) {
+		return m.applySurveyed(e, now)
+	}
 	switch e.Key {
 	case record.KeyController:
 		m.controller = e.Revision
@@ -63,22 +69,39 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 			m.controller = 0
 		}
 		return nil
-	case record.KeyLease:
-		if e.Deleted || e.Revision <= m.lease.revision {
-			return nil
-		}
-		return read(e, &m.lease)
 	case record.KeyCell:
 		if e.Deleted || e.Revision <= m.cell.revision {
 			return nil
 		}
 		return read(e, &m.cell)
+	case record.KeyHeld:
+		return m.past.applyOne(e)
+	}
+	switch prefix {
+	case record.KeyAddressUses:
+		return take(m.owners, name, e)
+	case record.KeyRevoked:
+		return m.applyRevoked(e)
+	case record.KeyDecisions:
+		m.archive.apply(e)
+	}
+	return nil
+}
+
+// applySurveyed takes over a change of what a snapshot is made of.
+func (m *mirror) applySurveyed(e store.Event, now time.Time) error {
+	switch e.Key {
+	case record.KeyLease:
+		if e.Deleted || e.Revision <= m.lease.revision {
+			return nil
+		}
+		return read(e, &m.lease)
 	case record.KeyCellWish:
 		if e.Deleted || e.Revision <= m.wish.revision {
 			return nil
 		}
 		return read(e, &m.wish)
-	case record.KeyRecovery, record.KeyStorm, record.KeyHeld:
+	case record.KeyRecovery, record.KeyStorm:
 		return m.past.applyOne(e)
 	}
 	prefix, name := split(e.Key)
@@ -93,14 +116,8 @@ func (m *mirror) apply(e store.Event, now time.Time) error {
 		return m.applyService(spec.ServiceName(name), e)
 	case record.KeyPlacements:
 		return m.applyPlacement(spec.ServiceName(name), e)
-	case record.KeyAddressUses:
-		return take(m.owners, name, e)
 	case record.KeyNodeHistories, record.KeyServiceHistories:
 		return m.past.applyMany(prefix, name, e)
-	case record.KeyRevoked:
-		return m.applyRevoked(e)
-	case record.KeyDecisions:
-		m.archive.apply(e)
 	}
 	return nil
 }

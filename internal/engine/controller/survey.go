@@ -15,9 +15,7 @@ import (
 // clock, since nobody watched; a report from the future counts as new.
 func Survey(ctx context.Context, s store.Store, sight Sight, now time.Time) (fact.Snapshot, error) {
 	m := newMirror()
-	for _, prefix := range []string{
-		record.KeyLease, record.KeyNodes, record.KeyWishes, record.KeyReports, record.KeyServices, record.KeyPlacements,
-	} {
+	for _, prefix := range surveyed() {
 		entries, revision, err := s.List(ctx, prefix)
 		if err != nil {
 			return fact.Snapshot{}, fmt.Errorf("read %s for a snapshot: %w", prefix, err)
@@ -36,4 +34,14 @@ func Survey(ctx context.Context, s store.Store, sight Sight, now time.Time) (fac
 	}
 	m.lost = sight.State.Lost
 	return m.snapshot(sight, now.UTC()), nil
+}
+
+// surveyed are the keys, and prefixes of keys, whose records a snapshot is made of,
+// for the controller and for [Survey] alike: the mirror takes what belongs into a
+// snapshot from no other.
+func surveyed() []string {
+	return []string{
+		record.KeyLease, record.KeyNodes, record.KeyWishes, record.KeyCellWish, record.KeyReports, record.KeyServices, record.KeyPlacements,
+		record.KeyRecovery, record.KeyStorm, record.KeyNodeHistories, record.KeyServiceHistories,
+	}
 }

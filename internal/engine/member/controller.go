@@ -28,7 +28,7 @@ type adoption struct {
 func (m *Member) controllerPass(ctx context.Context, all records) (busy bool, err error) {
 	if !m.options.Leading() {
 		clear(m.lost)
-		m.strangers, m.awaited, m.adopted = nil, 0, adoption{}
+		m.strangers, m.awaited, m.adopted, m.uneven = nil, 0, adoption{}, uneven{}
 		m.sayWhole(nil)
 		return false, nil
 	}
@@ -62,6 +62,12 @@ func (m *Member) controllerPass(ctx context.Context, all records) (busy bool, er
 	}
 	wanted := ChooseVoters(candidates, current)
 	change := NextChange(seats, wanted)
+	if change.Verb == Nothing && steady(all, lease.value, wanted) {
+		wanted = m.spread(candidates, wanted)
+		change = NextChange(seats, wanted)
+	} else {
+		m.uneven = uneven{}
+	}
 	m.sayWhole(append(notes(candidates, current, wanted), m.slow(change)...))
 	if err := m.carryOut(ctx, all, change); err != nil {
 		return true, err
@@ -74,6 +80,11 @@ func (m *Member) controllerPass(ctx context.Context, all records) (busy bool, er
 	return moving || change.Verb != Nothing, err
 }
 
+// steady reports whether the lease plane's voters are those, and not changing.
+func steady(all records, lease record.Lease, wanted []spec.NodeName) bool {
+	return lease.Prior == 0 && len(wanted) > 0 && lease.Voters == slots(all, wanted)
+}
+
 // externalPass chooses the voters of the lease plane directly.
 func (m *Member) externalPass(ctx context.Context, all records, lease kept[record.Lease], candidates []Candidate, alive map[spec.NodeName]fact.Liveness) (bool, error) {
 	var current []spec.NodeName
@@ -83,6 +94,11 @@ func (m *Member) externalPass(ctx context.Context, all records, lease kept[recor
 		}
 	}
 	wanted := ChooseVoters(candidates, current)
+	if steady(all, lease.value, wanted) {
+		wanted = m.spread(candidates, wanted)
+	} else {
+		m.uneven = uneven{}
+	}
 	m.sayWhole(notes(candidates, current, wanted))
 	return m.leasePass(ctx, all, lease, slots(all, wanted), absent(all, alive))
 }

@@ -21,6 +21,22 @@ func TestData(t *testing.T) {
 			switch d.Cmd {
 			case "choose":
 				return words(ChooseVoters(candidatesOf(t, d.Input), namesOf(d, "current"))) + "\n"
+			case "exchange":
+				var story []string
+				voters := namesOf(d, "current")
+				for range 6 { // each round is one exchange; a row of them ends
+					for _, note := range crowded(candidatesOf(t, d.Input), voters) {
+						story = append(story, "* "+note)
+					}
+					after, in := Exchange(candidatesOf(t, d.Input), voters)
+					if in == "" {
+						return strings.Join(append(story, words(after)), "\n") + "\n"
+					}
+					story = append(story, fmt.Sprintf("%s: %s comes in", words(after), in))
+					voters = after
+				}
+				t.Error("it never ends")
+				return strings.Join(story, "\n") + "\n"
 			case "change":
 				c := NextChange(seatsOf(t, d.Input), namesOf(d, "wanted"))
 				if c.Verb == Nothing {

@@ -100,6 +100,7 @@ type Member struct {
 	// Used by Run alone.
 	lost      map[spec.NodeName]time.Duration // CLOCK_BOOTTIME at which this controller first saw it lost
 	adopted   adoption
+	uneven    uneven
 	strangers map[string]time.Duration // members that are no nodes, since when
 	awaited   time.Duration            // since when a change is awaited, 0: none is
 	lastStep  step

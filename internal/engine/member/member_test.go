@@ -97,6 +97,37 @@ func TestLostVoterIsReplacedInItsTime(t *testing.T) {
 	})
 }
 
+// One exchange is made once all has been well for a while, and none is taken back.
+func TestVotesSpreadOverRacksByThemselves(t *testing.T) {
+	cell(t, "a b c", func(t *testing.T, w *world) {
+		for _, name := range []spec.NodeName{"a", "b", "c"} {
+			node := fetch[record.Node](w, record.KeyNodes+string(name))
+			node.Labels = map[string]string{"rack": "1"}
+			w.write(record.KeyNodes+string(name), node)
+		}
+		w.add("d", record.Node{Labels: map[string]string{"rack": "2"}}, record.NodeWish{})
+		w.run("d")
+		settle()
+		w.wantVoters("a", "b", "c")
+		if n := w.notes(); !strings.Contains(n, "All votes are in rack 1") {
+			t.Errorf("notes %q, want that all votes are in one rack", n)
+		}
+		time.Sleep(exchangePatience / 2)
+		w.lose("b") // the time begins anew
+		time.Sleep(time.Minute)
+		w.back("b")
+		time.Sleep(exchangePatience - time.Minute)
+		w.wantVoters("a", "b", "c")
+		time.Sleep(3 * time.Minute)
+		w.wantVoters("a", "b", "d")
+		if n := w.notes(); n != "" {
+			t.Errorf("notes %q, want none", n)
+		}
+		time.Sleep(time.Hour)
+		w.wantVoters("a", "b", "d")
+	})
+}
+
 func TestLostVoterThatComesBackInTimeKeepsItsVote(t *testing.T) {
 	cell(t, "a b c d", func(_ *testing.T, w *world) {
 		w.lose("c")

@@ -64,7 +64,7 @@ func peerAddress(n record.Node) string {
 func (m *Member) sayOwn(next step) {
 	var notes []string
 	if next == onlyVoter {
-		notes = []string{fmt.Sprintf("%s is the only voter of this cell, so it cannot give its vote back. Join another node first: keelson join", m.options.Node)}
+		notes = []string{fmt.Sprintf("%s is the only voter of this cell, so it cannot give its vote back. Join another node first: `keelson join`", m.options.Node)}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

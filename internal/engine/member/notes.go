@@ -24,7 +24,7 @@ func notes(nodes []Candidate, current, wanted []spec.NodeName) []string {
 	var notes []string
 	if len(staying) == 2 && len(wanted) == 1 {
 		notes = append(notes, fmt.Sprintf(
-			"The cell has two nodes, so only %s votes: if it fails, nothing fails over. Add a third vote with any small machine: keelson join --witness ADDRESS --token TOKEN",
+			"The cell has two nodes, so only %s votes: if it fails, nothing fails over. Add a third vote with any small machine: `keelson join --witness ADDRESS --token TOKEN`",
 			wanted[0]))
 	}
 	if want := VoterCount(len(staying)); len(wanted) < want {
@@ -41,5 +41,5 @@ func notes(nodes []Candidate, current, wanted []spec.NodeName) []string {
 		notes = append(notes, fmt.Sprintf(
 			"The votes are changing: %d nodes vote now, %d shall.", len(current), len(wanted)))
 	}
-	return notes
+	return append(notes, crowded(nodes, wanted)...)
 }

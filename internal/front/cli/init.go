@@ -31,7 +31,7 @@ Example:
     # keelson init --cell shop
     cell shop is made, and this server is its node a (10.0.0.1)
     keelson runs
-    next: keelson token create, then keelson join on the other servers
+    next: ` + "`keelson token create`, then `keelson join`" + ` on the other servers
 `
 
 // How long a voter may be lost until another node takes its vote.
@@ -51,7 +51,7 @@ func (s *shell) initCommand() *cobra.Command {
 			return err
 		}
 		if !spec.NodeName(cell).Valid() {
-			return wrong("use a-z, 0-9 and -", "%q cannot be a cell's name", cell)
+			return wrong("use 1 to 63 of a-z, 0-9, - and ., with a letter or digit first and last", "%q cannot be a cell's name", cell)
 		}
 		if patience != 0 && patience < shortestPatience {
 			return wrong("a node that only restarts should keep its vote; 0 means never",
@@ -75,7 +75,7 @@ func (s *shell) initCommand() *cobra.Command {
 		token := "keelson token create" + node.Folders.socket()
 		if result.Started {
 			did.Next = token
-			return did.Say(s.tty, *out, append(notes(result.Notes), "keelson runs", "next: "+token+", then keelson join on the other servers")...)
+			return did.Say(s.tty, *out, append(notes(result.Notes), "keelson runs", "next: `"+token+"`, then `keelson join` on the other servers")...)
 		}
 		return did.Say(s.tty, *out, append(notes(result.Notes), "next: start it with `"+did.Next+"`, then `"+token+"`")...)
 	}}

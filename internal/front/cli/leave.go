@@ -32,9 +32,10 @@ cell's store and who it was. The programs, their data and their kept output
     --data DIR           where state is kept (default /var/lib/keelson)
     --run DIR            where sockets are kept (default /run/keelson)
 ` + output.FlagHelp + `
-After --offline the cell still counts this node, as lost. Say so on another node,
-with ` + "`keelson node remove NAME --force`" + `. If this was the only node, the cell
-and what it knew of its services are gone.
+After --offline the other nodes still count this one, as lost. Say so on one of
+them, with ` + "`keelson node remove NAME --force`" + `. The only node of a cell cannot
+leave it; to end the cell, stop the agent (` + "`systemctl stop keelson`" + `), then run
+` + "`keelson leave --offline --yes`" + `: what the cell knew of its services is gone.
 
 Exit status: 0 it has left, 1 not possible, 2 wrong usage, 3 the cell cannot be
 reached.
@@ -101,9 +102,9 @@ func (s *shell) leaveOffline(ctx context.Context, o LeaveOptions, yes bool, form
 	}
 	shown := cmp.Or(string(name), "NAME")
 	return output.Done{
-		Action: "leave", Node: name, Outcome: output.Finished, Text: "the state of this node is deleted; a cell with other nodes still counts it",
+		Action: "leave", Node: name, Outcome: output.Finished, Text: "the state of this node is deleted",
 		Next: "keelson node remove " + shown + " --force",
-	}.Say(s.tty, form, "next: on another node of the cell, `keelson node remove "+shown+" --force`")
+	}.Say(s.tty, form, "if the cell has other nodes, they still count this one: `keelson node remove "+shown+" --force` on one of them; if not, the cell has ended")
 }
 
 func (s *shell) leaveWill(ctx context.Context, api *client.Client) (string, error) {
@@ -113,7 +114,7 @@ func (s *shell) leaveWill(ctx context.Context, api *client.Client) (string, erro
 	}
 	me, _ := awaiting.FindNode(now, now.Node)
 	if len(now.Nodes) == 1 {
-		return "", refusedHere("last-node", "to end the cell stop keelson here, then run `keelson leave --offline`",
+		return "", refusedHere("last-node", "to end the cell stop the agent here (`systemctl stop keelson`), then run `keelson leave --offline --yes`",
 			fmt.Sprintf("%s is the only node of cell %s", now.Node, now.Name))
 	}
 	will := fmt.Sprintf("This is node %s of cell %s. ", now.Node, now.Name)

@@ -91,7 +91,7 @@ func (f *nodeFlags) settle(s *shell) (NewNode, Config, error) {
 		n.Name = spec.NodeName(hostname())
 	}
 	if !n.Name.Valid() {
-		return n, Config{}, wrong("give one with --name, of a-z, 0-9 and -", "%q cannot be a node's name", string(n.Name))
+		return n, Config{}, wrong("give one with --name: 1 to 63 of a-z, 0-9, - and ., with a letter or digit first and last", "%q cannot be a node's name", string(n.Name))
 	}
 	if err := newcomer.Folders(n.Folders.Data, n.Folders.Run); err != nil {
 		return n, Config{}, err

@@ -16,6 +16,13 @@ const tokenHelp = `Tokens let new servers into the cell.
 Usage:
     keelson token create [--valid DURATION] [-o FORMAT]
 
+    --valid DURATION     how long it can be used: 1s to 168h (default 1h)
+    -o, --output FORMAT  table, json or yaml
+
+See ` + "`keelson token create --help`" + `.
+
+Exit status: 0 made, 1 refused, 2 wrong usage, 3 the cell cannot be reached.
+
 Example:
     $ keelson token create
 `
@@ -28,7 +35,7 @@ Usage:
 Whoever has the token can make one server a node of this cell, and so run
 programs on all of them: hand it on with care.
 
-    --valid DURATION     how long it can be used (default 1h, at most 168h)
+    --valid DURATION     how long it can be used: 1s to 168h (default 1h)
     -o, --output FORMAT  table, json or yaml
 
 Exit status: 0 made, 1 refused, 2 wrong usage, 3 the cell cannot be reached.

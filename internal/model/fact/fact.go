@@ -72,6 +72,8 @@ type Part struct {
 	Kind   string `json:"kind"`
 	State  string `json:"state"`            // stopped, starting, running, failed
 	Detail string `json:"detail,omitempty"` // one sentence
+	// Unready is why its readiness check says no; empty: it says yes, or nothing yet.
+	Unready string `json:"unready,omitempty"`
 }
 
 // Failure is one failure of an instance.

@@ -73,6 +73,8 @@ type NodeHistory struct {
 type ServiceTime struct {
 	Service spec.ServiceName `json:"service"`
 	At      time.Time        `json:"at"`
+	// Generation is that of the service's spec then; 0: not known.
+	Generation uint64 `json:"generation,omitempty"`
 }
 
 // ServiceHistory is what is remembered of one service.

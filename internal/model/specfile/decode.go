@@ -104,12 +104,23 @@ next:
 			d.problem(value{path: e.value.path, at: e.at}, spec.NotYet, m, hint)
 			continue
 		}
-		names := make([]string, 0, len(keys))
-		for _, k := range keys {
-			names = append(names, k.name)
+		if want == wantPart {
+			if m, hint, known := d.inside(e.name); known {
+				d.problem(value{path: e.value.path, at: e.at}, UnknownKey, m, hint)
+				continue
+			}
 		}
+		names := namesOf(keys)
 		d.problem(value{path: e.value.path, at: e.at}, UnknownKey, fmt.Sprintf("unknown key %q", clip(e.name, 60)), suggest(e.name, names))
 	}
+}
+
+func namesOf(keys []key) []string {
+	names := make([]string, 0, len(keys))
+	for _, k := range keys {
+		names = append(names, k.name)
+	}
+	return names
 }
 
 // items returns the items of a list.

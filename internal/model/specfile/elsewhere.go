@@ -2,7 +2,10 @@ package specfile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/keelson/keelson/internal/model/spec"
 )
 
 // elsewhere says which part of a file that other versions, or other programs, know
@@ -27,6 +30,44 @@ func elsewhere(name string) (message, hint string, known bool) {
 		return tell(name, `write it as address`)
 	case "process", "program", "script", "run", "service":
 		return tell(name, `write it as exec`)
+	}
+	return "", "", false
+}
+
+// inside says of a key beside a part's exec or address that it belongs inside it;
+// false: it does not.
+func (d *decoder) inside(name string) (message, hint string, known bool) {
+	word := name
+	switch strings.ToLower(name) {
+	case "stop", "signal", "kill_signal":
+		word = "stop_signal"
+	case "workdir", "working_dir", "cwd", "directory":
+		word = "dir"
+	case "environment":
+		word = "env"
+	case "args", "arguments":
+		word = "command"
+	case "limit", "resources", "memory", "cpu":
+		word = "limits"
+	}
+	for _, form := range []struct {
+		kind, text string
+		keys       []key
+	}{
+		{"exec", "exec: {command: [...], %s: ...}", d.execKeys(&spec.Exec{})},
+		{"address", "address: {prefix: ..., %s: ...}", d.addressKeys(&spec.Address{})},
+	} {
+		if !slices.Contains(namesOf(form.keys), word) {
+			continue
+		}
+		text := fmt.Sprintf(form.text, word)
+		switch word {
+		case "command":
+			text = "exec: {command: [...]}"
+		case "prefix":
+			text = "address: {prefix: ...}"
+		}
+		return fmt.Sprintf("%q belongs inside %s", clip(name, 60), form.kind), "write " + text, true
 	}
 	return "", "", false
 }

@@ -67,6 +67,7 @@ func Nodes(c status.Cell) []string {
 			out = append(out, Warning(n.Name, w))
 		}
 	}
+	out = append(out, witnesses(c)...)
 	for _, n := range c.Nodes {
 		switch until := n.Trust.Until.UTC().Format(time.RFC3339); n.Trust.State {
 		case fact.Quarantined:

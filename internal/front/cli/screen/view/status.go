@@ -102,7 +102,7 @@ func nodeState(n client.Node) screen.Field {
 func role(n client.Node) string {
 	switch {
 	case n.Witness && !n.Voter:
-		return "witness, no vote yet"
+		return "witness, no vote"
 	case n.Witness:
 		return "witness"
 	case n.Voter:
