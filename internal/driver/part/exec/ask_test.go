@@ -138,20 +138,38 @@ func TestACheckThatADeadAgentLeftIsEnded(t *testing.T) {
 	eachMode(t, func(t *testing.T, b *bench) {
 		b.shell("exec sleep 1000")
 		b.start()
-		left := make(chan struct{})
-		go func() { // an agent that asks, and is no more
-			defer close(left)
-			_, _ = b.d.Ask(context.Background(), b.run, sh("echo $$ > "+b.file("check")+"; exec sleep 1000"), 200)
-		}()
+		// An agent that dies while it asks does nothing more.
+		run, e := b.run, *b.run.Part.Exec
+		e.Command = sh("echo $$ > " + b.file("check") + "; exec sleep 1000")
+		run.Part.Exec = &e
+		l, err := b.d.prepare(run)
+		if err == nil {
+			l.group, err = l.group.Within(seatName(0))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.env = append(l.env, l.group.Env()...)
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer null.Close()
+		pid, err := b.d.born(t.Context(), run, l, nil, null)
+		if err != nil {
+			t.Fatal(err)
+		}
 		b.eventually("the check is up", func() bool { return b.written("check") })
 		got, err := b.driver().Ask(t.Context(), b.run, sh("exit 3"), 200)
 		if err != nil || got.Code != 3 {
 			t.Errorf("the next agent's check: %+v, %v", got, err)
 		}
-		if pid := b.pids("check")[0]; alive(pid) {
-			t.Error("the check of the agent before is still there")
+		if alive(pid) {
+			t.Fatal("the check of the agent before is still there")
 		}
-		<-left
+		if _, err := awaitTrap(pid); err != nil { // a zombie of this process
+			t.Error(err)
+		}
 	})
 }
 
