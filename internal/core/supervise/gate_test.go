@@ -68,11 +68,13 @@ func TestGates(t *testing.T) {
 		{"a replica does not do where a primary is asked for", newStreet(primaryFirst).put("db", "b", fact.Running), "app", Gates{Wait: "db to have a primary", Yield: "db stops, and it runs after that", Under: "db 0.0"}},
 		{
 			"what has died under maintenance lets nothing start, and stops nothing",
-			newStreet(spec.After{Service: "db"}).put("db", "b", fact.Backoff, resting), "app", Gates{Wait: "db to run", Under: "db 0.0"},
+			newStreet(spec.After{Service: "db"}).put("db", "b", fact.Backoff, resting), "app",
+			Gates{Wait: "db to run", Under: "db 0.0"},
 		},
 		{
 			"what waits there for another try stops what is after it",
-			newStreet(spec.After{Service: "db"}).put("db", "b", fact.Backoff), "app", Gates{Wait: "db to run", Yield: "db stops, and it runs after that", Under: "db 0.0"},
+			newStreet(spec.After{Service: "db"}).put("db", "b", fact.Backoff), "app",
+			Gates{Wait: "db to run", Yield: "db stops, and it runs after that", Under: "db 0.0"},
 		},
 		{"nothing holds it once that runs", newStreet(primaryFirst).put("db", "b", fact.Running, isPrimary(7)), "app", Gates{Under: "db 7.1"}},
 		{"it stops before what is about to stop", newStreet(primaryFirst).put("db", "b", fact.Running, isPrimary(7), leaving), "app", Gates{Wait: "db to have a primary", Yield: "db stops, and it runs after that", Under: "db 0.0"}},
