@@ -72,8 +72,8 @@ func (w *world) probe(h *host, local Boot) {
 	if h.calm || w.now-h.probed < probeEvery {
 		return
 	}
-	h.probed = w.now
 	for ask := h.node.Probe(local); ask != 0; ask &= ask - 1 {
+		h.probed = w.now
 		o := w.hosts[ask.First()]
 		n := &w.net
 		if !o.up || o.asleep > 0 || n.cut[h.slot][o.slot]+n.cut[o.slot][h.slot]+n.burst[h.slot]+n.burst[o.slot] > 0 ||

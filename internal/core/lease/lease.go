@@ -243,8 +243,14 @@ func (n *Node) Config() quorum.Config { return n.config }
 // [Node.Configure] first.
 func (n *Node) Admit(now Boot, floor, ceiling uint64, longest time.Duration) {
 	n.claimant.admitted = true
+	known := n.claimant.ceiling
 	n.raise(now, floor, ceiling)
 	n.voter.admit(now, longest)
+	if ceiling > known {
+		// Before this node uses a number that the voters have none above: it may die
+		// at once, and they be out of the store's reach.
+		n.tellCeiling()
+	}
 }
 
 // raise takes a higher floor and ceiling of ballot numbers.
@@ -362,6 +368,15 @@ func (n *Node) sendCeiling(to uint8) {
 		return
 	}
 	n.send(to, Message{Kind: KindConfig, Voters: n.config.Voters, Prior: n.config.Prior, Highest: n.claimant.ceiling})
+}
+
+// tellCeiling tells the other voters the ceiling that this node has read in the store.
+func (n *Node) tellCeiling() {
+	for slot := uint8(0); slot < 32; slot++ {
+		if slot != n.self && n.config.All().Has(slot) {
+			n.sendCeiling(slot)
+		}
+	}
 }
 
 // Holds appends the leases held at now to buf, and those that have lapsed and

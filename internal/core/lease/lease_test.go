@@ -11,11 +11,13 @@ import (
 
 var three = quorum.Config{Version: 1, Voters: 7}
 
-// voterAt returns node 0 of three, admitted so that it votes from at on.
+// voterAt returns node 0 of three, admitted so that it votes from at on; what it said
+// then is gone.
 func voterAt(at Boot) *Node {
 	n := New(0, 100)
 	n.Configure(three)
 	n.Admit(at-sec-sec/DriftBound-time.Millisecond, 50, 1000, time.Second)
+	n.Outbox()
 	return n
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/keelson/keelson/internal/core/quorum"
 )
@@ -216,6 +217,30 @@ func TestClaimantLearnsOfTheCeilingFromAVoterThatStartedAnew(t *testing.T) {
 	}
 }
 
+// A guard started anew, claimed with a number that its own ceiling allows, and was
+// killed before anybody had asked for that. The others did not reach the store, and
+// had no number left.
+func TestANewCeilingIsToldBeforeItIsUsed(t *testing.T) {
+	n := New(0, 100)
+	n.Configure(three)
+	n.Admit(0, 50, 1000, sec)
+	told := func(ceiling uint64) []Envelope {
+		m := Message{Kind: KindConfig, Version: 1, Voters: 7, Highest: ceiling}
+		return []Envelope{{To: 1, Message: m}, {To: 2, Message: m}}
+	}
+	if diff := cmp.Diff(told(1000), n.Outbox()); diff != "" {
+		t.Errorf("admitted: %s", diff)
+	}
+	n.Admit(sec, 50, 1000, sec)
+	if diff := cmp.Diff([]Envelope(nil), n.Outbox(), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("nothing new: %s", diff)
+	}
+	n.Admit(2*sec, 50, 2000, sec)
+	if diff := cmp.Diff(told(2000), n.Outbox()); diff != "" {
+		t.Errorf("raised: %s", diff)
+	}
+}
+
 // A voter that was cut off from the store, and saw others use numbers above the
 // ceiling it knows, could not tell it to those who have none left.
 func TestVoterThatSeesHigherNumbersLearnsTheirCeiling(t *testing.T) {
@@ -228,6 +253,7 @@ func TestVoterThatSeesHigherNumbersLearnsTheirCeiling(t *testing.T) {
 	holder := New(1, 7)
 	holder.Configure(three)
 	holder.Admit(0, 0, 6000, sec)
+	holder.Outbox()
 	says := answers(holder, 2*sec, 0, asks[0].Message)
 	if len(says) != 1 || says[0].Kind != KindConfig || says[0].Highest != 6000 || says[0].Number != 0 {
 		t.Fatalf("the other says %+v", says)

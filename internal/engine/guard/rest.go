@@ -5,7 +5,7 @@ import "time"
 // rest is how the guard saves work while nothing happens.
 type rest struct {
 	on     bool          // the link leaves what arrives to the next tick
-	probed time.Duration // when the kernels of silent nodes were last asked
+	probed time.Duration // when the kernel of a silent node was last asked
 }
 
 // probeEvery is the time between two questions to the kernel of a node that is
@@ -22,8 +22,11 @@ func (g *Guard) relax(now time.Duration) {
 	if g.rest.on || now-g.rest.probed < probeEvery {
 		return
 	}
-	g.rest.probed = now
 	ask := g.node.Probe(now)
+	if ask == 0 {
+		return
+	}
+	g.rest.probed = now
 	for slot := uint8(0); slot < 32; slot++ {
 		if ask.Has(slot) {
 			g.link.Ping(slot)

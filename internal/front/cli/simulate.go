@@ -76,7 +76,7 @@ func (s *shell) simulate(ctx context.Context, o histories.Options, out output.Fo
 	if b := r.Broken; b != nil {
 		return &request.Error{
 			Kind: request.Refused, Code: "invariant-broken", Text: fmt.Sprintf("seed %d breaks %s", b.Seed, b.Invariant),
-			Hint: fmt.Sprintf("this is a fault of Keelson; please report it with the output of `keelson simulate --from %d --seeds 1 --nodes %d%s`", b.Seed, b.Nodes, map[bool]string{true: " --whole-nodes"}[o.Whole]),
+			Hint: fmt.Sprintf("this is a fault of Keelson; please report it with the output of `%s`", o.Again(b.Seed)),
 		}
 	}
 	return nil

@@ -70,6 +70,20 @@ type Options struct {
 	Progress func(runs int, cell time.Duration)
 }
 
+// Again is the command that plays the history of a seed as it was played under o. It
+// names the size of the cell only if o does: a seed that chooses the size itself is
+// another history than one for which the same size is given.
+func (o Options) Again(seed uint64) string {
+	command := fmt.Sprintf("keelson simulate --from %d --seeds 1", seed)
+	if o.Nodes != 0 {
+		command += fmt.Sprintf(" --nodes %d", o.Nodes)
+	}
+	if o.Whole {
+		command += " --whole-nodes"
+	}
+	return command
+}
+
 // Result is what the histories showed.
 type Result struct {
 	Runs    int
