@@ -90,7 +90,14 @@ func aims(r Report) []Aim {
 	}
 	for _, s := range r.Scale {
 		out.most(fmt.Sprintf("%d nodes: declared lost in %g s", s.Nodes, s.Seconds), float64(s.Alarms), 0, "")
-		out.most(fmt.Sprintf("%d nodes: a host that serves is killed, outage", s.Nodes), s.OutageMS, aimExclusive, "ms")
+		out.most(fmt.Sprintf("%d nodes: changes of the holder", s.Nodes), float64(s.Changes), 0, "")
+		out.most(fmt.Sprintf("%d nodes: time without service", s.Nodes), s.UnservedS, 0, "s")
+		// How long depends on how the hosts of one machine stall; status says it.
+		nobody := 0.0
+		if !s.FailedOver {
+			nobody = 1
+		}
+		out.most(fmt.Sprintf("%d nodes: a host that serves is killed, and nobody takes over", s.Nodes), nobody, 0, "")
 	}
 	return out
 }

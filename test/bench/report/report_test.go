@@ -83,9 +83,13 @@ func TestAimsAreHeldAgainstTheSameRun(t *testing.T) {
 		"10 % random loss between the hosts, keelson: changes of the holder": false,
 		"10 % random loss between the hosts, keelson: time without service":  false,
 		"3 nodes: declared lost in 180 s":                                    true,
-		"3 nodes: a host that serves is killed, outage":                      true,
+		"3 nodes: changes of the holder":                                     true,
+		"3 nodes: time without service":                                      true,
+		"3 nodes: a host that serves is killed, and nobody takes over":       true,
 		"32 nodes: declared lost in 180 s":                                   true,
-		"32 nodes: a host that serves is killed, outage":                     true,
+		"32 nodes: changes of the holder":                                    true,
+		"32 nodes: time without service":                                     true,
+		"32 nodes: a host that serves is killed, and nobody takes over":      true,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("aims (-want +got):\n%s", diff)

@@ -56,17 +56,8 @@ func Warning(of spec.NodeName, text string) string {
 // Nodes returns what is good to know of the nodes and not urgent.
 func Nodes(c status.Cell) []string {
 	var out []string
-	for _, n := range c.Nodes {
-		if n.Stall >= StallWorth && n.Liveness != fact.Lost {
-			out = append(out, fmt.Sprintf("the guard on %s paused for %s in %s: failovers that need it take that much longer",
-				n.Name, n.Stall.Round(time.Millisecond), status.Measured(n.Measured)))
-		}
-	}
-	for _, n := range c.Nodes {
-		for _, w := range n.Warnings {
-			out = append(out, Warning(n.Name, w))
-		}
-	}
+	out = append(out, stalls(c.Nodes)...)
+	out = append(out, warnings(c.Nodes)...)
 	out = append(out, witnesses(c)...)
 	for _, n := range c.Nodes {
 		switch until := n.Trust.Until.UTC().Format(time.RFC3339); n.Trust.State {
@@ -85,6 +76,54 @@ func Nodes(c status.Cell) []string {
 			out = append(out, fmt.Sprintf("node %s is leaving the cell", n.Name))
 		case n.Draining:
 			out = append(out, fmt.Sprintf("node %s is drained: `keelson undrain %s` lets services back", n.Name, n.Name))
+		}
+	}
+	return out
+}
+
+// Shown is how many nodes are named one by one of which the same is to be said.
+const Shown = 3
+
+// stalls tells of the guards that paused for long.
+func stalls(nodes []status.Node) []string {
+	var out []string
+	var longest status.Node
+	for _, n := range nodes {
+		if n.Stall < StallWorth || n.Liveness == fact.Lost {
+			continue
+		}
+		if n.Stall > longest.Stall {
+			longest = n
+		}
+		out = append(out, fmt.Sprintf("the guard on %s paused for %s in %s: failovers that need it take that much longer",
+			n.Name, n.Stall.Round(time.Millisecond), status.Measured(n.Measured)))
+	}
+	if len(out) <= Shown {
+		return out
+	}
+	return []string{fmt.Sprintf("the guards on %d nodes paused, the one on %s the longest, for %s in %s: failovers that need them take that much longer; `keelson describe node NODE` says how long each",
+		len(out), longest.Name, longest.Stall.Round(time.Millisecond), status.Measured(longest.Measured))}
+}
+
+// warnings are what nodes say of themselves. What many say in the same words is
+// said once.
+func warnings(nodes []status.Node) []string {
+	by := map[string]int{}
+	for _, n := range nodes {
+		for _, w := range n.Warnings {
+			by[w]++
+		}
+	}
+	var out []string
+	for _, n := range nodes {
+		for _, w := range n.Warnings {
+			switch many := by[w]; {
+			case many > Shown:
+				out = append(out, fmt.Sprintf("%d nodes (%s and others): %s", many, n.Name, strings.TrimSuffix(w, ".")))
+				by[w] = 0
+			case many > 0:
+				out = append(out, Warning(n.Name, w))
+			}
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/keelson/keelson/internal/engine/cell/remark"
+	"github.com/keelson/keelson/internal/model/fact"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/model/status"
 )
@@ -69,5 +70,34 @@ func TestUnmeasured(t *testing.T) {
 		if got := remark.Unmeasured("w", measured, 20*time.Second, 100*time.Millisecond); got != want {
 			t.Errorf("measured for %s: %q, want %q", measured, got, want)
 		}
+	}
+}
+
+func TestWhatManyNodesHaveInCommonIsSaidOnce(t *testing.T) {
+	var c status.Cell
+	for i, stall := range []time.Duration{400, 500, 450, 410} {
+		n := status.Node{Name: spec.NodeName(rune('a' + i)), Liveness: fact.Alive, Warnings: []string{"no cgroup v2 here."}}
+		n.Stall, n.Measured = stall*time.Millisecond, time.Minute
+		c.Nodes = append(c.Nodes, n)
+	}
+	c.Nodes[1].Warnings = append(c.Nodes[1].Warnings, "the clock is off.")
+	want := []string{
+		"the guards on 4 nodes paused, the one on b the longest, for 500ms in the 1 min for which it has been measured: failovers that need them take that much longer; `keelson describe node NODE` says how long each",
+		"4 nodes (a and others): no cgroup v2 here",
+		"node b: the clock is off",
+	}
+	if diff := cmp.Diff(want, remark.Nodes(c)); diff != "" {
+		t.Errorf("four nodes: %s", diff)
+	}
+	c.Nodes = c.Nodes[:2]
+	want = []string{
+		"the guard on a paused for 400ms in the 1 min for which it has been measured: failovers that need it take that much longer",
+		"the guard on b paused for 500ms in the 1 min for which it has been measured: failovers that need it take that much longer",
+		"node a: no cgroup v2 here",
+		"node b: no cgroup v2 here",
+		"node b: the clock is off",
+	}
+	if diff := cmp.Diff(want, remark.Nodes(c)); diff != "" {
+		t.Errorf("two nodes: %s", diff)
 	}
 }

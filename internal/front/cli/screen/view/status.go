@@ -128,10 +128,21 @@ func services(list []client.Service, now time.Time) screen.Table {
 			screen.Strong.Of(string(s.Name)),
 			serviceState(s), ready(s), screen.Text(where(s)),
 			screen.Text(screen.Since(s.Since, now)), screen.Text(number(s.Epoch)), bound(s),
-			screen.Text(Names(s.Successors)),
+			screen.Text(next(s.Successors)),
 		})
 	}
 	return t
+}
+
+// nextShown is how many successors have room in a table; `describe` has all.
+const nextShown = 3
+
+// next names who takes over first.
+func next(successors []spec.NodeName) string {
+	if more := len(successors) - nextShown; more > 1 {
+		return fmt.Sprintf("%s and %d more", Names(successors[:nextShown]), more)
+	}
+	return Names(successors)
 }
 
 // where is the node of a service, or those of its copies.

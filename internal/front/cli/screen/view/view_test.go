@@ -111,3 +111,22 @@ func TestGolden(t *testing.T) {
 		})
 	}
 }
+
+func TestATableNamesTheFirstSuccessors(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		of   []spec.NodeName
+		want string
+	}{
+		{"nobody", nil, ""},
+		{"one more takes no more room than its number", []spec.NodeName{"a", "b", "c", "d"}, "a, b, c, d"},
+		{"many", []spec.NodeName{"a", "b", "c", "d", "e"}, "a, b, c and 2 more"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			head := view.Services([]client.Service{{Name: "web", Successors: tt.of}}, noon())
+			if got := head.Rows[0][7].Text; got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
