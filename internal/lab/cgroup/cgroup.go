@@ -32,6 +32,10 @@ const (
 	// the v1 cpu controller hands it out. A new directory has none, and a
 	// process in it could not become real-time.
 	realTimeMicros = 300_000
+	// realTimeOfHost is what each host has of it at least, if the machine has so
+	// much left: with less, the kernel stops the guards of a large cell for a good
+	// part of each second, at rest.
+	realTimeOfHost = 25_000
 	// removeTries times removePause bounds the wait for a directory that is
 	// still busy: the kernel empties it a moment after the last process died.
 	removeTries = 100
@@ -116,16 +120,29 @@ func enable(dir string) []string {
 // AddHost makes the directories of one of n hosts below the lab's and returns
 // them. They may exist already.
 func AddHost(lab []wire.Cgroup, host string, n int) ([]wire.Cgroup, error) {
+	n = max(n, 1)
 	var out []wire.Cgroup
 	for _, c := range lab {
+		whole := realTime(c.Dir, n)
 		c.Dir = filepath.Join(c.Dir, host)
 		if err := os.MkdirAll(c.Dir, 0o755); err != nil {
 			return nil, fmt.Errorf("make a cgroup for %s: %w", host, err)
 		}
-		_ = write(c.Dir, "cpu.rt_runtime_us", strconv.Itoa(realTimeMicros/max(n, 1)))
+		_ = write(c.Dir, "cpu.rt_runtime_us", strconv.Itoa(whole/n))
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// realTime makes the real-time budget of a lab as large as n hosts need, as far as
+// other labs leave that much, and returns it in microseconds per second.
+func realTime(dir string, n int) int {
+	for want := n * realTimeOfHost; want > realTimeMicros; want -= realTimeMicros / 4 {
+		if write(dir, "cpu.rt_runtime_us", strconv.Itoa(want)) == nil {
+			return want
+		}
+	}
+	return realTimeMicros
 }
 
 // Enter moves the calling process into the host's directories.

@@ -182,3 +182,31 @@ func TestOnlyDirectoriesOfDeadLabsAreRemoved(t *testing.T) {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+func TestHostsShareTheLabsRealTime(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		n               int
+		wantLab, wantIt string
+	}{
+		{"three", 3, "", "100000"},
+		{"many, and the machine has that much", 32, "800000", "25000"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lab := fake(t, "cpu.rt_runtime_us")
+			host := filepath.Join(lab, "h1")
+			if err := os.Mkdir(host, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(host, "cpu.rt_runtime_us"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := AddHost([]wire.Cgroup{{Dir: lab, Controllers: []string{"cpu"}}}, "h1", c.n); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{c.wantLab, c.wantIt}, []string{content(t, lab, "cpu.rt_runtime_us"), content(t, host, "cpu.rt_runtime_us")}); diff != "" {
+				t.Errorf("the lab's and the host's (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
