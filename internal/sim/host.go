@@ -363,9 +363,7 @@ func (w *world) enforce(h *host, local Boot) Boot {
 		if !h.silent() { // one that hangs may not have read the last word
 			x.told = min(x.told, local)
 		}
-		if x.passing {
-			x.pass, x.passing = 0, false
-		}
+		x.pass, x.passing = 0, false // also what a guard before this one let pass
 		if h.joined {
 			w.kill(h, x)
 		}
