@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
@@ -120,6 +121,41 @@ func TestGarbageIsCollectedInQuietMoments(t *testing.T) {
 				t.Errorf("collected %d times", collected)
 			}
 		})
+	}
+}
+
+// kernel counts how often it is told that addresses may pass, and of how many.
+type kernel struct {
+	*fence
+	calls, told int
+	until       map[netip.Addr]time.Duration
+}
+
+func (k *kernel) Hold(addrs []netip.Addr, until time.Duration) error {
+	k.calls, k.told = k.calls+1, k.told+len(addrs)
+	for _, a := range addrs {
+		k.until[a] = until
+	}
+	return nil
+}
+
+func TestTheKernelIsToldOfManyAddressesAtOnce(t *testing.T) {
+	const services = 300
+	g, clk := crowded(t, services, true)
+	k := &kernel{fence: g.opts.Fence.(*fence), until: map[netip.Addr]time.Duration{}}
+	g.enforcer.gate.opts.Fence = k
+	var due [2]time.Duration
+	for end := clk.now + 20*time.Second; clk.now < end; {
+		turn(g, clk)
+		enforce(g, &due, clk.now)
+		for a, until := range k.until {
+			if until <= clk.now {
+				t.Fatalf("%s does not pass any more, though its lease is held", a)
+			}
+		}
+	}
+	if len(k.until) != services || k.told < 20*services || k.calls > 4*20*2 {
+		t.Errorf("%d calls were about %d addresses, %d times", k.calls, len(k.until), k.told)
 	}
 }
 
