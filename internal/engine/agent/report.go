@@ -109,6 +109,7 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 		r.Watchdog = g.State.Watchdog
 		r.LeaseVersion, r.Stall = g.State.LeaseVersion, spec.Duration(g.State.Stall)
 		r.Late, r.Measured, r.Waits = spec.Duration(g.State.Late), spec.Duration(g.State.Measured), spec.Duration(g.State.Waits)
+		r.Dropped = g.State.Dropped
 	}
 	for _, t := range a.services {
 		if i := t.status.instance; t.heard && (i.Phase != fact.Idle || len(i.Failures) > 0) {

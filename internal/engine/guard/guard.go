@@ -120,6 +120,9 @@ type Options struct {
 	// Warnings returns sentences about this process, shown to the operator. It is
 	// called often and from one goroutine. Nil: there are none.
 	Warnings func() []string
+	// Dropped is how many datagrams of each kind the link has dropped. It is called
+	// often and from one goroutine; nobody may change the map. Nil: that is not known.
+	Dropped func() map[string]uint64
 	// Collect collects garbage. It is called in moments when nothing is waited
 	// for. Nil: the runtime does it when it likes.
 	Collect func()
@@ -225,6 +228,9 @@ type arrival struct {
 func New(opts Options) *Guard {
 	if opts.Warnings == nil {
 		opts.Warnings = func() []string { return nil }
+	}
+	if opts.Dropped == nil {
+		opts.Dropped = func() map[string]uint64 { return nil }
 	}
 	if opts.Collect == nil {
 		opts.Collect = func() {}

@@ -193,6 +193,7 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 	*s = guardwire.State{
 		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build, Powers: guardwire.Powers{Rules: true, Watchdog: g.opts.Watchdog != nil},
 		Fresh: g.node == nil, Holds: s.Holds[:0], Holders: s.Holders, Warnings: append(s.Warnings[:0], g.opts.Warnings()...),
+		Traffic: guardwire.Traffic{Dropped: g.opts.Dropped()},
 	}
 	clear(s.Holders)
 	if len(g.troubles) > 0 {
