@@ -58,11 +58,6 @@ func Node(n client.Node) string {
 	if n.Stall > 0 {
 		f.add("stall", n.Stall.Round(100*time.Microsecond).String()+" at most in "+status.Measured(n.Measured))
 	}
-	var dropped []string
-	for _, kind := range slices.Sorted(maps.Keys(n.Dropped)) {
-		dropped = append(dropped, fmt.Sprintf("%d %s", n.Dropped[kind], strings.ReplaceAll(kind, "_", " ")))
-	}
-	f.list("dropped datagrams", dropped)
 	f.add("version", n.Version)
 	f.add("joined", screen.Moment(n.Joined))
 	f.add("services", Names(n.Services))
@@ -71,6 +66,11 @@ func Node(n client.Node) string {
 		labels = append(labels, key+"="+n.Labels[key])
 	}
 	f.list("labels", labels)
+	var dropped []string
+	for _, kind := range slices.Sorted(maps.Keys(n.Dropped)) {
+		dropped = append(dropped, fmt.Sprintf("%d %s", n.Dropped[kind], strings.ReplaceAll(kind, "_", " ")))
+	}
+	f.list("dropped datagrams", dropped)
 	f.list("warnings", n.Warnings)
 	return f.String()
 }
