@@ -93,7 +93,7 @@ func (n *newcomer) restart(h *host) {
 // TestAVoteThatIsNewGrantsNothingBesideALongerLease is about a change of the voters
 // while another lease, that is longer than all before, comes into use.
 func TestAVoteThatIsNewGrantsNothingBesideALongerLease(t *testing.T) {
-	histories := 300
+	histories := 150
 	if testing.Short() {
 		histories = 60
 	}

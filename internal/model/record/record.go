@@ -331,6 +331,8 @@ type Report struct {
 	// Keeps are the services, sorted, that may go on here without a lease, as far
 	// as the guard was told (spec.Service.KeptOnQuorumLoss).
 	Keeps []spec.ServiceName `json:"keeps,omitempty"`
+	// Shares are the services, sorted, that the guard was told are not exclusive.
+	Shares []spec.ServiceName `json:"shares,omitempty"`
 	// Interfaces are the names of the host's network interfaces, sorted, without
 	// loopback and spec.Passing; empty: not known.
 	Interfaces []string `json:"interfaces,omitempty"`
