@@ -43,6 +43,7 @@ type gate struct {
 	mine    []custody.Order              // a copy, owned by run like what follows
 	passes  map[spec.ServiceName]*passes // by service
 	near    []*passes                    // of this act: to be told anew now or soon
+	over    []*passes                    // of this act: what passes no longer
 	addrs   []netip.Addr                 // room for one call
 	managed []string                     // handles of which the kernel was last told
 	asked   bool                         // it was told something
@@ -138,7 +139,7 @@ func (g *gate) act() time.Duration {
 
 	wait := g.manage()
 	g.round++
-	g.near = g.near[:0]
+	g.near, g.over = g.near[:0], g.over[:0]
 	for i := range g.mine {
 		o := &g.mine[i]
 		p := g.passes[o.Service]
@@ -153,16 +154,18 @@ func (g *gate) act() time.Duration {
 		p.Order = *o
 		wait = min(wait, g.serve(p))
 	}
-	wait = min(wait, g.passAll())
 	for name, p := range g.passes {
-		if p.round == g.round {
-			continue
+		if p.round != g.round {
+			if p.Passing {
+				g.over = append(g.over, p)
+			}
+			delete(g.passes, name)
 		}
-		if p.Passing {
-			g.drop(p)
-		}
-		delete(g.passes, name)
 	}
+	for all := range slices.Chunk(g.over, passBatch) {
+		g.drop(all)
+	}
+	wait = min(wait, g.passAll())
 	wait = max(wait, time.Millisecond)
 	g.mu.Lock()
 	now := g.opts.Clock.Boot()
@@ -227,7 +230,7 @@ func (g *gate) same() bool {
 	return n == len(g.managed)
 }
 
-// serve makes one order true, or notes that its addresses are to pass anew, and
+// serve notes whether a service's addresses are to pass anew, or no longer, and
 // returns when to look again. The kernel's call may take long, and this process may
 // stand still anywhere: each moment is counted from a reading of the clock after
 // that.
@@ -237,7 +240,7 @@ func (g *gate) serve(p *passes) time.Duration {
 	switch {
 	case now >= over:
 		if p.Passing {
-			g.drop(p)
+			g.over = append(g.over, p)
 		}
 		return idleWait
 	case len(p.addrs) == 0:
@@ -310,16 +313,23 @@ func (g *gate) pass(all []*passes) {
 	}
 }
 
-// drop lets the service's addresses through no longer.
-func (g *gate) drop(p *passes) {
-	err := g.opts.Fence.Drop(p.addrs)
-	p.Passing = err != nil
-	if err == nil {
-		g.mu.Lock()
-		delete(g.open, p.Service)
-		g.mu.Unlock()
+// drop lets the addresses of services through no longer.
+func (g *gate) drop(all []*passes) {
+	g.addrs = g.addrs[:0]
+	for _, p := range all {
+		g.addrs = append(g.addrs, p.addrs...)
 	}
-	g.say(p, err)
+	err := g.opts.Fence.Drop(g.addrs)
+	g.mu.Lock()
+	for _, p := range all {
+		if p.Passing = err != nil; err == nil {
+			delete(g.open, p.Service)
+		}
+	}
+	g.mu.Unlock()
+	for _, p := range all {
+		g.say(p, err)
+	}
 }
 
 // say logs trouble with a service's addresses once.

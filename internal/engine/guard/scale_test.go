@@ -128,6 +128,7 @@ func TestGarbageIsCollectedInQuietMoments(t *testing.T) {
 type kernel struct {
 	*fence
 	calls, told int
+	drops       int
 	until       map[netip.Addr]time.Duration
 }
 
@@ -135,6 +136,14 @@ func (k *kernel) Hold(addrs []netip.Addr, until time.Duration) error {
 	k.calls, k.told = k.calls+1, k.told+len(addrs)
 	for _, a := range addrs {
 		k.until[a] = until
+	}
+	return nil
+}
+
+func (k *kernel) Drop(addrs []netip.Addr) error {
+	k.drops++
+	for _, a := range addrs {
+		delete(k.until, a)
 	}
 	return nil
 }
@@ -156,6 +165,11 @@ func TestTheKernelIsToldOfManyAddressesAtOnce(t *testing.T) {
 	}
 	if len(k.until) != services || k.told < 20*services || k.calls > 4*20*2 {
 		t.Errorf("%d calls were about %d addresses, %d times", k.calls, len(k.until), k.told)
+	}
+	clk.add(2 * time.Second) // without a renewal
+	g.enforcer.gate.act()
+	if k.drops == 0 || k.drops > 2 || len(k.until) > 0 {
+		t.Errorf("%d calls dropped all but %d", k.drops, len(k.until))
 	}
 }
 
