@@ -182,3 +182,21 @@ func BenchmarkThousandServices(b *testing.B) {
 		})
 	}
 }
+
+func TestAThousandLeasesAreRenewedWithoutGarbage(t *testing.T) {
+	sizes := []int{3, 32}
+	if testing.Short() {
+		sizes = sizes[:1]
+	}
+	for _, nodes := range sizes {
+		c := newCrowd(nodes, 1000, true)
+		c.pass(6 * time.Second)
+		c.reset()
+		if n := testing.AllocsPerRun(3, func() { c.pass(500 * time.Millisecond) }); n > 0 {
+			t.Errorf("%d nodes: half a second made %v allocations", nodes, n)
+		}
+		if held := len(c.nodes[0].Holds(c.now, nil)); held != 1000 || c.sent == 0 {
+			t.Errorf("%d nodes: %d leases are held, %d packets were sent", nodes, held, c.sent)
+		}
+	}
+}
