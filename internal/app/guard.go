@@ -167,7 +167,8 @@ func (w *warden) options() guard.Options {
 	o := guard.Options{
 		Clock: w.clock, Log: w.log, Listener: w.listener, Incarnation: w.incarnation, Build: w.version,
 		OpenLink: func(lo guard.LinkOptions) (guard.Link, error) { return w.watch.Open(w.clock, w.log, lo) },
-		Fence:    fence{w.filter, w.clock}, Warnings: w.warn(), Collect: runtime.GC,
+		Fence:    fence{w.filter, w.clock}, Warnings: w.warn(), Dropped: func() map[string]uint64 { return w.watch.Dropped(w.clock.Boot()) },
+		Collect: runtime.GC, Littered: footprint.NewLitter().Much,
 		Successor: w, Upgrades: w.upgrades,
 	}
 	if w.dog != nil {

@@ -33,6 +33,7 @@ type placement struct {
 	order  []uint8 // never changed in place: duties share it
 	moving bool    // the holder is to stop and give way to the first
 	ttl    time.Duration
+	hard   bool          // it is to be exclusive from now on, see harden_test.go
 	odd    time.Duration // since when it is not held by the first; -1: it is
 }
 
@@ -274,7 +275,7 @@ func (b *boss) duty(w *world) plane.Duty {
 		b.built, b.seeks = b.revision, make([]plane.Seek, len(b.placed))
 		for i := range b.placed {
 			s := &w.plan.services[i]
-			b.seeks[i] = plane.Seek{ID: s.id, TTL: min(b.placed[i].ttl, b.longest), Soft: s.soft, Keep: s.keep, Order: b.placed[i].order, Claim: true}
+			b.seeks[i] = plane.Seek{ID: s.id, TTL: min(b.placed[i].ttl, b.longest), Soft: s.soft && !b.placed[i].hard, Keep: s.keep, Order: b.placed[i].order, Claim: true}
 		}
 	}
 	return plane.Duty{Members: w.members(), Config: b.config, Ceiling: b.ceiling, Longest: b.longest, Seeks: b.seeks}

@@ -49,7 +49,7 @@ func FromNode(n status.Node) *keelsonv1.Node {
 		Liveness: string(n.Liveness), Voter: n.Voter, Witness: n.Witness,
 		Draining: n.Draining, Leaving: n.Leaving, Version: n.Version, Joined: stamp(n.Joined),
 		Stall: span(n.Stall), Warnings: n.Warnings, Services: strings[string](n.Services), GuardUp: n.GuardUp,
-		Maintenance: n.Maintenance, Measured: span(n.Measured), Stale: n.Stale,
+		Maintenance: n.Maintenance, Measured: span(n.Measured), Dropped: n.Dropped, Stale: n.Stale,
 		Trust: string(n.Trust.State), TrustUntil: stamp(n.Trust.Until), TrustWhy: n.Trust.Why,
 	}
 }
@@ -62,7 +62,7 @@ func ToNode(m *keelsonv1.Node) status.Node {
 		Voter: m.GetVoter(), Witness: m.GetWitness(), Draining: m.GetDraining(), Leaving: m.GetLeaving(),
 		Version: m.GetVersion(), Joined: moment(m.GetJoined()), Stall: Span(m.GetStall()),
 		Warnings: m.GetWarnings(), Services: strings[spec.ServiceName](m.GetServices()), GuardUp: m.GetGuardUp(),
-		Maintenance: m.GetMaintenance(), Measured: Span(m.GetMeasured()), Stale: m.GetStale(),
+		Maintenance: m.GetMaintenance(), Measured: Span(m.GetMeasured()), Dropped: m.GetDropped(), Stale: m.GetStale(),
 		Trust: status.Trust{State: fact.Trust(m.GetTrust()), Until: moment(m.GetTrustUntil()), Why: m.GetTrustWhy()},
 	}
 }

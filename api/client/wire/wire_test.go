@@ -53,7 +53,7 @@ func node(t *rapid.T) status.Node {
 		Liveness: fact.Liveness(word(t)), Voter: flag(t), Witness: flag(t), Draining: flag(t), Leaving: flag(t),
 		Version: word(t), Joined: moment(t), Stall: span(t), Warnings: list(t, word),
 		Services: list(t, func(t *rapid.T) spec.ServiceName { return spec.ServiceName(word(t)) }), GuardUp: flag(t),
-		Trust: status.Trust{State: fact.Trust(word(t)), Until: moment(t), Why: word(t)}, Measured: span(t), Stale: flag(t),
+		Trust: status.Trust{State: fact.Trust(word(t)), Until: moment(t), Why: word(t)}, Measured: span(t), Dropped: map[string]uint64{word(t): 7}, Stale: flag(t),
 	}
 }
 
@@ -229,6 +229,7 @@ func TestJSONIsTheSameEveryTimeAndHasEveryField(t *testing.T) {
   "guard_up": false,
   "maintenance": false,
   "stale": false,
+  "dropped": {},
   "trust": "",
   "trust_why": ""
 }`

@@ -403,6 +403,9 @@ type Node struct {
 	Stale bool `protobuf:"varint,17,opt,name=stale,proto3" json:"stale,omitempty"`
 	// For how long the guard has measured its pauses.
 	Measured *durationpb.Duration `protobuf:"bytes,18,opt,name=measured,proto3" json:"measured,omitempty"`
+	// How many datagrams its guard has dropped since it was started, by kind, such as
+	// "forged", "truncated" or "stale". "duplicate" is normal with several networks.
+	Dropped map[string]uint64 `protobuf:"bytes,19,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// "", "quarantined" or "probation", until when, and why.
 	Trust         string                 `protobuf:"bytes,40,opt,name=trust,proto3" json:"trust,omitempty"`
 	TrustUntil    *timestamppb.Timestamp `protobuf:"bytes,41,opt,name=trust_until,json=trustUntil,proto3" json:"trust_until,omitempty"`
@@ -563,6 +566,13 @@ func (x *Node) GetStale() bool {
 func (x *Node) GetMeasured() *durationpb.Duration {
 	if x != nil {
 		return x.Measured
+	}
+	return nil
+}
+
+func (x *Node) GetDropped() map[string]uint64 {
+	if x != nil {
+		return x.Dropped
 	}
 	return nil
 }
@@ -5135,7 +5145,7 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bproblems\x18\t \x03(\tR\bproblems\x12\x14\n" +
 	"\x05stale\x18\n" +
 	" \x01(\bR\x05stale\x12 \n" +
-	"\vmaintenance\x18\v \x01(\bR\vmaintenance\"\xec\x05\n" +
+	"\vmaintenance\x18\v \x01(\bR\vmaintenance\"\xe1\x06\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x18\n" +
@@ -5155,14 +5165,18 @@ const file_keelson_v1_cell_proto_rawDesc = "" +
 	"\bguard_up\x18\x0f \x01(\bR\aguardUp\x12 \n" +
 	"\vmaintenance\x18\x10 \x01(\bR\vmaintenance\x12\x14\n" +
 	"\x05stale\x18\x11 \x01(\bR\x05stale\x125\n" +
-	"\bmeasured\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\bmeasured\x12\x14\n" +
+	"\bmeasured\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\bmeasured\x127\n" +
+	"\adropped\x18\x13 \x03(\v2\x1d.keelson.v1.Node.DroppedEntryR\adropped\x12\x14\n" +
 	"\x05trust\x18( \x01(\tR\x05trust\x12;\n" +
 	"\vtrust_until\x18) \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"trustUntil\x12\x1b\n" +
 	"\ttrust_why\x18* \x01(\tR\btrustWhy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x06\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fDroppedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbb\x06\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -5530,7 +5544,7 @@ func file_keelson_v1_cell_proto_rawDescGZIP() []byte {
 	return file_keelson_v1_cell_proto_rawDescData
 }
 
-var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 80)
+var file_keelson_v1_cell_proto_msgTypes = make([]protoimpl.MessageInfo, 81)
 var file_keelson_v1_cell_proto_goTypes = []any{
 	(*ErrorDetail)(nil),              // 0: keelson.v1.ErrorDetail
 	(*GetStatusRequest)(nil),         // 1: keelson.v1.GetStatusRequest
@@ -5611,137 +5625,139 @@ var file_keelson_v1_cell_proto_goTypes = []any{
 	(*SetRecoveryRequest)(nil),       // 76: keelson.v1.SetRecoveryRequest
 	(*SetRecoveryResponse)(nil),      // 77: keelson.v1.SetRecoveryResponse
 	nil,                              // 78: keelson.v1.Node.LabelsEntry
-	nil,                              // 79: keelson.v1.JoinRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil),    // 80: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 81: google.protobuf.Duration
+	nil,                              // 79: keelson.v1.Node.DroppedEntry
+	nil,                              // 80: keelson.v1.JoinRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil),    // 81: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 82: google.protobuf.Duration
 }
 var file_keelson_v1_cell_proto_depIdxs = []int32{
 	5,  // 0: keelson.v1.GetStatusResponse.status:type_name -> keelson.v1.Status
 	5,  // 1: keelson.v1.WatchStatusResponse.status:type_name -> keelson.v1.Status
-	80, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
+	81, // 2: keelson.v1.Status.at:type_name -> google.protobuf.Timestamp
 	6,  // 3: keelson.v1.Status.nodes:type_name -> keelson.v1.Node
 	7,  // 4: keelson.v1.Status.services:type_name -> keelson.v1.Service
 	78, // 5: keelson.v1.Node.labels:type_name -> keelson.v1.Node.LabelsEntry
-	80, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
-	81, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
-	81, // 8: keelson.v1.Node.measured:type_name -> google.protobuf.Duration
-	80, // 9: keelson.v1.Node.trust_until:type_name -> google.protobuf.Timestamp
-	80, // 10: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
-	11, // 11: keelson.v1.Service.parts:type_name -> keelson.v1.Part
-	12, // 12: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
-	81, // 13: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
-	10, // 14: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
-	8,  // 15: keelson.v1.Service.copies:type_name -> keelson.v1.Copy
-	80, // 16: keelson.v1.Service.halted:type_name -> google.protobuf.Timestamp
-	9,  // 17: keelson.v1.Service.tried:type_name -> keelson.v1.Try
-	39, // 18: keelson.v1.Service.trial:type_name -> keelson.v1.Trial
-	80, // 19: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
-	11, // 20: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
-	80, // 21: keelson.v1.Try.at:type_name -> google.protobuf.Timestamp
-	80, // 22: keelson.v1.Try.until:type_name -> google.protobuf.Timestamp
-	81, // 23: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
-	81, // 24: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
-	81, // 25: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
-	81, // 26: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
-	80, // 27: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
-	81, // 28: keelson.v1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
-	15, // 29: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
-	80, // 30: keelson.v1.ApplyResponse.deadline:type_name -> google.protobuf.Timestamp
-	7,  // 31: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
-	6,  // 32: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
-	80, // 33: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
-	81, // 34: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
-	30, // 35: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
-	30, // 36: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
-	81, // 37: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	80, // 38: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	80, // 39: keelson.v1.Trial.deadline:type_name -> google.protobuf.Timestamp
-	41, // 40: keelson.v1.Verdict.scores:type_name -> keelson.v1.Score
-	40, // 41: keelson.v1.Shift.to:type_name -> keelson.v1.Seat
-	40, // 42: keelson.v1.ExplainServiceResponse.now:type_name -> keelson.v1.Seat
-	40, // 43: keelson.v1.ExplainServiceResponse.belongs:type_name -> keelson.v1.Seat
-	42, // 44: keelson.v1.ExplainServiceResponse.nodes:type_name -> keelson.v1.Verdict
-	43, // 45: keelson.v1.ExplainServiceResponse.shifts:type_name -> keelson.v1.Shift
-	80, // 46: keelson.v1.ExplainServiceResponse.placed:type_name -> google.protobuf.Timestamp
-	50, // 47: keelson.v1.PlanApplyResponse.outlook:type_name -> keelson.v1.Outlook
-	50, // 48: keelson.v1.WhatIfResponse.outlook:type_name -> keelson.v1.Outlook
-	51, // 49: keelson.v1.Outlook.changes:type_name -> keelson.v1.Change
-	52, // 50: keelson.v1.Outlook.alone:type_name -> keelson.v1.Alone
-	53, // 51: keelson.v1.Outlook.steps:type_name -> keelson.v1.Step
-	54, // 52: keelson.v1.Outlook.room:type_name -> keelson.v1.Room
-	40, // 53: keelson.v1.Change.from:type_name -> keelson.v1.Seat
-	40, // 54: keelson.v1.Change.to:type_name -> keelson.v1.Seat
-	42, // 55: keelson.v1.Change.against:type_name -> keelson.v1.Verdict
-	42, // 56: keelson.v1.Alone.against:type_name -> keelson.v1.Verdict
-	57, // 57: keelson.v1.ListDecisionsResponse.decisions:type_name -> keelson.v1.Decision
-	80, // 58: keelson.v1.Decision.at:type_name -> google.protobuf.Timestamp
-	57, // 59: keelson.v1.ReplayDecisionResponse.decision:type_name -> keelson.v1.Decision
-	60, // 60: keelson.v1.ReplayDecisionResponse.places:type_name -> keelson.v1.Placed
-	40, // 61: keelson.v1.Placed.seats:type_name -> keelson.v1.Seat
-	79, // 62: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
-	80, // 63: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
-	81, // 64: keelson.v1.Recovery.window:type_name -> google.protobuf.Duration
-	73, // 65: keelson.v1.GetRecoveryResponse.recovery:type_name -> keelson.v1.Recovery
-	73, // 66: keelson.v1.SetRecoveryRequest.recovery:type_name -> keelson.v1.Recovery
-	1,  // 67: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
-	3,  // 68: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
-	13, // 69: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
-	16, // 70: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
-	18, // 71: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
-	20, // 72: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
-	22, // 73: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
-	24, // 74: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
-	26, // 75: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
-	28, // 76: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
-	69, // 77: keelson.v1.CellService.ClearService:input_type -> keelson.v1.ClearServiceRequest
-	71, // 78: keelson.v1.CellService.TrustNode:input_type -> keelson.v1.TrustNodeRequest
-	74, // 79: keelson.v1.CellService.GetRecovery:input_type -> keelson.v1.GetRecoveryRequest
-	76, // 80: keelson.v1.CellService.SetRecovery:input_type -> keelson.v1.SetRecoveryRequest
-	31, // 81: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
-	33, // 82: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
-	35, // 83: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
-	37, // 84: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
-	67, // 85: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
-	44, // 86: keelson.v1.CellService.ExplainService:input_type -> keelson.v1.ExplainServiceRequest
-	46, // 87: keelson.v1.CellService.PlanApply:input_type -> keelson.v1.PlanApplyRequest
-	48, // 88: keelson.v1.CellService.WhatIf:input_type -> keelson.v1.WhatIfRequest
-	55, // 89: keelson.v1.CellService.ListDecisions:input_type -> keelson.v1.ListDecisionsRequest
-	58, // 90: keelson.v1.CellService.ReplayDecision:input_type -> keelson.v1.ReplayDecisionRequest
-	61, // 91: keelson.v1.CellService.ConfirmChange:input_type -> keelson.v1.ConfirmChangeRequest
-	63, // 92: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
-	65, // 93: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
-	2,  // 94: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
-	4,  // 95: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
-	14, // 96: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
-	17, // 97: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
-	19, // 98: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
-	21, // 99: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
-	23, // 100: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
-	25, // 101: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
-	27, // 102: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
-	29, // 103: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
-	70, // 104: keelson.v1.CellService.ClearService:output_type -> keelson.v1.ClearServiceResponse
-	72, // 105: keelson.v1.CellService.TrustNode:output_type -> keelson.v1.TrustNodeResponse
-	75, // 106: keelson.v1.CellService.GetRecovery:output_type -> keelson.v1.GetRecoveryResponse
-	77, // 107: keelson.v1.CellService.SetRecovery:output_type -> keelson.v1.SetRecoveryResponse
-	32, // 108: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
-	34, // 109: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
-	36, // 110: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
-	38, // 111: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
-	68, // 112: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
-	45, // 113: keelson.v1.CellService.ExplainService:output_type -> keelson.v1.ExplainServiceResponse
-	47, // 114: keelson.v1.CellService.PlanApply:output_type -> keelson.v1.PlanApplyResponse
-	49, // 115: keelson.v1.CellService.WhatIf:output_type -> keelson.v1.WhatIfResponse
-	56, // 116: keelson.v1.CellService.ListDecisions:output_type -> keelson.v1.ListDecisionsResponse
-	59, // 117: keelson.v1.CellService.ReplayDecision:output_type -> keelson.v1.ReplayDecisionResponse
-	62, // 118: keelson.v1.CellService.ConfirmChange:output_type -> keelson.v1.ConfirmChangeResponse
-	64, // 119: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
-	66, // 120: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
-	94, // [94:121] is the sub-list for method output_type
-	67, // [67:94] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	81, // 6: keelson.v1.Node.joined:type_name -> google.protobuf.Timestamp
+	82, // 7: keelson.v1.Node.stall:type_name -> google.protobuf.Duration
+	82, // 8: keelson.v1.Node.measured:type_name -> google.protobuf.Duration
+	79, // 9: keelson.v1.Node.dropped:type_name -> keelson.v1.Node.DroppedEntry
+	81, // 10: keelson.v1.Node.trust_until:type_name -> google.protobuf.Timestamp
+	81, // 11: keelson.v1.Service.since:type_name -> google.protobuf.Timestamp
+	11, // 12: keelson.v1.Service.parts:type_name -> keelson.v1.Part
+	12, // 13: keelson.v1.Service.failures:type_name -> keelson.v1.Failure
+	82, // 14: keelson.v1.Service.ttl:type_name -> google.protobuf.Duration
+	10, // 15: keelson.v1.Service.bound:type_name -> keelson.v1.Bound
+	8,  // 16: keelson.v1.Service.copies:type_name -> keelson.v1.Copy
+	81, // 17: keelson.v1.Service.halted:type_name -> google.protobuf.Timestamp
+	9,  // 18: keelson.v1.Service.tried:type_name -> keelson.v1.Try
+	39, // 19: keelson.v1.Service.trial:type_name -> keelson.v1.Trial
+	81, // 20: keelson.v1.Copy.since:type_name -> google.protobuf.Timestamp
+	11, // 21: keelson.v1.Copy.parts:type_name -> keelson.v1.Part
+	81, // 22: keelson.v1.Try.at:type_name -> google.protobuf.Timestamp
+	81, // 23: keelson.v1.Try.until:type_name -> google.protobuf.Timestamp
+	82, // 24: keelson.v1.Bound.total:type_name -> google.protobuf.Duration
+	82, // 25: keelson.v1.Bound.lease:type_name -> google.protobuf.Duration
+	82, // 26: keelson.v1.Bound.claim:type_name -> google.protobuf.Duration
+	82, // 27: keelson.v1.Bound.start:type_name -> google.protobuf.Duration
+	81, // 28: keelson.v1.Failure.at:type_name -> google.protobuf.Timestamp
+	82, // 29: keelson.v1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	15, // 30: keelson.v1.ApplyResponse.applied:type_name -> keelson.v1.Applied
+	81, // 31: keelson.v1.ApplyResponse.deadline:type_name -> google.protobuf.Timestamp
+	7,  // 32: keelson.v1.GetServiceResponse.service:type_name -> keelson.v1.Service
+	6,  // 33: keelson.v1.GetNodeResponse.node:type_name -> keelson.v1.Node
+	81, // 34: keelson.v1.Event.at:type_name -> google.protobuf.Timestamp
+	82, // 35: keelson.v1.Event.boot:type_name -> google.protobuf.Duration
+	30, // 36: keelson.v1.ListEventsResponse.events:type_name -> keelson.v1.Event
+	30, // 37: keelson.v1.FollowEventsResponse.event:type_name -> keelson.v1.Event
+	82, // 38: keelson.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	81, // 39: keelson.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	81, // 40: keelson.v1.Trial.deadline:type_name -> google.protobuf.Timestamp
+	41, // 41: keelson.v1.Verdict.scores:type_name -> keelson.v1.Score
+	40, // 42: keelson.v1.Shift.to:type_name -> keelson.v1.Seat
+	40, // 43: keelson.v1.ExplainServiceResponse.now:type_name -> keelson.v1.Seat
+	40, // 44: keelson.v1.ExplainServiceResponse.belongs:type_name -> keelson.v1.Seat
+	42, // 45: keelson.v1.ExplainServiceResponse.nodes:type_name -> keelson.v1.Verdict
+	43, // 46: keelson.v1.ExplainServiceResponse.shifts:type_name -> keelson.v1.Shift
+	81, // 47: keelson.v1.ExplainServiceResponse.placed:type_name -> google.protobuf.Timestamp
+	50, // 48: keelson.v1.PlanApplyResponse.outlook:type_name -> keelson.v1.Outlook
+	50, // 49: keelson.v1.WhatIfResponse.outlook:type_name -> keelson.v1.Outlook
+	51, // 50: keelson.v1.Outlook.changes:type_name -> keelson.v1.Change
+	52, // 51: keelson.v1.Outlook.alone:type_name -> keelson.v1.Alone
+	53, // 52: keelson.v1.Outlook.steps:type_name -> keelson.v1.Step
+	54, // 53: keelson.v1.Outlook.room:type_name -> keelson.v1.Room
+	40, // 54: keelson.v1.Change.from:type_name -> keelson.v1.Seat
+	40, // 55: keelson.v1.Change.to:type_name -> keelson.v1.Seat
+	42, // 56: keelson.v1.Change.against:type_name -> keelson.v1.Verdict
+	42, // 57: keelson.v1.Alone.against:type_name -> keelson.v1.Verdict
+	57, // 58: keelson.v1.ListDecisionsResponse.decisions:type_name -> keelson.v1.Decision
+	81, // 59: keelson.v1.Decision.at:type_name -> google.protobuf.Timestamp
+	57, // 60: keelson.v1.ReplayDecisionResponse.decision:type_name -> keelson.v1.Decision
+	60, // 61: keelson.v1.ReplayDecisionResponse.places:type_name -> keelson.v1.Placed
+	40, // 62: keelson.v1.Placed.seats:type_name -> keelson.v1.Seat
+	80, // 63: keelson.v1.JoinRequest.labels:type_name -> keelson.v1.JoinRequest.LabelsEntry
+	81, // 64: keelson.v1.JoinRequest.clock:type_name -> google.protobuf.Timestamp
+	82, // 65: keelson.v1.Recovery.window:type_name -> google.protobuf.Duration
+	73, // 66: keelson.v1.GetRecoveryResponse.recovery:type_name -> keelson.v1.Recovery
+	73, // 67: keelson.v1.SetRecoveryRequest.recovery:type_name -> keelson.v1.Recovery
+	1,  // 68: keelson.v1.CellService.GetStatus:input_type -> keelson.v1.GetStatusRequest
+	3,  // 69: keelson.v1.CellService.WatchStatus:input_type -> keelson.v1.WatchStatusRequest
+	13, // 70: keelson.v1.CellService.Apply:input_type -> keelson.v1.ApplyRequest
+	16, // 71: keelson.v1.CellService.GetService:input_type -> keelson.v1.GetServiceRequest
+	18, // 72: keelson.v1.CellService.DeleteService:input_type -> keelson.v1.DeleteServiceRequest
+	20, // 73: keelson.v1.CellService.MoveService:input_type -> keelson.v1.MoveServiceRequest
+	22, // 74: keelson.v1.CellService.GetNode:input_type -> keelson.v1.GetNodeRequest
+	24, // 75: keelson.v1.CellService.DrainNode:input_type -> keelson.v1.DrainNodeRequest
+	26, // 76: keelson.v1.CellService.UndrainNode:input_type -> keelson.v1.UndrainNodeRequest
+	28, // 77: keelson.v1.CellService.RemoveNode:input_type -> keelson.v1.RemoveNodeRequest
+	69, // 78: keelson.v1.CellService.ClearService:input_type -> keelson.v1.ClearServiceRequest
+	71, // 79: keelson.v1.CellService.TrustNode:input_type -> keelson.v1.TrustNodeRequest
+	74, // 80: keelson.v1.CellService.GetRecovery:input_type -> keelson.v1.GetRecoveryRequest
+	76, // 81: keelson.v1.CellService.SetRecovery:input_type -> keelson.v1.SetRecoveryRequest
+	31, // 82: keelson.v1.CellService.ListEvents:input_type -> keelson.v1.ListEventsRequest
+	33, // 83: keelson.v1.CellService.FollowEvents:input_type -> keelson.v1.FollowEventsRequest
+	35, // 84: keelson.v1.CellService.ReadLogs:input_type -> keelson.v1.ReadLogsRequest
+	37, // 85: keelson.v1.CellService.CreateToken:input_type -> keelson.v1.CreateTokenRequest
+	67, // 86: keelson.v1.CellService.SetMaintenance:input_type -> keelson.v1.SetMaintenanceRequest
+	44, // 87: keelson.v1.CellService.ExplainService:input_type -> keelson.v1.ExplainServiceRequest
+	46, // 88: keelson.v1.CellService.PlanApply:input_type -> keelson.v1.PlanApplyRequest
+	48, // 89: keelson.v1.CellService.WhatIf:input_type -> keelson.v1.WhatIfRequest
+	55, // 90: keelson.v1.CellService.ListDecisions:input_type -> keelson.v1.ListDecisionsRequest
+	58, // 91: keelson.v1.CellService.ReplayDecision:input_type -> keelson.v1.ReplayDecisionRequest
+	61, // 92: keelson.v1.CellService.ConfirmChange:input_type -> keelson.v1.ConfirmChangeRequest
+	63, // 93: keelson.v1.JoinService.Join:input_type -> keelson.v1.JoinRequest
+	65, // 94: keelson.v1.PeerService.RenewCertificate:input_type -> keelson.v1.RenewCertificateRequest
+	2,  // 95: keelson.v1.CellService.GetStatus:output_type -> keelson.v1.GetStatusResponse
+	4,  // 96: keelson.v1.CellService.WatchStatus:output_type -> keelson.v1.WatchStatusResponse
+	14, // 97: keelson.v1.CellService.Apply:output_type -> keelson.v1.ApplyResponse
+	17, // 98: keelson.v1.CellService.GetService:output_type -> keelson.v1.GetServiceResponse
+	19, // 99: keelson.v1.CellService.DeleteService:output_type -> keelson.v1.DeleteServiceResponse
+	21, // 100: keelson.v1.CellService.MoveService:output_type -> keelson.v1.MoveServiceResponse
+	23, // 101: keelson.v1.CellService.GetNode:output_type -> keelson.v1.GetNodeResponse
+	25, // 102: keelson.v1.CellService.DrainNode:output_type -> keelson.v1.DrainNodeResponse
+	27, // 103: keelson.v1.CellService.UndrainNode:output_type -> keelson.v1.UndrainNodeResponse
+	29, // 104: keelson.v1.CellService.RemoveNode:output_type -> keelson.v1.RemoveNodeResponse
+	70, // 105: keelson.v1.CellService.ClearService:output_type -> keelson.v1.ClearServiceResponse
+	72, // 106: keelson.v1.CellService.TrustNode:output_type -> keelson.v1.TrustNodeResponse
+	75, // 107: keelson.v1.CellService.GetRecovery:output_type -> keelson.v1.GetRecoveryResponse
+	77, // 108: keelson.v1.CellService.SetRecovery:output_type -> keelson.v1.SetRecoveryResponse
+	32, // 109: keelson.v1.CellService.ListEvents:output_type -> keelson.v1.ListEventsResponse
+	34, // 110: keelson.v1.CellService.FollowEvents:output_type -> keelson.v1.FollowEventsResponse
+	36, // 111: keelson.v1.CellService.ReadLogs:output_type -> keelson.v1.ReadLogsResponse
+	38, // 112: keelson.v1.CellService.CreateToken:output_type -> keelson.v1.CreateTokenResponse
+	68, // 113: keelson.v1.CellService.SetMaintenance:output_type -> keelson.v1.SetMaintenanceResponse
+	45, // 114: keelson.v1.CellService.ExplainService:output_type -> keelson.v1.ExplainServiceResponse
+	47, // 115: keelson.v1.CellService.PlanApply:output_type -> keelson.v1.PlanApplyResponse
+	49, // 116: keelson.v1.CellService.WhatIf:output_type -> keelson.v1.WhatIfResponse
+	56, // 117: keelson.v1.CellService.ListDecisions:output_type -> keelson.v1.ListDecisionsResponse
+	59, // 118: keelson.v1.CellService.ReplayDecision:output_type -> keelson.v1.ReplayDecisionResponse
+	62, // 119: keelson.v1.CellService.ConfirmChange:output_type -> keelson.v1.ConfirmChangeResponse
+	64, // 120: keelson.v1.JoinService.Join:output_type -> keelson.v1.JoinResponse
+	66, // 121: keelson.v1.PeerService.RenewCertificate:output_type -> keelson.v1.RenewCertificateResponse
+	95, // [95:122] is the sub-list for method output_type
+	68, // [68:95] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_keelson_v1_cell_proto_init() }
@@ -5755,7 +5771,7 @@ func file_keelson_v1_cell_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keelson_v1_cell_proto_rawDesc), len(file_keelson_v1_cell_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   80,
+			NumMessages:   81,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

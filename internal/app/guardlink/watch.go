@@ -3,6 +3,7 @@ package guardlink
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ const (
 // Watch opens links and tells the operator what arrives at them that can come
 // from no node of the cell. The zero value watches nothing yet.
 //
-// Open and Warning may be called by different goroutines, each by one.
+// Open may be called by another goroutine than Warning and Dropped.
 type Watch struct {
 	socket atomic.Pointer[link.Socket]
 
@@ -31,6 +32,8 @@ type Watch struct {
 	minutes []minute
 	until   time.Duration // the sentence stays as it is
 	text    string
+	count   time.Duration // when to count again
+	dropped map[string]uint64
 }
 
 // minute is what came in about a minute.
@@ -41,7 +44,14 @@ type minute struct {
 
 // alien are the kinds of datagrams that no node of the cell sends. Those of other
 // kinds are dropped in the normal course of joining, restarting and changing keys.
-var alien = [...]link.Kind{link.Forged, link.Foreign, link.Truncated, link.Oversize}
+var alien = [...]link.Kind{link.Forged, link.Foreign, link.Truncated, link.Oversize, link.Version, link.Stale}
+
+// words are what the operator is told of them.
+var words = [len(alien)]string{"forged", "of another cell", "too short", "too long", "of no known version", "sent before or by a guard that was replaced"}
+
+// noise is how many of each kind are worth no sentence. What was sent before the
+// guard of a node was started anew may come late.
+var noise = [len(alien)]uint64{len(alien) - 1: 100}
 
 // Open opens the link that o describes, as [Open] does, and watches it.
 func (w *Watch) Open(clk clock.Clock, log *slog.Logger, o guard.LinkOptions) (guard.Link, error) {
@@ -71,6 +81,27 @@ func (w *Watch) Warning(now time.Duration) string {
 		w.text, w.until = text, now+told
 	}
 	return w.text
+}
+
+// Dropped is how many datagrams of each kind were dropped since the link was opened,
+// as it was within the last minute; nil: none. Nobody changes the map.
+func (w *Watch) Dropped(now time.Duration) map[string]uint64 {
+	s := w.socket.Load()
+	if s == nil || now < w.count {
+		return w.dropped
+	}
+	w.count = now + told
+	c := s.Counters()
+	fresh := make(map[string]uint64, len(c.Dropped))
+	for _, k := range link.Kinds() {
+		if n := c.Dropped[k]; n > 0 {
+			fresh[k.String()] = n
+		}
+	}
+	if !maps.Equal(fresh, w.dropped) {
+		w.dropped = fresh
+	}
+	return w.dropped
 }
 
 // note takes in what was counted since the last time.
@@ -104,9 +135,9 @@ func sentence(counts [len(alien)]uint64) string {
 	var total uint64
 	var kinds []string
 	for i, n := range counts {
-		total += n
-		if n > 0 {
-			kinds = append(kinds, fmt.Sprintf("%d %s", n, alien[i]))
+		if n > noise[i] {
+			total += n
+			kinds = append(kinds, fmt.Sprintf("%d %s", n, words[i]))
 		}
 	}
 	if total == 0 {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/keelson/keelson/internal/base/clock"
 	"github.com/keelson/keelson/internal/driver/link"
 	"github.com/keelson/keelson/internal/engine/guard"
@@ -52,7 +54,7 @@ func TestWhatIsNotTheCellsIsTold(t *testing.T) {
 	}
 	send()
 	first := w.Warning(at + time.Second)
-	if !strings.Contains(first, "truncated in the last 10 min") {
+	if !strings.Contains(first, "too short in the last 10 min") {
 		t.Errorf("it says %q", first)
 	}
 	send()
@@ -64,5 +66,36 @@ func TestWhatIsNotTheCellsIsTold(t *testing.T) {
 	}
 	if text := w.Warning(at + 15*time.Minute); text != "" {
 		t.Errorf("a quarter of an hour later it says %q", text)
+	}
+	want := map[string]uint64{"truncated": s.Counters().Dropped[link.Truncated]}
+	if diff := cmp.Diff(want, w.Dropped(at)); diff != "" {
+		t.Errorf("the numbers are others: %s", diff)
+	}
+	send()
+	if diff := cmp.Diff(want, w.Dropped(at+told-1)); diff != "" {
+		t.Errorf("the numbers change all the time: %s", diff)
+	}
+	want["truncated"] = s.Counters().Dropped[link.Truncated]
+	if diff := cmp.Diff(want, w.Dropped(at+told)); diff != "" {
+		t.Errorf("a minute later they are as they were: %s", diff)
+	}
+}
+
+func TestOldDatagramsAreToldWhenThereAreMany(t *testing.T) {
+	stale := len(alien) - 1
+	if alien[stale] != link.Stale {
+		t.Fatal("another kind is last")
+	}
+	var counts [len(alien)]uint64
+	counts[stale] = noise[stale]
+	if text := sentence(counts); text != "" {
+		t.Errorf("of a few that come late it says %q", text)
+	}
+	counts[stale]++
+	if text := sentence(counts); !strings.Contains(text, "sent before") {
+		t.Errorf("of many it says %q", text)
+	}
+	if counts[0] = 1; !strings.Contains(sentence(counts), "1 forged, 101 sent before") {
+		t.Errorf("of both it says %q", sentence(counts))
 	}
 }

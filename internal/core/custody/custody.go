@@ -68,6 +68,30 @@ type Books struct {
 	Gone func(spec.ServiceName) bool
 	// Twice: the duty has a name under two leases, see [Twice].
 	Twice bool
+	// At is where the duty names a lease, see [Index]; what is not there is looked for.
+	At map[lease.ID]int
+}
+
+// Index is where a duty names each lease.
+func Index(d *guardwire.Duty) map[lease.ID]int {
+	at := make(map[lease.ID]int, len(d.Seeks))
+	for i := range d.Seeks {
+		at[d.Seeks[i].ID] = i
+	}
+	return at
+}
+
+// Seek is what the duty says of a lease, or nil. It is good until the duty changes.
+func (b Books) Seek(id lease.ID) *guardwire.Seek {
+	if i, known := b.At[id]; known && i < len(b.Duty.Seeks) && b.Duty.Seeks[i].ID == id {
+		return &b.Duty.Seeks[i]
+	}
+	for i := range b.Duty.Seeks {
+		if b.Duty.Seeks[i].ID == id {
+			return &b.Duty.Seeks[i]
+		}
+	}
+	return nil
 }
 
 // Orders appends to buf until when every service of the duty may run, given the
@@ -173,11 +197,10 @@ func Unheld(d guardwire.Duty) []Order {
 // of the service until that is over; before is what it was told last.
 func (b Books) Told(now time.Duration, h *lease.Hold, before []guardwire.Hold, cutting func(spec.ServiceName) bool) (guardwire.Hold, bool) {
 	out := guardwire.Hold{Epoch: h.Number, Until: guardwire.Boot(h.Until), Kept: h.Until <= now}
-	i := slices.IndexFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
-	if i < 0 {
+	s := b.Seek(h.ID)
+	if s == nil {
 		return out, time.Duration(out.Until) > now
 	}
-	s := &b.Duty.Seeks[i]
 	out.Service = s.Service
 	if _, forsaken := b.Forsaken[out.Service]; forsaken {
 		return out, false
@@ -207,18 +230,21 @@ func TellWithin(holds []guardwire.Hold, now time.Duration) time.Duration {
 // no more, nothing may be primary: it is forgotten which epochs it had, since a
 // service that is applied again has the same lease.
 func (b Books) KeepHeld(holds []lease.Hold, d guardwire.Duty) guardwire.Duty {
+	named := Index(&d)
 	for _, h := range holds {
-		if slices.ContainsFunc(d.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID }) {
+		if _, known := named[h.ID]; known {
 			continue
 		}
-		if i := slices.IndexFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID }); i >= 0 {
-			kept := b.Duty.Seeks[i]
+		if s := b.Seek(h.ID); s != nil {
+			kept := *s
 			kept.Order = nil
-			d.Seeks = append(slices.Clone(d.Seeks), kept)
+			named[h.ID] = len(d.Seeks)
+			d.Seeks = append(slices.Clip(d.Seeks), kept)
 		}
 	}
 	maps.DeleteFunc(b.Primary, func(id uint32, _ uint64) bool {
-		return !slices.ContainsFunc(d.Seeks, func(s guardwire.Seek) bool { return s.ID == id })
+		_, known := named[id]
+		return !known
 	})
 	return d
 }

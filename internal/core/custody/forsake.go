@@ -109,13 +109,13 @@ func (b Books) Forsake(now time.Duration, why Absence, holds []lease.Hold) (up [
 	}
 	for i := range holds {
 		h := &holds[i]
-		at := slices.IndexFunc(b.Duty.Seeks, func(s guardwire.Seek) bool { return s.ID == h.ID })
-		if at < 0 || !why.Ends && !b.Duty.Seeks[at].Fence && (!why.Away() || why.Alone <= b.Duty.Seeks[at].AgentLoss) {
+		s := b.Seek(h.ID)
+		if s == nil || !why.Ends && !s.Fence && (!why.Away() || why.Alone <= s.AgentLoss) {
 			continue
 		}
-		name := b.Duty.Seeks[at].Service
+		name := s.Service
 		if _, known := b.Forsaken[name]; !known {
-			b.Forsaken[name] = RunsUntil(h, &b.Duty.Seeks[at], now)
+			b.Forsaken[name] = RunsUntil(h, s, now)
 			up = append(up, name)
 			if !planted(releaseAtOnce) {
 				continue
@@ -126,10 +126,12 @@ func (b Books) Forsake(now time.Duration, why Absence, holds []lease.Hold) (up [
 		if !b.Gone(name) && !planted(releaseAtOnce) {
 			continue
 		}
-		back = append(back, Given{Service: name, ID: h.ID, Epoch: h.Number, Fence: b.Duty.Seeks[at].Fence})
+		back = append(back, Given{Service: name, ID: h.ID, Epoch: h.Number, Fence: s.Fence})
 		// It is cut off again and again, and not claimed, until the agent says more.
-		b.Duty.Seeks = slices.Clone(b.Duty.Seeks)
-		b.Duty.Seeks[at].Order = nil
+		if len(back) == 1 {
+			b.Duty.Seeks = slices.Clone(b.Duty.Seeks)
+		}
+		b.Seek(h.ID).Order = nil
 		delete(b.Forsaken, name)
 	}
 	return up, back

@@ -107,17 +107,20 @@ func (c *claimant) seek(n *Node, now Boot, seeks []Seek) {
 // installed there.
 func (c *claimant) renewTTLs(n *Node) {
 	for i := range c.claims {
-		x := &c.claims[i]
-		j, ok := n.holder.find(x.ID)
-		if !ok {
-			continue
-		}
-		if e := &n.holder.entries[j]; e.TTL != x.TTL || e.Soft != x.Soft {
-			n.holder.set++
-			e.TTL, e.Soft, e.since = x.TTL, x.Soft, n.holder.set
-		}
-		n.holder.entries[j].keep = x.keeps()
+		c.renewTTL(n, &c.claims[i])
 	}
+}
+
+func (c *claimant) renewTTL(n *Node, x *claim) {
+	j, ok := n.holder.find(x.ID)
+	if !ok {
+		return
+	}
+	if e := &n.holder.entries[j]; e.TTL != x.TTL || e.Soft != x.Soft {
+		n.holder.set++
+		e.TTL, e.Soft, e.since = x.TTL, x.Soft, n.holder.set
+	}
+	n.holder.entries[j].keep = x.keeps()
 }
 
 // abandon ends an attempt. What voters may have accepted of it is given back.
@@ -302,7 +305,7 @@ func (c *claimant) accepted(n *Node, now Boot, x *claim, from uint8, sent Boot) 
 	x.phase, x.attempt = resting, 0
 	n.keeper.remove(x.ID, 0)
 	n.holder.add(x.asked, until)
-	c.renewTTLs(n)
+	c.renewTTL(n, x)
 	n.note(Won, now, x.ID, x.number)
 	n.holder.beat(n, now, true)
 }

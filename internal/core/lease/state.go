@@ -201,7 +201,7 @@ func (v *voter) state() VoterState {
 		}
 		s.Holders = append(s.Holders, ViewState{
 			Slot: uint8(slot), Inc: h.inc, Set: h.set, Entries: slices.Clone(h.entries), LastBeat: h.lastBeat, LastSent: h.lastSent,
-			Refused: slices.Clone(h.refused), Assembling: h.assembling, Have: h.have, Parts: cloneParts(h.parts),
+			Refused: slices.Clone(v.refusals(uint8(slot))), Assembling: h.assembling, Have: h.have, Parts: cloneParts(h.parts),
 		})
 	}
 	return s

@@ -58,7 +58,9 @@ type holderView struct {
 	entries  []Entry
 	lastBeat Boot
 	lastSent Boot
-	refused  []ID
+
+	refused []ID // see refusals
+	changed bool // something of it may be another: it is to be listed anew
 
 	assembling uint64
 	have       uint64 // bit set of parts
@@ -231,10 +233,10 @@ func (v *voter) beat(n *Node, now Boot, from peer, m *Message) {
 	if n.claimant.highestSeen > n.claimant.ceiling {
 		n.sendCeiling(from.slot) // it may know one above the numbers in use, and says so
 	}
-	if len(h.refused) > 0 {
+	if len(v.refusals(from.slot)) > 0 {
 		v.takeBack(now, from, h, m.Set == h.set)
 	}
-	ack := Message{Kind: KindAck, Inc: from.inc, Sent: h.lastSent, Set: h.set, Refused: h.refused}
+	ack := Message{Kind: KindAck, Inc: from.inc, Sent: h.lastSent, Set: h.set, Refused: v.refusals(from.slot)}
 	if len(ack.Refused) > PartEntries {
 		ack.Refused, ack.RefusedAll = nil, true
 	}
@@ -371,10 +373,17 @@ func (v *voter) drop(r *voteRecord) {
 	}
 }
 
-// refuse lists anew what this voter does not renew of a holder's set.
-func (v *voter) refuse(slot uint8) {
+// refuse notes that what this voter does not renew of a holder's set is to be
+// listed anew. Many leases may change at a time, as when their holder dies.
+func (v *voter) refuse(slot uint8) { v.holders[slot].changed = true }
+
+// refusals is what this voter does not renew of a holder's set.
+func (v *voter) refusals(slot uint8) []ID {
 	h := &v.holders[slot]
-	h.refused = nil
+	if !h.changed {
+		return h.refused
+	}
+	h.refused, h.changed = nil, false
 	for _, e := range h.entries {
 		i, ok := v.find(e.ID)
 		if ok {
@@ -384,6 +393,7 @@ func (v *voter) refuse(slot uint8) {
 		}
 		h.refused = append(h.refused, e.ID)
 	}
+	return h.refused
 }
 
 // binds reports whether r's lease stands in the way of a claim.

@@ -511,18 +511,28 @@ func FuzzParseHandle(f *testing.F) {
 	})
 }
 
-func BenchmarkHold50(b *testing.B) {
+// BenchmarkHold renews addresses in one transaction of the kernel, or in one for
+// each.
+func BenchmarkHold(b *testing.B) {
 	if os.Getenv(isolated) == "" {
 		b.Skip("needs root, or user namespaces, to make a network namespace")
 	}
-	f := newFence(b)
-	all := many(50)
-	if err := f.Manage(all); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if err := f.hold(all, time.Second); err != nil {
-			b.Fatal(err)
-		}
+	for _, c := range []struct{ managed, together int }{{1, 1}, {50, 50}, {1000, 1}, {1000, 1000}} {
+		b.Run(fmt.Sprintf("managed=%d/together=%d", c.managed, c.together), func(b *testing.B) {
+			f := newFence(b)
+			all := many(c.managed)
+			if err := f.Manage(all); err != nil {
+				b.Fatal(err)
+			}
+			renewed := 0
+			for b.Loop() {
+				at := renewed % len(all)
+				if err := f.hold(all[at:at+c.together], time.Second); err != nil {
+					b.Fatal(err)
+				}
+				renewed += c.together
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(renewed), "µs/address")
+		})
 	}
 }

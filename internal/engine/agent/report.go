@@ -13,6 +13,7 @@ import (
 	"github.com/keelson/keelson/internal/engine/agent/guardclient"
 	"github.com/keelson/keelson/internal/model/event"
 	"github.com/keelson/keelson/internal/model/fact"
+	"github.com/keelson/keelson/internal/model/instance"
 	"github.com/keelson/keelson/internal/model/record"
 	"github.com/keelson/keelson/internal/model/spec"
 	"github.com/keelson/keelson/internal/store"
@@ -109,13 +110,14 @@ func (a *Agent) makeReport(g guardclient.View) record.Report {
 		r.Watchdog = g.State.Watchdog
 		r.LeaseVersion, r.Stall = g.State.LeaseVersion, spec.Duration(g.State.Stall)
 		r.Late, r.Measured, r.Waits = spec.Duration(g.State.Late), spec.Duration(g.State.Measured), spec.Duration(g.State.Waits)
+		r.Dropped = g.State.Dropped
 	}
 	for _, t := range a.services {
 		if i := t.status.instance; t.heard && (i.Phase != fact.Idle || len(i.Failures) > 0) {
 			r.Instances = append(r.Instances, i)
 		}
 	}
-	r.Keeps = a.keeps(g)
+	r.Keeps, r.Shares = a.keeps(g), a.shares(g)
 	if a.options.Health != nil {
 		r.Health, _ = a.options.Health()
 	}
@@ -146,6 +148,29 @@ func (a *Agent) keeps(g guardclient.View) []spec.ServiceName {
 			if s.Spec.KeptOnQuorumLoss() {
 				names = append(names, name)
 			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// shares are the services that the guard may take over before their lease has ended,
+// or hold beside another node, because they are not exclusive: those that its duty
+// says so of, or may; see keeps.
+func (a *Agent) shares(g guardclient.View) []spec.ServiceName {
+	var names []spec.ServiceName
+	add := func(lease spec.ServiceName) {
+		name, _ := instance.LeaseOf(lease)
+		names = append(names, name)
+	}
+	for i := range a.duty.duty.Seeks {
+		if s := &a.duty.duty.Seeks[i]; !s.Exclusive {
+			add(s.Service)
+		}
+	}
+	if a.duty.at == 0 {
+		for _, h := range g.State.Holds {
+			add(h.Service)
 		}
 	}
 	slices.Sort(names)

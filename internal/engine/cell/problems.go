@@ -133,6 +133,7 @@ func (a *assembly) problems(c status.Cell) []string {
 	}
 	out = append(out, remark.Troubled(c.Services)...)
 	out = append(out, status.OnTrial(c.Services)...)
+	out = append(out, remark.NotYetExclusive(a.Records.Services, a.Records.Nodes, a.Records.Reports)...)
 	if c.Controller == "" && !c.Stale {
 		say("no controller is elected: nothing is planned until one is")
 	}

@@ -76,7 +76,7 @@ func (a *assembly) node(n record.Node) status.Node {
 		Version: n.Version, Joined: n.Joined,
 		Stall: time.Duration(report.Stall), Warnings: a.warnings(report, n.Name),
 		GuardUp: report.GuardUp, Maintenance: wish.Maintenance,
-		Trust: trust(past), Measured: time.Duration(report.Measured), Stale: a.Stale,
+		Trust: trust(past), Measured: time.Duration(report.Measured), Dropped: report.Dropped, Stale: a.Stale,
 	}
 }
 

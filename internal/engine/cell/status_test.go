@@ -591,6 +591,15 @@ func TestProblems(t *testing.T) {
 			},
 		},
 		{
+			name: "a service was made exclusive, and one node has not heard",
+			change: func(v *cell.View) {
+				r := v.Records.Reports["b"]
+				r.Shares = []spec.ServiceName{"shop"}
+				v.Records.Reports["b"] = r
+			},
+			want: []string{"shop is not exclusive yet: b has not heard that it is to be, and until one lease after that two nodes may run it at once"},
+		},
+		{
 			name:   "nobody plans",
 			change: func(v *cell.View) { v.Records.Controller = "" },
 			want:   []string{"no controller is elected: nothing is planned until one is"},

@@ -97,6 +97,7 @@ func (g *Guard) read(ctx context.Context, a *agentConn) {
 
 func (a *agentConn) write(ctx context.Context, clk clock.Clock) {
 	defer a.drop()
+	frames := guardwire.NewWriter(a.conn)
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,7 +106,7 @@ func (a *agentConn) write(ctx context.Context, clk clock.Clock) {
 			if err := a.conn.SetWriteDeadline(clk.Now().Add(writeTimeout)); err != nil {
 				return
 			}
-			if err := guardwire.WriteFrame(a.conn, m); err != nil {
+			if err := frames.Write(m); err != nil {
 				return
 			}
 			a.unsent.Add(-1)
@@ -221,7 +222,7 @@ func (g *Guard) know(d guardwire.Duty) {
 	for i := range d.Seeks {
 		g.names[d.Seeks[i].ID] = d.Seeks[i].Service
 	}
-	g.room.twice = custody.Twice(&d)
+	g.room.twice, g.room.at = custody.Twice(&d), custody.Index(&d)
 }
 
 // connect gives the link its peers and keys.

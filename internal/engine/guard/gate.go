@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -41,6 +42,9 @@ type gate struct {
 
 	mine    []custody.Order              // a copy, owned by run like what follows
 	passes  map[spec.ServiceName]*passes // by service
+	near    []*passes                    // of this act: to be told anew now or soon
+	over    []*passes                    // of this act: what passes no longer
+	addrs   []netip.Addr                 // room for one call
 	managed []string                     // handles of which the kernel was last told
 	asked   bool                         // it was told something
 	again   time.Duration                // when to tell it again, if it did not take it
@@ -135,6 +139,7 @@ func (g *gate) act() time.Duration {
 
 	wait := g.manage()
 	g.round++
+	g.near, g.over = g.near[:0], g.over[:0]
 	for i := range g.mine {
 		o := &g.mine[i]
 		p := g.passes[o.Service]
@@ -150,14 +155,17 @@ func (g *gate) act() time.Duration {
 		wait = min(wait, g.serve(p))
 	}
 	for name, p := range g.passes {
-		if p.round == g.round {
-			continue
+		if p.round != g.round {
+			if p.Passing {
+				g.over = append(g.over, p)
+			}
+			delete(g.passes, name)
 		}
-		if p.Passing {
-			g.drop(p)
-		}
-		delete(g.passes, name)
 	}
+	for all := range slices.Chunk(g.over, passBatch) {
+		g.drop(all)
+	}
+	wait = min(wait, g.passAll())
 	wait = max(wait, time.Millisecond)
 	g.mu.Lock()
 	now := g.opts.Clock.Boot()
@@ -222,59 +230,106 @@ func (g *gate) same() bool {
 	return n == len(g.managed)
 }
 
-// serve makes one order true and returns when to look again. The kernel's call
-// may take long, and this process may stand still anywhere: each moment is counted
-// from a reading of the clock after that.
+// serve notes whether a service's addresses are to pass anew, or no longer, and
+// returns when to look again. The kernel's call may take long, and this process may
+// stand still anywhere: each moment is counted from a reading of the clock after
+// that.
 func (g *gate) serve(p *passes) time.Duration {
 	over := p.Order.Until - CutMargin
-	if g.opts.Clock.Boot() < over {
-		wait := g.letPass(p)
-		return min(wait, over-g.opts.Clock.Boot())
+	now := g.opts.Clock.Boot()
+	switch {
+	case now >= over:
+		if p.Passing {
+			g.over = append(g.over, p)
+		}
+		return idleWait
+	case len(p.addrs) == 0:
+	case p.near(now):
+		g.near = append(g.near, p)
+	default:
+		return min(max(p.Next()-now, minLook), over-now)
 	}
-	if p.Passing {
-		g.drop(p)
-	}
-	return idleWait
+	return min(idleWait, over-now)
 }
 
-// letPass renews what the kernel lets through, when a part of it is used up, and
-// returns when to do so again.
-func (g *gate) letPass(p *passes) time.Duration {
-	if len(p.addrs) == 0 {
-		return idleWait
-	}
-	if until, tell := p.Pass.Due(g.opts.Clock.Boot(), p.Order.Until); tell {
-		g.pass(p, until)
-		if !p.Passing {
-			return repass
+// near reports whether the kernel is to be told anew, or soon enough for that to be
+// done along with others: each call of it costs as much as ten addresses in one.
+func (p *passes) near(now time.Duration) bool {
+	_, tell := p.Pass.Due(now+(p.Pass.Until-now)/8, p.Order.Until)
+	return tell
+}
+
+// passBatch is how many services the kernel is told of in one call.
+const passBatch = 200
+
+// passAll renews what the kernel lets through, if a part of it is used up for one
+// service: those that may run until the same moment together. It returns when to
+// look again.
+func (g *gate) passAll() time.Duration {
+	wait, now := idleWait, g.opts.Clock.Boot()
+	due := slices.ContainsFunc(g.near, func(p *passes) bool {
+		_, tell := p.Pass.Due(now, p.Order.Until)
+		return tell
+	})
+	if due {
+		slices.SortStableFunc(g.near, func(a, b *passes) int { return cmp.Compare(a.Order.Until, b.Order.Until) })
+		for rest := g.near; len(rest) > 0; {
+			n := 1
+			for n < min(len(rest), passBatch) && rest[n].Order.Until == rest[0].Order.Until {
+				n++
+			}
+			g.pass(rest[:n])
+			rest = rest[n:]
 		}
 	}
-	return max(p.Next()-g.opts.Clock.Boot(), minLook)
+	for _, p := range g.near {
+		if due && !p.Passing {
+			wait = min(wait, repass)
+			continue
+		}
+		wait = min(wait, max(p.Next()-g.opts.Clock.Boot(), minLook))
+	}
+	return wait
 }
 
-// pass lets the service's addresses through until then.
-func (g *gate) pass(p *passes, until time.Duration) {
+// pass lets the addresses of services through that may run until the same moment.
+func (g *gate) pass(all []*passes) {
+	until, _ := all[0].Pass.Due(g.opts.Clock.Boot(), all[0].Order.Until)
+	g.addrs = g.addrs[:0]
 	g.mu.Lock()
-	g.open[p.Service] = max(g.open[p.Service], until) // before the kernel is told
-	g.mu.Unlock()
-	err := g.opts.Fence.Hold(p.addrs, until)
-	p.Passing = false
-	if err == nil {
-		p.Told(g.opts.Clock.Boot(), until)
+	for _, p := range all {
+		g.open[p.Service] = max(g.open[p.Service], until) // before the kernel is told
+		g.addrs = append(g.addrs, p.addrs...)
 	}
-	g.say(p, err)
+	g.mu.Unlock()
+	err := g.opts.Fence.Hold(g.addrs, until)
+	now := g.opts.Clock.Boot()
+	for _, p := range all {
+		p.Passing = false
+		if err == nil {
+			p.Told(now, until)
+		}
+		g.say(p, err)
+	}
 }
 
-// drop lets the service's addresses through no longer.
-func (g *gate) drop(p *passes) {
-	err := g.opts.Fence.Drop(p.addrs)
-	p.Passing = err != nil
-	if err == nil {
-		g.mu.Lock()
-		delete(g.open, p.Service)
-		g.mu.Unlock()
+// drop lets the addresses of services through no longer.
+func (g *gate) drop(all []*passes) {
+	g.addrs = g.addrs[:0]
+	for _, p := range all {
+		g.addrs = append(g.addrs, p.addrs...)
 	}
-	g.say(p, err)
+	err := g.opts.Fence.Drop(g.addrs)
+	g.mu.Lock()
+	for _, p := range all {
+		if p.Passing = err != nil; err == nil {
+			delete(g.open, p.Service)
+		}
+	}
+	g.mu.Unlock()
+	for _, p := range all {
+		g.say(p, err)
+	}
 }
 
 // say logs trouble with a service's addresses once.

@@ -120,9 +120,15 @@ type Options struct {
 	// Warnings returns sentences about this process, shown to the operator. It is
 	// called often and from one goroutine. Nil: there are none.
 	Warnings func() []string
+	// Dropped is how many datagrams of each kind the link has dropped. It is called
+	// often and from one goroutine; nobody may change the map. Nil: that is not known.
+	Dropped func() map[string]uint64
 	// Collect collects garbage. It is called in moments when nothing is waited
 	// for. Nil: the runtime does it when it likes.
 	Collect func()
+	// Littered reports whether the runtime is about to collect garbage by itself, at
+	// any moment. It is called with each heartbeat. Nil: it never is.
+	Littered func() bool
 	// Watchdog, if not nil, is petted while all is in order.
 	Watchdog Watchdog
 	// Successor puts another program in this one's place. Nil: an upgrade is
@@ -136,10 +142,12 @@ type Options struct {
 const (
 	inboxSize  = 1024 // datagrams that wait for the loop
 	wordsSize  = 64   // words of agents that wait for the loop
-	happenings = 256  // happenings kept for an agent that is away
+	happenings = 4096 // happenings kept for an agent that is away, or is told later
 	// collectEvery is the time between two collections of garbage; the runtime's
 	// own clock would start one after two minutes, at any moment.
 	collectEvery = 110 * time.Second
+	// collectLeast is the least time between two.
+	collectLeast = 2 * time.Second
 )
 
 var (
@@ -200,7 +208,8 @@ type room struct {
 	primary  map[uint32]uint64 // the highest epoch held, by service with roles
 	holds    []lease.Hold
 	orders   []custody.Order
-	twice    bool // the duty has a name under two leases
+	twice    bool             // the duty has a name under two leases
+	at       map[lease.ID]int // where the duty names a lease
 	state    guardwire.State
 	hear     func(Datagram)
 	answered func(from uint8)
@@ -219,6 +228,15 @@ type arrival struct {
 func New(opts Options) *Guard {
 	if opts.Warnings == nil {
 		opts.Warnings = func() []string { return nil }
+	}
+	if opts.Dropped == nil {
+		opts.Dropped = func() map[string]uint64 { return nil }
+	}
+	if opts.Collect == nil {
+		opts.Collect = func() {}
+	}
+	if opts.Littered == nil {
+		opts.Littered = func() bool { return false }
 	}
 	g := &Guard{
 		opts:  opts,
@@ -339,7 +357,8 @@ func (g *Guard) chores() {
 	if len(g.duty.Peers) == 0 {
 		g.resumed(now)
 	}
-	if g.opts.Collect != nil && now-g.pace.collected >= collectEvery && g.wait() >= calm {
+	since := now - g.pace.collected
+	if due := since >= collectEvery || since >= collectLeast && g.opts.Littered(); due && g.wait() >= calm {
 		g.pace.collected = now
 		g.opts.Collect()
 	}

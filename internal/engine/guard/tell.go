@@ -18,7 +18,7 @@ import (
 
 // books are what the guard goes by.
 func (g *Guard) books() custody.Books {
-	return custody.Books{Duty: &g.duty, Forsaken: g.parting.forsaken, Primary: g.room.primary, Gone: g.room.gone, Twice: g.room.twice}
+	return custody.Books{Duty: &g.duty, Forsaken: g.parting.forsaken, Primary: g.room.primary, Gone: g.room.gone, Twice: g.room.twice, At: g.room.at}
 }
 
 // enforcement says for every service of the duty until when it may run. The
@@ -147,7 +147,9 @@ func (g *Guard) happen(h guardwire.Happened) {
 	g.told.happened = append(g.told.happened, h)
 }
 
-// tell sends the agent what happened, and the state if it changed or is old.
+// tell sends the agent what happened, and the state if it changed or is old. Of what
+// happened to many services at once the rest is told later: there is always room for
+// states.
 func (g *Guard) tell(now time.Duration) {
 	if g.agent == nil {
 		g.told.due = now + guardwire.StateEvery
@@ -159,10 +161,11 @@ func (g *Guard) tell(now time.Duration) {
 		sent := g.told.sent
 		g.agent.say(guardwire.Message{State: &sent})
 	}
-	for i := range g.told.happened {
-		g.agent.say(guardwire.Message{Happened: &g.told.happened[i]})
+	for len(g.told.happened) > 0 && len(g.agent.out) < outSize/2 {
+		h := g.told.happened[0]
+		g.told.happened = g.told.happened[1:]
+		g.agent.say(guardwire.Message{Happened: &h})
 	}
-	g.told.happened = nil
 }
 
 // same reports whether two states differ at most in what changes all the time:
@@ -190,6 +193,7 @@ func (g *Guard) state(now time.Duration) *guardwire.State {
 	*s = guardwire.State{
 		Protocol: guardwire.Version, Guard: g.opts.Incarnation, Now: guardwire.Boot(now), Build: g.opts.Build, Powers: guardwire.Powers{Rules: true, Watchdog: g.opts.Watchdog != nil},
 		Fresh: g.node == nil, Holds: s.Holds[:0], Holders: s.Holders, Warnings: append(s.Warnings[:0], g.opts.Warnings()...),
+		Traffic: guardwire.Traffic{Dropped: g.opts.Dropped()},
 	}
 	clear(s.Holders)
 	if len(g.troubles) > 0 {
@@ -228,11 +232,8 @@ func (g *Guard) hold(h *lease.Hold, now time.Duration) (guardwire.Hold, bool) {
 	if out.Service == "" {
 		out.Service = g.serviceName(h.ID)
 	}
-	for i := range g.duty.Seeks {
-		if s := &g.duty.Seeks[i]; s.ID == h.ID {
-			out.Ruled = g.room.ruling.some(s.Addresses)
-			break
-		}
+	if s := g.books().Seek(h.ID); s != nil {
+		out.Ruled = g.room.ruling.some(s.Addresses)
 	}
 	return out, true
 }

@@ -28,19 +28,41 @@ const headSize = 4
 // [ErrMessage] if m has not exactly one field set and [ErrFrameLength] if it is
 // longer than [MaxFrame]; nothing was written then. Any other error is that of
 // w, and the stream is out of step.
-func WriteFrame(w io.Writer, m Message) error {
+func WriteFrame(w io.Writer, m Message) error { return NewWriter(w).Write(m) }
+
+// Writer writes frames and uses its memory again for the next one: states of many
+// services are long, and written many times a second. It is not safe for
+// concurrent use.
+type Writer struct {
+	to    io.Writer
+	frame bytes.Buffer
+	body  *json.Encoder
+}
+
+// NewWriter returns a writer of frames to w.
+func NewWriter(w io.Writer) *Writer {
+	f := &Writer{to: w}
+	f.body = json.NewEncoder(&f.frame)
+	return f
+}
+
+// Write is [WriteFrame] to the writer's stream.
+func (f *Writer) Write(m Message) error {
 	if n := m.fields(); n != 1 {
 		return fmt.Errorf("write frame with %d messages: %w", n, ErrMessage)
 	}
-	body, err := json.Marshal(m)
-	if err != nil {
+	f.frame.Reset()
+	f.frame.Write(make([]byte, headSize))
+	if err := f.body.Encode(&m); err != nil {
 		return fmt.Errorf("write frame: %w: %w", ErrMessage, err)
 	}
-	if len(body) > MaxFrame {
-		return fmt.Errorf("write frame of %d bytes: %w", len(body), ErrFrameLength)
+	frame := bytes.TrimSuffix(f.frame.Bytes(), []byte("\n")) // of the encoder
+	length := len(frame) - headSize
+	if length > MaxFrame {
+		return fmt.Errorf("write frame of %d bytes: %w", length, ErrFrameLength)
 	}
-	frame := binary.BigEndian.AppendUint32(make([]byte, 0, headSize+len(body)), uint32(len(body)))
-	if _, err := w.Write(append(frame, body...)); err != nil {
+	binary.BigEndian.PutUint32(frame, uint32(length))
+	if _, err := f.to.Write(frame); err != nil {
 		return fmt.Errorf("write frame: %w", err)
 	}
 	return nil

@@ -157,13 +157,11 @@ type State struct {
 	// up to 1 s. Measured is for how long they have been measured.
 	Late     time.Duration `json:"late,omitempty"`
 	Measured time.Duration `json:"measured,omitempty"`
-	// Waits is how long the guard waits at present until it misses another node,
-	// the longest of all: what it learned of lateness, gaps and loss.
-	Waits time.Duration `json:"waits,omitempty"`
 	// Skewed are the slots of nodes whose clocks a majority of the voters finds to
 	// run at another rate. Their votes do not count.
 	Skewed uint32 `json:"skewed,omitempty"`
 	Powers
+	Traffic
 	// Warnings are sentences for the operator, such as a missing capability.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -175,6 +173,16 @@ type Powers struct {
 	// Watchdog: one is armed, which ends the host if the guard cannot keep what it
 	// promised.
 	Watchdog bool `json:"watchdog,omitempty"`
+}
+
+// Traffic is what a guard finds of the datagrams that reach it.
+type Traffic struct {
+	// Waits is how long the guard waits at present until it misses another node,
+	// the longest of all: what it learned of lateness, gaps and loss.
+	Waits time.Duration `json:"waits,omitempty"`
+	// Dropped is how many it did not heed, of each kind, since it was started; as it
+	// was within the last minute.
+	Dropped map[string]uint64 `json:"dropped,omitempty"`
 }
 
 // StateEvery is the longest time between two states.

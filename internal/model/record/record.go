@@ -325,9 +325,14 @@ type Report struct {
 	// Waits is how long the guard waits until it misses another node, the longest of
 	// all; 0: not known.
 	Waits spec.Duration `json:"waits,omitempty"`
+	// Dropped is how many datagrams of each kind the guard has dropped at the port of
+	// the heartbeats since it was started.
+	Dropped map[string]uint64 `json:"dropped,omitempty"`
 	// Keeps are the services, sorted, that may go on here without a lease, as far
 	// as the guard was told (spec.Service.KeptOnQuorumLoss).
 	Keeps []spec.ServiceName `json:"keeps,omitempty"`
+	// Shares are the services, sorted, that the guard was told are not exclusive.
+	Shares []spec.ServiceName `json:"shares,omitempty"`
 	// Interfaces are the names of the host's network interfaces, sorted, without
 	// loopback and spec.Passing; empty: not known.
 	Interfaces []string `json:"interfaces,omitempty"`

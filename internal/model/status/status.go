@@ -58,6 +58,9 @@ type Node struct {
 	Trust       Trust
 	// Measured is for how long its guard has measured pauses.
 	Measured time.Duration
+	// Dropped is how many datagrams of each kind its guard has dropped since it was
+	// started.
+	Dropped map[string]uint64
 	// Stale: the store did not answer; all but the liveness is the last known state.
 	Stale bool
 }

@@ -66,6 +66,11 @@ func Node(n client.Node) string {
 		labels = append(labels, key+"="+n.Labels[key])
 	}
 	f.list("labels", labels)
+	var dropped []string
+	for _, kind := range slices.Sorted(maps.Keys(n.Dropped)) {
+		dropped = append(dropped, fmt.Sprintf("%d %s", n.Dropped[kind], strings.ReplaceAll(kind, "_", " ")))
+	}
+	f.list("dropped datagrams", dropped)
 	f.list("warnings", n.Warnings)
 	return f.String()
 }

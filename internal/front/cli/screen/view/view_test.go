@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 	node := client.Node{
 		Name: "a", Slot: 3, Address: "10.0.0.1", Liveness: fact.Alive, Voter: true, Version: "v0.1.0", Joined: noon(),
 		Stall: 12345 * time.Microsecond, Warnings: []string{"no cgroup v2 here"}, Labels: map[string]string{"z": "1", "a": "2"},
-		Services: []spec.ServiceName{"shop", "web"},
+		Services: []spec.ServiceName{"shop", "web"}, Dropped: map[string]uint64{"unknown_key": 1, "forged": 12},
 	}
 	young := client.Node{Name: "b", Liveness: fact.Alive, Stall: 6600 * time.Microsecond, Measured: 5*time.Minute + 20*time.Second, Stale: true}
 	doubtful := client.Service{Name: "mq", State: status.Unknown, Notes: status.Notes{Doubt: status.Doubt{Stale: true, LastKnown: "running on b"}}}
