@@ -194,6 +194,17 @@ func text[T ~string](d *decoder, to *T) func(value) {
 	}
 }
 
+// said reads a text of which none means the default. An empty one is refused: who
+// leaves a variable of a template empty does not mean to run a program as root.
+func said[T ~string](d *decoder, to *T) func(value) {
+	return func(v value) {
+		text(d, to)(v)
+		if s, ok := scalarText(v.node); ok && s == "" {
+			d.problem(v, BadValue, `"" says nothing`, "give a value, or remove the key to have the default")
+		}
+	}
+}
+
 // texts reads a list of texts.
 func texts[T ~string](d *decoder, to *[]T) func(value) {
 	return func(v value) {

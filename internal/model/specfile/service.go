@@ -85,12 +85,12 @@ func (d *decoder) partKeys(p *spec.Part) []key {
 	return []key{
 		{"address", d.address(&p.Address)},
 		{"exec", d.exec(&p.Exec)},
-		{"name", text(d, &p.Name)},
+		{"name", said(d, &p.Name)},
 		{"check", d.check(&p.Check)},
 		{"checks", func(v value) { d.mapping(v, "a mapping", d.checksKeys(&p.Checks)) }},
 		{"start_timeout", some(d, &p.StartTimeout, unit(d, &p.StartTimeout))},
 		{"stop_timeout", some(d, &p.StopTimeout, unit(d, &p.StopTimeout))},
-		{"role", text(d, &p.Role)},
+		{"role", said(d, &p.Role)},
 	}
 }
 
@@ -110,7 +110,7 @@ func (d *decoder) address(to **spec.Address) func(value) {
 func (d *decoder) addressKeys(a *spec.Address) []key {
 	return []key{
 		{"prefix", text(d, &a.Prefix)},
-		{"interface", text(d, &a.Interface)},
+		{"interface", said(d, &a.Interface)},
 	}
 }
 
@@ -130,11 +130,11 @@ func (d *decoder) exec(to **spec.Exec) func(value) {
 func (d *decoder) execKeys(e *spec.Exec) []key {
 	return []key{
 		{"command", texts(d, &e.Command)},
-		{"user", text(d, &e.User)},
-		{"group", text(d, &e.Group)},
-		{"dir", text(d, &e.Dir)},
+		{"user", said(d, &e.User)},
+		{"group", said(d, &e.Group)},
+		{"dir", said(d, &e.Dir)},
 		{"env", textMap(d, &e.Env)},
-		{"stop_signal", text(d, &e.StopSignal)},
+		{"stop_signal", said(d, &e.StopSignal)},
 		{"grace", optional(&e.Grace, d.duration)},
 		{"promote", texts(d, &e.Promote)},
 		{"demote", texts(d, &e.Demote)},
@@ -209,7 +209,7 @@ func (d *decoder) preferenceKeys(p *spec.Preference) []key {
 		{"label", text(d, &p.Label)},
 		{"node", text(d, &p.Node)},
 		{"score", whole(d, &p.Score)},
-		{"role", text(d, &p.Role)},
+		{"role", said(d, &p.Role)},
 		{"from", d.moment(&p.From)},
 		{"until", d.moment(&p.Until)},
 	}
@@ -218,11 +218,11 @@ func (d *decoder) preferenceKeys(p *spec.Preference) []key {
 func (d *decoder) failoverKeys(f *spec.Failover) []key {
 	return []key{
 		{"ttl", unit(d, &f.TTL)},
-		{"proof", text(d, &f.Proof)},
+		{"proof", said(d, &f.Proof)},
 		{"restarts", optional(&f.Restarts, func(to *int) func(value) { return whole(d, to) })},
 		{"within", some(d, &f.Within, unit(d, &f.Within))},
 		{"agent_loss", optional(&f.AgentLoss, d.duration)},
-		{"on_quorum_loss", text(d, &f.OnQuorumLoss)},
-		{"stop_failure", text(d, &f.StopFailure)},
+		{"on_quorum_loss", said(d, &f.OnQuorumLoss)},
+		{"stop_failure", said(d, &f.StopFailure)},
 	}
 }

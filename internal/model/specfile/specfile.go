@@ -1,7 +1,7 @@
 // Package specfile turns the operator's files into specs and back.
 //
 // A file is YAML: one or more documents, each one service in the form of
-// DESIGN.md, section 4. Reading is strict: whatever is not understood to the
+// docs/service.md. Reading is strict: whatever is not understood to the
 // letter is a [Problem] that names file, line, column and key, and the nearest
 // key that would have been right. A file with a problem yields no service at
 // all. It refuses YAML's anchors, aliases, tags and merge keys, which let a
@@ -170,10 +170,12 @@ func (s *source) read(content []byte) ([]*ast.DocumentNode, error) {
 
 // notText reports the first thing in text that no text editor would show.
 func (s source) notText(text string) (Problem, bool) {
-	if !utf8.ValidString(text) {
-		return s.problem(place{}, "", NotText, "the file is not UTF-8 text", "save it as UTF-8"), true
-	}
 	for i, line := range s.lines {
+		if !utf8.ValidString(line) {
+			p := s.problem(place{i + 1, 1}, "", NotText, "the file is not UTF-8 text", "save it as UTF-8")
+			p.Excerpt = "" // it cannot be shown
+			return p, true
+		}
 		if column := strings.IndexFunc(line, control); column >= 0 {
 			r, _ := utf8.DecodeRuneInString(line[column:])
 			return s.problem(place{i + 1, utf8.RuneCountInString(line[:column]) + 1}, "", NotText,
@@ -259,7 +261,8 @@ func (s source) refuse(tokens token.Tokens) (Problem, bool) {
 	var columns []int
 	brackets, documents := 0, 1
 	if len(tokens) > MaxTokens {
-		return s.problem(place{}, "", TooLarge, "the file has too many values", "split it"), true
+		return s.problem(place{}, "", TooLarge, fmt.Sprintf("the file has %d keys, values and marks", len(tokens)),
+			fmt.Sprintf("split it; a file may have at most %d", MaxTokens)), true
 	}
 	for _, t := range tokens {
 		at := placeOf(t)

@@ -190,7 +190,7 @@ type Criterion struct {
 
 // Criteria are what counts, the weightiest first.
 //
-// The order is that of DESIGN.md, section 3: score, free capacity, fewest
+// The order is that of docs/service.md: score, free capacity, fewest
 // instances, preferred node, node name. Before the score come what an operator
 // asked for and that a suspect node is no place to go to (but one to stay on:
 // suspicion passes). After it comes staying, so that nothing moves for nothing.
