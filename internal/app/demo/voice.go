@@ -105,10 +105,22 @@ func (v *voice) step(what string, work func(tell func(string)) (string, error)) 
 
 // line is a mark of one column, a text and a time at the right.
 func (v *voice) line(mark, text, when string) string {
-	room := min(v.width, stepWidth) - 5 - timeWidth
+	room := v.room()
 	text = screen.Cut(screen.Clean(text), room)
 	blank := strings.Repeat(" ", max(0, room-utf8.RuneCountInString(text)))
 	return fmt.Sprintf("  %s %s%s%s", mark, text, blank, v.paint(fmt.Sprintf("%*s", timeWidth, when), screen.Faint))
+}
+
+// room is how wide the text of a step's line is.
+func (v *voice) room() int { return min(v.width, stepWidth) - 5 - timeWidth }
+
+// beside cuts what, so that what is known of it is seen: of the two, that is the
+// news. A third of the room is left to it.
+func (v *voice) beside(what, detail string) string {
+	if detail == "" {
+		return what
+	}
+	return screen.Cut(what, max(v.room()-len(": ")-utf8.RuneCountInString(detail), v.room()/3))
 }
 
 // pick returns what this terminal can show.
@@ -148,7 +160,7 @@ func (v *voice) spin(what string, began time.Duration) spinner {
 		defer tick.Stop()
 		detail := ""
 		for n := 0; ; n++ {
-			v.printf("\r\x1b[K%s", v.line(string(frames[n%len(frames)]), with(what, detail), took(v.clock.Boot()-began)))
+			v.printf("\r\x1b[K%s", v.line(string(frames[n%len(frames)]), with(v.beside(what, detail), detail), took(v.clock.Boot()-began)))
 			select {
 			case detail = <-s.told:
 			case <-tick.C:

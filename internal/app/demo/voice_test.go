@@ -101,3 +101,20 @@ func TestPlainTerminal(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNewIsSeenBesideALongStep(t *testing.T) {
+	v := speak(&strings.Builder{}, cli.DemoOptions{Terminal: true, Columns: 60})
+	const what = "a cell of 3 nodes, each joined by a token, with mutual TLS"
+	for _, tt := range []struct{ name, what, detail, want string }{
+		{"nothing is known yet", what, "", what},
+		{"both have room", "3 votes", "1 so far", "3 votes: 1 so far"},
+		{"the step gives way", what, "bravo joins", "a cell of 3 nodes, each joined ...: bravo joins"},
+		{"but some of it stays", what, strings.Repeat("x", 59), "a cell of 3 ...: " + strings.Repeat("x", 59)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, with(v.beside(tt.what, tt.detail), tt.detail)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -278,10 +278,12 @@ func (s *show) ask(ctx context.Context, args ...string) ([]byte, error) {
 
 // askOn runs keelson on one host.
 func (s *show) askOn(ctx context.Context, node string, args ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	limited, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	r, err := s.cell.Keelson(ctx, node, args...)
+	r, err := s.cell.Keelson(limited, node, args...)
 	switch {
+	case err != nil && ctx.Err() == nil && limited.Err() != nil:
+		return nil, fmt.Errorf("%s did not answer `keelson %s` within %s: the cell may lack a majority, `status` says", node, args[0], askLimit)
 	case err != nil:
 		return nil, fmt.Errorf("keelson %s on %s: %w", args[0], node, err)
 	case r.Exit.Code == 1:
