@@ -174,7 +174,7 @@ func (s *shell) root() *cobra.Command {
 	)
 	root.AddCommand(s.actionCommands()...)
 	root.AddCommand(mending.Commands(mending.Around{
-		Terminal: s.tty, Exactly: exactly, Service: s.completeNames(services), Node: s.completeNames(nodes),
+		Terminal: s.tty, Wrong: wrong, Exactly: exactly, Service: s.completeNames(services), Node: s.completeNames(nodes),
 		Dial: func(f *pflag.FlagSet) (mending.Cell, error) { return s.dial(f) },
 	})...)
 	root.AddCommand(s.reasonCommands()...)

@@ -70,6 +70,9 @@ func TestVerdicts(t *testing.T) {
 		{"it is stopped for a person", Applied(shop(halted), result), Verdict{
 			Failed: true, Far: "shop is failed: stopped for a person", Next: "correct the cause (`keelson logs shop`), then `keelson clear shop`",
 		}},
+		{"its program is missing", Applied(shop(func(s *client.Service) { halted(s); s.Problem = "failed: the program /bin/x is missing on a" }), result), Verdict{
+			Failed: true, Far: "shop is failed: the program /bin/x is missing on a", Next: "correct the cause (`keelson logs shop`), then `keelson clear shop`",
+		}},
 		{"an older generation failed", Applied(shop(func(s *client.Service) { halted(s); s.Generation = 1 }), result), Verdict{Far: "shop has not been seen by a"}},
 		{"a part does not stop, and a move cannot be", move("a", "b").Reached(shop(stuck)), Verdict{
 			Failed: true, Far: "shop is failed on a: a part of it does not stop on a", Next: "see `keelson describe shop` and `keelson logs shop`",

@@ -79,6 +79,9 @@ Example:
     25 % of the nodes at once; within 10m 4 moves of a service and 30 of all
 `
 
+// maxShare is all nodes, in percent.
+const maxShare = 100
+
 // Bounds are what bounds recovery in a cell.
 type Bounds interface {
 	Recovery(context.Context) (spec.Recovery, error)
@@ -98,6 +101,8 @@ type Cell interface {
 type Around struct {
 	Terminal *screen.Terminal
 	Dial     func(*pflag.FlagSet) (Cell, error)
+	// Wrong makes an error of wrong usage.
+	Wrong func(hint, format string, args ...any) error
 	// Exactly checks the number of arguments, by what they are called.
 	Exactly func(names ...string) cobra.PositionalArgs
 	// Service and Node complete names.
@@ -170,6 +175,9 @@ func (a Around) recovery() *cobra.Command {
 	c.Flags().DurationVar(&window, "window", 0, "")
 	out := output.Flag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := a.within(c.Flags()); err != nil {
+			return err
+		}
 		cell, err := a.Dial(c.Flags())
 		if err != nil {
 			return err
@@ -197,4 +205,21 @@ func (a Around) recovery() *cobra.Command {
 		return did.Say(a.Terminal, *out)
 	}
 	return c
+}
+
+// within refuses flags that are out of range. What is not given stays as it is, so a
+// zero that is given must not look like that.
+func (a Around) within(given *pflag.FlagSet) error {
+	for _, flag := range []struct {
+		name string
+		most int
+	}{{"share", maxShare}, {"moves", spec.MaxMoves}, {"cell-moves", spec.MaxMoves}} {
+		if n, _ := given.GetInt(flag.name); given.Changed(flag.name) && (n < 1 || n > flag.most) {
+			return a.Wrong(fmt.Sprintf("choose 1 to %d", flag.most), "--%s %d is out of range", flag.name, n)
+		}
+	}
+	if w, _ := given.GetDuration("window"); given.Changed("window") && (w < spec.MinMoveWindow || w > spec.MaxMoveWindow) {
+		return a.Wrong("choose 1m to 24h", "--window %v is out of range", w)
+	}
+	return nil
 }

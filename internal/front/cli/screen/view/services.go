@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/keelson/keelson/api/client"
 	"github.com/keelson/keelson/internal/front/cli/screen"
@@ -41,7 +42,7 @@ func Progress(s client.Service) string {
 		text += " on " + at
 	}
 	if s.Problem != "" {
-		text += ": " + s.Problem
+		text += ": " + strings.TrimPrefix(s.Problem, string(s.State)+": ")
 	}
 	return text
 }
