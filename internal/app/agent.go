@@ -220,6 +220,9 @@ func (n *node) build(logging cli.Logging) {
 	n.trust = pki.Trust{Cell: n.local.CellID, Files: files, Revoked: n.revoked, Clock: n.clock}
 	n.registrar = &pki.Registrar{Store: n.store, Clock: n.clock}
 	n.mirror = &mirror.Mirror{Store: n.store, Clock: n.clock, Log: n.log}
+	if err := n.mirror.Recall(n.folders.lastKnown(), n.local.Node); err != nil {
+		n.log.Warn("cell not recalled, it is shown when the store answers", logkey.Err, err)
+	}
 	n.recorder = &recorder.Recorder{Store: n.store, Clock: n.clock, Log: n.log, Node: n.local.Node}
 	n.guard = guardclient.New(guardclient.Options{
 		Socket: n.folders.guard(), Clock: n.clock, Log: n.log, Start: n.guardian(logging),
@@ -320,6 +323,9 @@ func (n *node) warnings() []string {
 func (n *node) storeGone(why error) error {
 	why = sentence.Store(n.folders.etcd(), why)
 	text := why.Error()
+	if hint := sentence.Hint(why); hint != "" {
+		text += ". To mend it: " + hint
+	}
 	n.storeless.Store(&text)
 	return why
 }

@@ -54,7 +54,7 @@ var siblings = map[string][]string{
 	"core/decide":           {"core/audit", "core/place", "core/recovery", "core/step"},
 	"core/decide/restrain":  {"core/recovery"},
 	"core/explain":          {"core/decide", "core/recovery"},
-	"engine/mirror":         {"engine/cell"},
+	"engine/mirror":         {"engine/cell", "engine/agent/lastknown"},
 	"store/etcdstore":       {"store"},
 	"store/memstore":        {"store"},
 	"store/storetest":       {"store"},

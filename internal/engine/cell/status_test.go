@@ -255,6 +255,17 @@ func TestWithoutTheStoreANodeTellsWhatItKnowsByItself(t *testing.T) {
 			},
 		},
 		{
+			name: "where nothing was heard of since the agent started, nothing is last known",
+			change: func(v *cell.View) {
+				v.Records.Reports = nil
+				v.Live = cell.Live{Node: "b", Guard: &guardwire.State{Alive: 0b010, Lost: 0b101}, Own: &record.Report{Node: "b", GuardUp: true}}
+			},
+			want: status.Service{
+				State: status.Unknown, Bound: none, Notes: status.Notes{Doubt: status.Doubt{Stale: true}},
+				Problem: "while the store does not answer, it is not known how it is",
+			},
+		},
+		{
 			name: "what is stopped by its file, and ran nowhere, is stopped",
 			change: func(v *cell.View) {
 				stopped(v)

@@ -71,7 +71,7 @@ func Unstored(s *status.Service, f Firsthand, last map[spec.NodeName]record.Repo
 		return
 	}
 	s.LastKnown = lastKnown(s.Name, f, last)
-	if s.State == status.Stopped && s.LastKnown == notRunning && f.Holder == "" {
+	if s.State == status.Stopped && (s.LastKnown == notRunning || s.LastKnown == "") && f.Holder == "" {
 		s.LastKnown, s.Successors = "", nil // its state says it, and Stale that this may have changed
 		return
 	}
@@ -95,12 +95,16 @@ func Unstored(s *status.Service, f Firsthand, last map[spec.NodeName]record.Repo
 			s.Copies[i].Ready = false
 		}
 	}
-	s.Problem = "while the store does not answer, it is not known how it is; it was last known " + s.LastKnown
+	was := ""
+	if s.LastKnown != "" {
+		was = "; it was last known " + s.LastKnown
+	}
+	s.Problem = "while the store does not answer, it is not known how it is" + was
 	switch stopped := "stopped on " + string(f.Self); {
 	case s.LastKnown == stopped:
 		s.Problem = fmt.Sprintf("it was %s, and while the store does not answer, it is not known whether it runs elsewhere", stopped)
 	case f.Several:
-		s.Problem = fmt.Sprintf("while the store does not answer, only what runs on %s is known of its copies; it was last known %s", f.Self, s.LastKnown)
+		s.Problem = fmt.Sprintf("while the store does not answer, only what runs on %s is known of its copies%s", f.Self, was)
 	}
 	s.Problem = wanted + s.Problem
 	if f.Holder != "" {
@@ -112,7 +116,8 @@ func Unstored(s *status.Service, f Firsthand, last map[spec.NodeName]record.Repo
 const notRunning = "not running"
 
 // lastKnown says how a service was when the store answered last, or how it was
-// found here since.
+// found here since. It is empty if nothing was heard of any node: the store has not
+// answered since the agent started.
 func lastKnown(name spec.ServiceName, f Firsthand, last map[spec.NodeName]record.Report) string {
 	where := map[fact.Phase][]spec.NodeName{}
 	var best fact.Instance
@@ -131,6 +136,8 @@ func lastKnown(name spec.ServiceName, f Firsthand, last map[spec.NodeName]record
 		}
 	}
 	switch {
+	case len(last) == 0:
+		return ""
 	case on == "":
 		return notRunning
 	case f.Several:
