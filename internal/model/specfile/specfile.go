@@ -162,14 +162,14 @@ func (f *File) sort(judge func(spec.Service) []spec.Problem) (warnings Problems,
 func (s *source) read(content []byte) ([]*ast.DocumentNode, error) {
 	text := strings.TrimPrefix(string(content), "\ufeff")
 	s.lines = strings.Split(text, "\n")
-	if p, ok := s.notText(text); ok {
+	if p, ok := s.notText(); ok {
 		return nil, Problems{p}
 	}
 	return s.parse(text)
 }
 
-// notText reports the first thing in text that no text editor would show.
-func (s source) notText(text string) (Problem, bool) {
+// notText reports the first thing in the file that no text editor would show.
+func (s source) notText() (Problem, bool) {
 	for i, line := range s.lines {
 		if !utf8.ValidString(line) {
 			p := s.problem(place{i + 1, 1}, "", NotText, "the file is not UTF-8 text", "save it as UTF-8")
