@@ -23,8 +23,8 @@ import (
 //	change  adds lines, or replaces what has the same name
 //	enter   asks all in their order, and prints who waits for what
 //
-// Lines: "room [KIND=N ...]", "elsewhere KIND=N" for another node, and
-// "service NAME [priority=N] [needs=KIND:N] [apart=x,y] [shuns=x] [copies] [per-node=N]
+// Lines: "room [KIND=N ...]", "elsewhere KIND=N" for another node, "label [NAME]" and
+// "service NAME [priority=N] [needs=KIND:N] [apart=x,y] [shuns=x[:LABEL]] [copies] [per-node=N]
 // [meant] [there] [coming] [let]", in which NAME may be that of a numbered copy.
 func TestHouse(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -77,6 +77,10 @@ func readLine(t *testing.T, v *View, guests map[instance.Name]*Guest, words []st
 		}
 		return n
 	}
+	if words[0] == "label" {
+		v.Nodes["a"] = record.Node{Name: "a", Labels: map[string]string{words[1]: ""}}
+		return
+	}
 	if words[0] != "service" {
 		name := spec.NodeName(map[string]string{"room": "a", "elsewhere": "b"}[words[0]])
 		labels := map[string]string{}
@@ -108,7 +112,8 @@ func readLine(t *testing.T, v *View, guests map[instance.Name]*Guest, words []st
 				s.Place.Apart = append(s.Place.Apart, spec.ServiceName(name))
 			}
 		case "shuns":
-			s.Place.Near = []spec.Near{{Service: spec.ServiceName(value), Score: -spec.MaxScore}}
+			other, label, _ := strings.Cut(value, ":")
+			s.Place.Near = []spec.Near{{Service: spec.ServiceName(other), Score: -spec.MaxScore, Same: label}}
 		case "copies":
 			s.Copies = &spec.Copies{Unique: true, PerNode: 1}
 		case "per-node":
