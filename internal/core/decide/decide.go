@@ -18,7 +18,6 @@
 package decide
 
 import (
-
 	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"

@@ -207,7 +207,7 @@ func TestADeadlineIsThatOfOneWait(t *testing.T) {
 				d.step().want("", fact.Waiting).pass(s.lasts)
 			}
 			d.in.Wish.Gates = tt.last
-			d.step().want("", fact.Waiting).pass(tt.want - time.Millisecond).step().want("", fact.Waiting)
+			d.step().want("", fact.Waiting).pass(tt.want-time.Millisecond).step().want("", fact.Waiting)
 			d.pass(time.Millisecond).step().want("start 0", fact.Starting)
 		})
 	}
