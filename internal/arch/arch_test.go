@@ -53,7 +53,7 @@ var siblings = map[string][]string{
 	"core/crm":              {"core/place", "core/step"},
 	"core/decide":           {"core/audit", "core/place", "core/recovery", "core/step"},
 	"core/decide/restrain":  {"core/recovery"},
-	"core/explain":          {"core/decide", "core/recovery"},
+	"core/explain":          {"core/decide", "core/mandate", "core/recovery"},
 	"engine/mirror":         {"engine/cell", "engine/agent/lastknown"},
 	"store/etcdstore":       {"store"},
 	"store/memstore":        {"store"},

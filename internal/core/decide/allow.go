@@ -144,7 +144,11 @@ func (p *planner) forbiddenTo(s *fact.Service, likings rank.Likings, n *fact.Nod
 		return why
 	}
 	for _, name := range p.stuck[n.Name] {
-		if other := p.known(name); other != nil && ground.Foes(&s.Spec, &other.Spec) {
+		other := &spec.Service{Name: name} // of one that is forgotten nothing else is known
+		if known := p.known(name); known != nil {
+			other = &known.Spec
+		}
+		if ground.Foes(&s.Spec, other, n) {
 			return fmt.Sprintf("a part of %s would not stop there, and they are to be apart", name)
 		}
 	}

@@ -80,12 +80,24 @@ func (p *planner) room(n *fact.Node) []int {
 			out[i] = v
 		}
 		for _, name := range p.stuck[n.Name] { // it needs its room, wherever it is to be
-			if s := p.known(name); s != nil && (p.unitOf[name] == nil || !p.unitOf[name].left) {
+			if s := p.known(name); s != nil && !p.leftOn(s, n.Name) {
 				out[i] -= s.Spec.Needs[kind]
 			}
 		}
 	}
 	return out
+}
+
+// leftOn reports whether a service is left as it is on that node, and has its room
+// there by that.
+func (p *planner) leftOn(s *fact.Service, node spec.NodeName) bool {
+	switch u := p.unitOf[s.Spec.Name]; {
+	case u == nil || !u.left:
+		return false
+	case u.copies != nil:
+		return slices.Contains(s.Copies, node)
+	}
+	return p.Home(s) == node
 }
 
 func (p *planner) demand(u *unit) []int {

@@ -18,8 +18,6 @@
 package decide
 
 import (
-	"slices"
-
 	"github.com/keelson/keelson/internal/core/audit"
 	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
@@ -74,7 +72,7 @@ func planFor(s fact.Snapshot, id string, faulty map[spec.ServiceName]string) act
 	p.succession()
 	for _, svc := range p.services {
 		plan.Placements = append(plan.Placements, p.placement(svc))
-		if p.gone(svc) {
+		if p.Gone(&svc) {
 			plan.Forget = append(plan.Forget, svc.Spec.Name)
 		}
 	}
@@ -160,27 +158,4 @@ func newPlanner(s fact.Snapshot, halted map[spec.ServiceName]string, from stage)
 	}
 	p.compile()
 	return p
-}
-
-// gone reports whether a deleted service runs nowhere any more. What a lost
-// node said before it was lost does not count: its lease ends by itself, and
-// when it returns its agent stops what it does not know. Until that end the
-// voters name it as the holder, and the service is not forgotten: its addresses
-// are free for others then.
-func (p *planner) gone(s fact.Service) bool {
-	if !s.Deleting || s.Holder != "" || slices.ContainsFunc(s.Rights, func(r fact.Right) bool { return r.Holder != "" }) {
-		return false
-	}
-	for k := range p.Nodes {
-		n := &p.Nodes[k]
-		if n.Liveness == fact.Lost {
-			continue
-		}
-		if slices.ContainsFunc(n.Instances, func(i fact.Instance) bool {
-			return i.Service == s.Spec.Name && i.Phase != fact.Idle && i.Phase != fact.Failed
-		}) {
-			return false
-		}
-	}
-	return true
 }

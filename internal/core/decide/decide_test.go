@@ -31,7 +31,7 @@ var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 // "service NAME [priority=N] [on=a,b] [never=a,b] [prefer=node:a:N]
 // [prefer=k=v:N] [apart=x,y] [together=x,y] [needs=cpu:N] [stickiness=N] [stopped] [deleting]
 // [to=a] [from=a] [order=a,b] [holder=a] [rights=HOLDER:a,b] [generation=N] [copies=N] [primaries=N]
-// [primary=node:a:N] [near=PRIMARY:N] [at=a,b] [spread=rack] [maintenance]",
+// [primary=node:a:N] [near=PRIMARY:N] [shuns=x[:rack]] [likes=x:N] [after=x] [at=a,b] [spread=rack] [maintenance]",
 // "instance SERVICE NODE PHASE [generation=N] [until=DURATION] [since=DURATION]
 // [why=WORD]", "no quorum", "now DURATION" after noon, and
 // "recovery [share=N] [moves=N] [cell-moves=N]". Notes are printed after a "*".
@@ -172,6 +172,14 @@ func readService(t *testing.T, s *fact.Snapshot, words []string) {
 		case "near":
 			near := preference(t, "node:"+value)
 			place.Near = append(place.Near, spec.Near{Service: spec.ServiceName(near.Node), Score: near.Score, Role: spec.RolePrimary})
+		case "shuns": // must be away from it, or from the places that have the same label
+			other, label, _ := strings.Cut(value, ":")
+			place.Near = append(place.Near, spec.Near{Service: spec.ServiceName(other), Score: -spec.MaxScore, Same: label})
+		case "likes": // to be where it is
+			near := preference(t, "node:"+value)
+			place.Near = append(place.Near, spec.Near{Service: spec.ServiceName(near.Node), Score: near.Score})
+		case "after":
+			svc.Spec.After = []spec.After{{Service: spec.ServiceName(value)}}
 		case "spread":
 			place.Spread = list[string](value)
 		case "maintenance":

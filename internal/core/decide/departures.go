@@ -32,7 +32,7 @@ func (p *planner) copiesLeave(u *unit) []restrain.Departure {
 		if gone <= 0 && then[n.Name] == 0 && restrain.GaveUp(p.Past[s.Spec.Name], n.Name) && !p.runsAt(*s, n.Name) {
 			gone = 1 // it was taken away when it failed, and what comes now takes its place
 		}
-		if gone <= 0 || n.Drain || n.Leaving || n.Maintenance {
+		if gone <= 0 || n.Witness || n.Drain || n.Leaving || n.Maintenance {
 			continue
 		}
 		d := restrain.Departure{Unit: u.name(), Members: u.members, From: n.Name, Copies: gone, Several: true, Lost: n.Liveness == fact.Lost}

@@ -267,8 +267,6 @@ func richer(t *rapid.T, svc *fact.Service, others []spec.ServiceName) {
 		svc.Spec.Needs = map[string]int{"cpu": rapid.IntRange(1, 4).Draw(t, "needs")}
 	}
 	if rarely(t, "copies") {
-		// Room for some copies and not for others takes more than one decision to settle.
-		svc.Spec.Needs = nil
 		svc.Spec.Copies = &spec.Copies{Count: rapid.IntRange(0, 3).Draw(t, "count"), Primaries: rapid.IntRange(0, 1).Draw(t, "primaries")}
 		if rapid.Bool().Draw(t, "spread") {
 			svc.Spec.Place.Spread = []string{"rack"}

@@ -128,7 +128,7 @@ func (p *planner) departure(u *unit) (restrain.Departure, bool) {
 		}
 		n, known := p.Node(from)
 		// Whoever works on a node wants it empty.
-		if !known || n.Liveness == fact.Lost || n.Drain || n.Leaving || n.Maintenance {
+		if !known || n.Liveness == fact.Lost || n.Witness || n.Drain || n.Leaving || n.Maintenance {
 			continue
 		}
 		if to == "" && (down || n.Health > -spec.MaxScore) || !down && !p.onlyIll(u, n) {

@@ -235,8 +235,8 @@ func finish(c *reason.Change, after fact.Snapshot, svc fact.Service, p action.Pl
 	switch c.Kind {
 	case reason.Loses:
 		c.Against = refusals(p)
-		if first := successor(after, svc); first != "" {
-			c.Why = append([]string{fmt.Sprintf("%s takes over by itself at first, and gives it up again when that is planned", first)}, c.Why...)
+		if first := arrive(after, svc); first.at != "" {
+			c.Why = append([]string{first.passes() + ", and gives it up again when that is planned"}, c.Why...)
 		}
 	case reason.Homeless:
 		c.Against = refusals(p)
@@ -245,12 +245,12 @@ func finish(c *reason.Change, after fact.Snapshot, svc fact.Service, p action.Pl
 	case reason.Follows:
 		c.Why = []string{fmt.Sprintf("%s stays on %s; if that is lost, %s", c.Service, names(c.To), takeovers(c.Next))}
 	case reason.Moves:
-		switch first := successor(after, svc); first {
+		switch first := arrive(after, svc); first.at {
 		case "":
 		case c.To[0].Node:
-			c.Why = []string{fmt.Sprintf("%s is the first in the succession list that is left, and takes over by itself", first)}
+			c.Why = []string{first.stays()}
 		default:
-			c.Why = append([]string{fmt.Sprintf("%s takes over by itself at first, and then it moves to %s", first, c.To[0].Node)}, c.Why...)
+			c.Why = append([]string{fmt.Sprintf("%s, and then it moves to %s", first.passes(), c.To[0].Node)}, c.Why...)
 		}
 	case reason.Starts, reason.Stops, reason.Copies, reason.Adjusts:
 	}

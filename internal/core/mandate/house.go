@@ -93,7 +93,7 @@ func (h *House) specOf(g *Guest) *spec.Service {
 	return &g.Run.Spec
 }
 
-// foes are the services that must not be on a node with each other, both ways.
+// foes are the services that must not be on this node with each other, both ways.
 func (v *View) foes() map[spec.ServiceName][]spec.ServiceName {
 	var out map[spec.ServiceName][]spec.ServiceName
 	add := func(a, b spec.ServiceName) {
@@ -106,13 +106,8 @@ func (v *View) foes() map[spec.ServiceName][]spec.ServiceName {
 		out[a], out[b] = append(out[a], b), append(out[b], a)
 	}
 	for name, s := range v.Services {
-		for _, other := range s.Spec.Place.Apart {
+		for _, other := range s.Spec.Place.Shunned(v.Nodes[v.Self].Labels) {
 			add(name, other)
-		}
-		for _, near := range s.Spec.Place.Near {
-			if near.Score <= -spec.MaxScore && near.Same == "" && near.Role == "" && near.As == "" {
-				add(name, near.Service)
-			}
 		}
 	}
 	return out

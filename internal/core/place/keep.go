@@ -72,9 +72,10 @@ func (s *solver) isAt(i, node int) bool {
 	return slices.Contains(s.Items[i].State.At, node)
 }
 
-// defends reports whether j, which is on the node, keeps it against i.
+// defends reports whether j, which is on the node, keeps it against i, even where j is
+// asked only after i, to which it is drawn.
 func (s *solver) defends(j, i, node int) bool {
-	return j != i && !s.cells[j].done && !s.cells[j].busy && s.Items[j].Priority >= s.Items[i].Priority && s.usable(j, node)
+	return j != i && !s.cells[j].done && s.Items[j].Priority >= s.Items[i].Priority && s.usable(j, node)
 }
 
 // defended reports whether an item, or a copy of it, keeps the node, or one that
@@ -113,6 +114,25 @@ func (s *solver) crowded(i, node int) bool {
 		}
 	}
 	return false
+}
+
+// chooseAnew chooses for an item that nobody drawn to it may send away: where that
+// leaves only nodes that others keep, it counts no more where those would have it.
+func (s *solver) chooseAnew(i, prefer int) int {
+	c := &s.cells[i]
+	if c.unasked == nil {
+		return Nowhere
+	}
+	c.score = c.unasked
+	for _, k := range s.pullsOnto(i) {
+		s.obey(i, s.Pulls[k])
+	}
+	for _, k := range s.pullsOf(i) {
+		if !s.Pulls[k].mandatory() {
+			s.follow(i, k)
+		}
+	}
+	return s.choose(i, prefer)
 }
 
 // waitsFor reports whether the item, by mandatory pulls, is placed after another.

@@ -22,6 +22,7 @@ type cell struct {
 	all      bool  // its copies heed all of its pulls
 	tries    int   // how often it was tried as a copy
 	spare    bool  // a copy too many, which was not placed
+	unasked  []int // the scores before others that are drawn to it were asked; nil: none are
 }
 
 type solver struct {
@@ -240,13 +241,18 @@ func (s *solver) assignOne(i, prefer int) int {
 	case s.StopAll:
 		s.settle(i, Nowhere)
 	default:
-		s.settle(i, s.choose(i, prefer))
+		node := s.choose(i, prefer)
+		if node == Nowhere {
+			node = s.chooseAnew(i, prefer)
+		}
+		s.settle(i, node)
 	}
 	return c.node
 }
 
 // pullAll lets all pulls act on the item.
 func (s *solver) pullAll(i int) {
+	c := &s.cells[i]
 	mine, onto := s.pullsOf(i), s.pullsOnto(i)
 	if !s.MandatoryFirst {
 		for _, k := range mine {
@@ -274,6 +280,9 @@ func (s *solver) pullAll(i int) {
 		}
 		for _, k := range onto {
 			if p := s.Pulls[k]; p.mandatory() == mandatory {
+				if mandatory && s.Keep && !p.Mutual && c.unasked == nil {
+					c.unasked = slices.Clone(c.score)
+				}
 				s.obey(i, p)
 				s.heed(i, k)
 			}

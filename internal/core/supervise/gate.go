@@ -25,7 +25,7 @@ const (
 // value holds nothing back.
 type Gates struct {
 	// Wait says what must happen before it starts, such as "db to run". It waits
-	// for WaitMost at most; 0: for ever.
+	// for WaitMost at most, counted anew whenever Wait changes; 0: for ever.
 	Wait     string
 	WaitMost time.Duration
 	// Yield says why it must stop, though it is to be here.
@@ -283,8 +283,8 @@ func (m *machine) gate() string {
 	if planted(orderIgnored) {
 		return ""
 	}
-	if m.MayRun() || g.Wait == "" {
-		m.waitBy = 0
+	if m.MayRun() || g.Wait != m.waitFor || g.WaitMost == 0 {
+		m.waitFor, m.waitBy = "", 0 // a deadline is that of one wait
 	}
 	if m.MayRun() && m.Under == "" && g.Wait == "" && g.Yield == "" {
 		m.Under = g.Under // nothing else is known
@@ -301,7 +301,7 @@ func (m *machine) gate() string {
 		return "it waits for " + g.Wait
 	default:
 		if m.waitBy == 0 {
-			m.waitBy = m.in.Boot + g.WaitMost
+			m.waitFor, m.waitBy = g.Wait, m.in.Boot+g.WaitMost
 		}
 		if m.in.Boot >= m.waitBy {
 			return ""

@@ -178,6 +178,50 @@ func TestAStartThatWaitsForAWhileOnly(t *testing.T) {
 	d.pass(time.Millisecond).step().want("start 0", fact.Starting)
 }
 
+// What is waited for may change while it waits. Each wait has its own time.
+func TestADeadlineIsThatOfOneWait(t *testing.T) {
+	db := Gates{Wait: "db to run", WaitMost: 15 * time.Second}
+	twin := Gates{Wait: "copy 1 to stop on b", WaitMost: time.Minute}
+	foe := Gates{Wait: "foe to stop here"}
+	type stage struct {
+		gates Gates
+		lasts time.Duration
+	}
+	tests := []struct {
+		name   string
+		before []stage
+		last   Gates
+		want   time.Duration
+	}{
+		{"a longer one after a shorter one", []stage{{db, 10 * time.Second}}, twin, time.Minute},
+		{"a shorter one after a longer one", []stage{{twin, 10 * time.Second}}, db, 15 * time.Second},
+		{"one that has no end between two", []stage{{twin, 50 * time.Second}, {foe, time.Hour}}, twin, time.Minute},
+		{"the same one goes on", []stage{{db, 10 * time.Second}}, db, 5 * time.Second},
+		{"more time for the same one does not count", []stage{{db, 10 * time.Second}}, Gates{Wait: db.Wait, WaitMost: time.Hour}, 5 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDesk(t, 1).hold(5)
+			for _, s := range tt.before {
+				d.in.Wish.Gates = s.gates
+				d.step().want("", fact.Waiting).pass(s.lasts)
+			}
+			d.in.Wish.Gates = tt.last
+			d.step().want("", fact.Waiting).pass(tt.want-time.Millisecond).step().want("", fact.Waiting)
+			d.pass(time.Millisecond).step().want("start 0", fact.Starting)
+		})
+	}
+}
+
+func TestAWaitBeginsAnewWithTheLease(t *testing.T) {
+	d := newDesk(t, 1).hold(5)
+	d.in.Wish.Gates = Gates{Wait: "db to run", WaitMost: atOnce}
+	d.step().want("", fact.Waiting)
+	d.in.Hold.Held = false
+	d.pass(time.Hour).step().hold(6).step().want("", fact.Waiting)
+	d.pass(atOnce).step().want("start 0", fact.Starting)
+}
+
 func TestAPlannedStopWaitsForWhatDependsOnIt(t *testing.T) {
 	begin := func() *desk {
 		d := running(t, 1)

@@ -111,6 +111,7 @@ type turn struct {
 	yielding bool          // likewise, it will be demoted
 	leaveBy  time.Duration // when it does so anyway
 	waits    string        // for what, in a few words
+	waitFor  string        // what waitBy is about
 	waitBy   time.Duration // when it starts anyway; 0: never
 	past     bool          // it has waited long enough
 }

@@ -77,10 +77,10 @@ func (m *machine) goal() goal {
 	g.here, g.why = m.aim()
 	g.run, g.alone = g.here, !g.here && g.why == noCopy
 	m.waits = ""
-	if g.here {
-		if why := m.gate(); why != "" {
-			g.run, g.why = false, why
-		}
+	if !g.here {
+		m.waitFor, m.waitBy = "", 0
+	} else if why := m.gate(); why != "" {
+		g.run, g.why = false, why
 	}
 	g.right = m.aimPrimary(g.here)
 	g.primary = g.run && g.right

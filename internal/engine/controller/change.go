@@ -181,6 +181,14 @@ func (c *change) remove(key string, revision int64) {
 
 // batches groups changes into transactions that the store takes, each with room
 // for one guard more.
+//
+// If the store goes away between two of them, half of a plan is in force. That is no
+// other than nodes that hear of a plan one after the other: each placement is whole,
+// and none says more than whom to start and stop. That a service runs once is held by
+// its lease (promise-kept, count-from-send), who is on a node at once by that node's own
+// rules (package mandate, House), and what is after what by what runs (package
+// supervise, Town). What cannot start by its half waits for the rest, which is written
+// when the store is back: by this controller, whose mirror lacks it, or the next.
 func batches(changes []change) [][]change {
 	var out [][]change
 	var now []change

@@ -46,6 +46,24 @@ type Near struct {
 	Same string `json:"same,omitempty"`
 }
 
+// Shunned are the services with which one of this place must not be on a node that
+// has these labels, whatever the scores: those of Apart, and those of Near with the
+// score -[MaxScore]. Same holds where the node has that label: both would be at one
+// place then. What else is at that place, on other nodes, is not told here; nor does a
+// rule with Role or As count, since a role comes and goes while the service runs. The
+// result may name the service itself, which is never shunned, and a name twice; it is
+// not to be changed.
+func (p *Place) Shunned(labels map[string]string) []ServiceName {
+	out := slices.Clip(p.Apart)
+	for _, n := range p.Near {
+		_, at := labels[n.Same]
+		if n.Score <= -MaxScore && n.Role == "" && n.As == "" && (n.Same == "" || at) {
+			out = append(out, n.Service)
+		}
+	}
+	return out
+}
+
 // After says that a service starts after another, and stops before it.
 type After struct {
 	Service ServiceName `json:"service"`

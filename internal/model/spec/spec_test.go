@@ -382,3 +382,26 @@ func FuzzSize(f *testing.F) {
 		}
 	})
 }
+
+func TestWhomAServiceShunsOnANode(t *testing.T) {
+	tests := []struct {
+		name   string
+		place  Place
+		labels map[string]string
+		want   []ServiceName
+	}{
+		{"whom it is apart from", Place{Apart: []ServiceName{"a", "b"}}, nil, []ServiceName{"a", "b"}},
+		{"whom a rule of near keeps away", Place{Apart: []ServiceName{"a"}, Near: []Near{{Service: "b", Score: -MaxScore}}}, nil, []ServiceName{"a", "b"}},
+		{"no wish, and nobody it is drawn to", Place{Near: []Near{{Service: "a", Score: 1 - MaxScore}, {Service: "b", Score: MaxScore}}}, nil, nil},
+		{"no role", Place{Near: []Near{{Service: "a", Score: -MaxScore, Role: RolePrimary}, {Service: "b", Score: -MaxScore, As: RoleReplica}}}, nil, nil},
+		{"who is kept from the node's rack", Place{Near: []Near{{Service: "a", Score: -MaxScore, Same: "rack"}}}, map[string]string{"rack": "r1"}, []ServiceName{"a"}},
+		{"unless it is in none", Place{Near: []Near{{Service: "a", Score: -MaxScore, Same: "rack"}}}, map[string]string{"room": "1"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, tt.place.Shunned(tt.labels)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -160,6 +160,29 @@ func (g Ground) Stuck() map[spec.NodeName][]spec.ServiceName {
 	return out
 }
 
+// Gone reports whether a deleted service runs nowhere any more. What a lost
+// node said before it was lost does not count: its lease ends by itself, and
+// when it returns its agent stops what it does not know. Until that end the
+// voters name it as the holder, and the service is not forgotten: its addresses
+// are free for others then.
+func (g Ground) Gone(s *fact.Service) bool {
+	if !s.Deleting || s.Holder != "" || slices.ContainsFunc(s.Rights, func(r fact.Right) bool { return r.Holder != "" }) {
+		return false
+	}
+	for k := range g.Nodes {
+		n := &g.Nodes[k]
+		if n.Liveness == fact.Lost {
+			continue
+		}
+		if slices.ContainsFunc(n.Instances, func(i fact.Instance) bool {
+			return i.Service == s.Spec.Name && i.Phase != fact.Idle && i.Phase != fact.Failed
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
 // Names writes a list of nodes.
 func Names(nodes []spec.NodeName) string {
 	list := make([]string, 0, len(nodes))
@@ -169,9 +192,10 @@ func Names(nodes []spec.NodeName) string {
 	return strings.Join(list, ", ")
 }
 
-// Foes reports whether two services are to be apart, by the word of either.
-func Foes(a, b *spec.Service) bool {
-	return a.Name != b.Name && (slices.Contains(a.Place.Apart, b.Name) || slices.Contains(b.Place.Apart, a.Name))
+// Foes reports whether two services must not be on the node at once, by the word of
+// either, as [spec.Place.Shunned] has it: its agent keeps one out while the other is there.
+func Foes(a, b *spec.Service, n *fact.Node) bool {
+	return a.Name != b.Name && (slices.Contains(a.Place.Shunned(n.Labels), b.Name) || slices.Contains(b.Place.Shunned(n.Labels), a.Name))
 }
 
 // Sorted returns the snapshot with nodes, their instances and services sorted by
