@@ -95,8 +95,9 @@ func (d *document) nodeNamed(name string) *node {
 	return nil
 }
 
-func (d *document) readStatus(status *cib.Element) {
-	states := map[*node]*cib.Element{}
+// strangers notes the states of nodes that the configuration does not have.
+func (d *document) strangers(status *cib.Element) {
+	seen := map[*node]bool{}
 	for _, state := range status.All("node_state") {
 		n := d.nodeByID[state.ID()]
 		if n == nil {
@@ -105,11 +106,28 @@ func (d *document) readStatus(status *cib.Element) {
 		switch {
 		case state.ID() == "":
 			d.note("node state of %s: it has no id, so it is left out", state.Attr("uname"))
-		case n != nil:
+		case n == nil && state.Attr("remote_node") != "":
+			d.note("node state %s: it is of a remote node, which is left out", state.ID())
+		case n == nil:
+			d.note("node state %s: the configuration knows no such node", state.ID())
+		case seen[n]:
+			d.note("node state %s: the node has one already, and the last one counts", state.ID())
+		}
+		seen[n] = true
+	}
+}
+
+func (d *document) readStatus(status *cib.Element) {
+	d.strangers(status)
+	states := map[*node]*cib.Element{}
+	for _, state := range status.All("node_state") {
+		n := d.nodeByID[state.ID()]
+		if n == nil {
+			n = d.nodeNamed(state.Attr("uname"))
+		}
+		if n != nil && state.ID() != "" {
 			states[n] = state
 			d.readNodeState(n, state)
-		case state.Attr("remote_node") == "":
-			d.note("node state %s: the configuration knows no such node", state.ID())
 		}
 	}
 	if d.options.quorumPolicy == "suicide" && !d.options.quorum && clause.Truth(d.root.Attr("no-quorum-panic")) {
