@@ -16,6 +16,7 @@ func (d *document) compile() step.Problem {
 	constraints := d.root.Child("configuration").Child("constraints")
 	d.readLocations(constraints)
 	d.otherConstraints(constraints)
+	d.unheeded()
 	p := place.Problem{Ties: d.ties()}
 	p.Heed = d.options.placement != "default"
 	p.SortByScore = p.Heed

@@ -158,3 +158,15 @@ func TestUtilizationIsWrittenOnlyWhereItCounts(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatASimulationDoesNotHeedIsNoted(t *testing.T) {
+	root := moving(t, `<nvpair id="x" name="shutdown-lock" value="true"/><nvpair id="y" name="batch-limit" value="3"/>`,
+		program("r", `<meta_attributes id="m"><nvpair id="m1" name="of-tomorrow" value="1"/><nvpair id="m2" name="priority" value="1"/></meta_attributes>`),
+		`<rsc_ticket id="k" rsc="r" ticket="t"/>`)
+	want := []string{
+		"rsc_ticket k: it is left out", "the cluster's option shutdown-lock=true is not heeded", "primitive r: its option of-tomorrow=1 is not heeded",
+	}
+	if diff := cmp.Diff(want, Simulate(root, noon).Not); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+}

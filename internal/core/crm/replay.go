@@ -383,9 +383,9 @@ func (p *replay) configured(op past.Operation) bool {
 }
 
 func (p *replay) configuredOps() []*cib.Element {
-	ops := p.r.elem.Child("operations").All("op")
+	ops := p.Refer(p.r.elem.Child("operations")).All("op")
 	if p.r.agent != p.r.elem {
-		ops = append(slices.Clone(ops), p.r.agent.Child("operations").All("op")...)
+		ops = append(slices.Clone(ops), p.Refer(p.r.agent.Child("operations")).All("op")...)
 	}
 	return ops
 }

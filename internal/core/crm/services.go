@@ -198,7 +198,7 @@ func (w *writer) demands(s *spec.Service, r *resource) {
 
 // operations notes what the operations say that services do not.
 func (w *writer) operations(r *resource) {
-	for _, op := range (&replay{r: r}).configuredOps() {
+	for _, op := range (&replay{document: w.document, r: r}).configuredOps() {
 		if v := op.Attr("on-fail"); v != "" && v != "restart" {
 			w.note("primitive %s: on-fail=%s of %s is left out", r.base, v, op.Attr("name"))
 		}

@@ -86,7 +86,9 @@ func (r *Reader) Sets(e *cib.Element, name string, about *Subject) Attrs {
 			if key == "" {
 				key = value.Attr("name")
 			}
-			own[key] = value.Attr("value")
+			if !own.Has(key) {
+				own[key] = value.Attr("value")
+			}
 		}
 		out.Fill(own)
 	}

@@ -195,7 +195,7 @@ func (c *checker) twice(e *cib.Element) {
 	for _, pair := range e.All("nvpair") {
 		name := pair.Attr("name")
 		if names[name] && name != "" {
-			c.note("%s %s: %s is there twice in it, and the last one counts", e.Name, quoted(e.ID()), quoted(name))
+			c.note("%s %s: %s is there twice in it, and the first one counts", e.Name, quoted(e.ID()), quoted(name))
 		}
 		names[name] = true
 	}

@@ -87,7 +87,7 @@ func TestWhatIsNoWordIsNoted(t *testing.T) {
 		},
 		{
 			name: "one name twice", resources: `<primitive id="r"><meta_attributes id="m"><nvpair id="a" name="priority" value="1"/><nvpair id="b" name="priority" value="2"/></meta_attributes></primitive>`,
-			want: []string{"meta_attributes m: priority is there twice in it, and the last one counts"},
+			want: []string{"meta_attributes m: priority is there twice in it, and the first one counts"},
 		},
 	}
 	for _, tt := range tests {
