@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/model/cib"
 	"github.com/keelson/keelson/internal/model/spec"
 )
@@ -150,35 +151,16 @@ func (w *writer) operation(r *resource, op *cib.Element) {
 	w.note("primitive %s: what it says of %s (%s) is left out", r.base, op.Attr("name"), op.ID())
 }
 
-// What of the options decides where something runs, and what does not: the rest may,
-// and is noted.
-const (
-	heeded = " symmetric-cluster no-quorum-policy stonith-enabled fencing-enabled startup-fencing stop-orphan-resources stop-removed-resources" +
-		" stop-all-resources maintenance-mode start-failure-is-fatal placement-strategy have-watchdog node-health-strategy node-health-base node-health-green" +
-		" node-health-yellow node-health-red target-role is-managed maintenance priority resource-stickiness migration-threshold failure-timeout multiple-active" +
-		" requires clone-max clone-node-max clone-min promotable promoted-max promoted-node-max master-max master-node-max globally-unique interleave ordered" +
-		" collocated critical container allow-unhealthy-nodes "
-	elsewhere = " dc-version cluster-infrastructure cluster-name last-lrm-refresh enable-acl cluster-delay cluster-recheck-interval batch-limit migration-limit" +
-		" node-action-limit pe-error-series-max pe-warn-series-max pe-input-series-max stop-orphan-actions stop-removed-actions remove-after-stop stonith-action" +
-		" stonith-timeout stonith-watchdog-timeout stonith-max-attempts fencing-action fencing-timeout fencing-watchdog-timeout fencing-max-attempts fencing-reaction" +
-		" fence-reaction concurrent-fencing priority-fencing-delay load-threshold dc-deadtime election-timeout shutdown-escalation join-integration-timeout" +
-		" join-finalization-timeout crmd-transition-delay transition-delay transition-idle-timeout node-pending-timeout" +
-		" notify record-pending timeout allow-migrate provides target-attribute "
-)
-
 // unheeded notes options that nothing is decided by and that might decide there.
 func (d *document) unheeded() {
-	known := func(option string) bool {
-		return strings.Contains(heeded, " "+option+" ") || strings.Contains(elsewhere, " "+option+" ")
-	}
 	for _, k := range d.props.Names() {
-		if !known(k) {
+		if !clause.Heeded(k) {
 			d.note("the cluster's option %s=%s is not heeded", k, d.props[k])
 		}
 	}
 	for _, r := range d.all {
 		for _, k := range r.meta.Names() {
-			if !known(k) && !r.orphan {
+			if !clause.Heeded(k) && !r.orphan {
 				d.note("%s %s: its option %s=%s is not heeded", r.elem.Name, r.base, k, r.meta[k])
 			}
 		}
