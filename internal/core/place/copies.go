@@ -73,7 +73,7 @@ func (s *solver) seat(i int, children []int) {
 		}
 		if assigned >= set.Max {
 			s.banAll(child)
-			if s.isLate(child) {
+			if at := s.at(child); s.isLate(child) && (at == Nowhere || s.Nodes[at].Open) {
 				s.spare(child)
 				continue
 			}
@@ -84,9 +84,14 @@ func (s *solver) seat(i int, children []int) {
 	}
 }
 
-// isLate reports whether the copy ceases to be managed only once it is placed.
+// isLate reports whether the copy, or each of its parts, ceases to be managed only
+// once it is placed. A part that is not managed before keeps it where it is.
 func (s *solver) isLate(child int) bool {
-	return s.Items[child].State.Late || slices.ContainsFunc(s.Items[child].Children, s.isLate)
+	parts := s.Items[child].Children
+	if len(parts) == 0 {
+		return s.Items[child].State.Late
+	}
+	return !slices.ContainsFunc(parts, func(part int) bool { return !s.isLate(part) })
 }
 
 // spare leaves a copy out that is one too many.
