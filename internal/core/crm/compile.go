@@ -32,11 +32,9 @@ func (d *document) compile() step.Problem {
 	out := step.Problem{}
 	for _, r := range d.all {
 		p.Items = append(p.Items, d.item(r, units))
+		out.Mays = append(out.Mays, d.may(r))
 	}
 	d.score(&p)
-	for _, r := range d.all {
-		out.Mays = append(out.Mays, d.may(r, &p))
-	}
 	for _, c := range d.readColocations(constraints) {
 		p.Pulls = append(p.Pulls, place.Pull{
 			Name: c.name, Item: c.item.item, With: c.with.item, Score: c.score, ItemRole: c.itemRole, WithRole: c.withRole,
@@ -222,15 +220,9 @@ func (d *document) unprobed(r *resource) bool {
 	})
 }
 
-// frozen reports whether the resource may not start for want of quorum: what runs may
-// start anew. Of copies that are all the same, one that failed or cannot stay gives its
-// place to one that does not run, if there is one.
-func (d *document) frozen(r *resource, p *place.Problem) bool {
-	if d.options.quorum || d.options.quorumPolicy != "freeze" || r.needs == "nothing" {
-		return false
-	}
-	stays := slices.ContainsFunc(r.at, func(n *node) bool { return !r.failed && n.open() && p.Items[r.item].Score[n.index] >= 0 })
-	return len(r.at) == 0 || r.anonymous() && !stays && slices.ContainsFunc(r.clone().children, func(c *resource) bool { return !c.active() })
+// frozen reports whether the resource may not start for want of quorum.
+func (d *document) frozen(r *resource) bool {
+	return !d.options.quorum && d.options.quorumPolicy == "freeze" && r.needs != "nothing" && len(r.at) == 0
 }
 
 // knownOn says where the resource's state was looked at.
@@ -299,8 +291,8 @@ func (n *node) promotion(base string) (int, bool) {
 }
 
 // may says what speaks against starting a resource now.
-func (d *document) may(r *resource, p *place.Problem) step.May {
-	return step.May{NoStart: d.frozen(r, p) || d.unprobed(r), Restart: r.failed && !r.demotes(), Demote: r.failed && r.demotes()}
+func (d *document) may(r *resource) step.May {
+	return step.May{NoStart: d.frozen(r) || d.unprobed(r), Restart: r.failed && !r.demotes(), Demote: r.failed && r.demotes()}
 }
 
 func (r *resource) demotes() bool { return r.onlyDemote }

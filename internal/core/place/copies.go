@@ -73,7 +73,7 @@ func (s *solver) seat(i int, children []int) {
 		}
 		if assigned >= set.Max {
 			s.banAll(child)
-			if at := s.at(child); s.isLate(child) && (at == Nowhere || s.Nodes[at].Open) {
+			if s.isLate(child) {
 				s.spare(child)
 				continue
 			}
@@ -127,12 +127,12 @@ func (s *solver) sit(set, child, prefer int) bool {
 	}
 	s.narrow(set, child)
 	first := s.first(child)
-	backup := slices.Clone(s.cells[first].score)
+	backup := s.scoresOf(child, nil)
 	s.spread(set, first)
 	node := s.assign(child, prefer)
 	if prefer != Nowhere && node != Nowhere && node != prefer {
 		s.unsettle(child)
-		s.cells[first].score = backup
+		s.restore(child, backup)
 		return false
 	}
 	if node == Nowhere {
@@ -140,6 +140,30 @@ func (s *solver) sit(set, child, prefer int) bool {
 	}
 	c.seats[node]++
 	return true
+}
+
+// scoresOf adds the scores of the item's parts, or its own, as they are now.
+func (s *solver) scoresOf(i int, to [][]int) [][]int {
+	if len(s.Items[i].Children) == 0 {
+		return append(to, slices.Clone(s.cells[i].score))
+	}
+	for _, part := range s.Items[i].Children {
+		to = s.scoresOf(part, to)
+	}
+	return to
+}
+
+// restore gives the item's parts, or itself, the scores that they had, and returns
+// those that are left.
+func (s *solver) restore(i int, from [][]int) [][]int {
+	if len(s.Items[i].Children) == 0 {
+		s.cells[i].score = from[0]
+		return from[1:]
+	}
+	for _, part := range s.Items[i].Children {
+		from = s.restore(part, from)
+	}
+	return from
 }
 
 // spread speaks against the nodes that count as the same place as one of a copy that
@@ -195,6 +219,9 @@ func (s *solver) byState(a, b int) int {
 		return cmp.Compare(na, nb)
 	}
 	ca, cb := s.wellAt(a), s.wellAt(b)
+	if d := yes(!s.unfit(a), !s.unfit(b)); d != 0 && !s.Soft {
+		return d // one that cannot stay gives its place to one that does not run
+	}
 	if d := yes(ca != Nowhere, cb != Nowhere); d != 0 {
 		return d
 	}
@@ -255,6 +282,13 @@ func (s *solver) wellAt(i int) int {
 		return Nowhere
 	}
 	return at
+}
+
+// unfit reports whether the copy runs where it may not stay, as the rules on the whole
+// of it are.
+func (s *solver) unfit(i int) bool {
+	at := s.at(i)
+	return at != Nowhere && s.cells[i].score[at] < 0
 }
 
 // addPromotion makes copies prefer the nodes where they could be primary.
