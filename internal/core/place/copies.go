@@ -414,8 +414,18 @@ func (s *solver) weighs(child int) bool { return s.Soft || s.cells[child].weight
 
 func (s *solver) unmanaged(i int) bool { return s.Items[s.first(i)].State.Unmanaged }
 
-// roleNow is the role that the copy has now.
-func (s *solver) roleNow(i int) Role { return s.Items[s.first(i)].State.Role }
+// roleNow is the role that the copy has now: that of its first part, or, where the
+// incumbent's ways are asked for, the highest of its parts.
+func (s *solver) roleNow(i int) Role {
+	if s.Soft || len(s.Items[i].Children) == 0 {
+		return s.Items[s.first(i)].State.Role
+	}
+	role := Stopped
+	for _, part := range s.Items[i].Children {
+		role = max(role, s.roleNow(part))
+	}
+	return role
+}
 
 // setRole sets the role of the item and all of its parts that have a node.
 func (s *solver) setRole(i int, r Role) {
