@@ -277,8 +277,12 @@ func (s *solver) spreadOf(i int) int {
 
 // wellAt is where the copy runs, if it may stay.
 func (s *solver) wellAt(i int) int {
+	decides := i
+	if s.Soft {
+		decides = s.first(i)
+	}
 	at := s.at(i)
-	if at == Nowhere || s.cells[s.first(i)].score[at] < 0 {
+	if at == Nowhere || s.cells[decides].score[at] < 0 {
 		return Nowhere
 	}
 	return at

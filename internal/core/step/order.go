@@ -183,7 +183,9 @@ func (w *work) able(i int, v Verb, least int) bool {
 	switch v {
 	case Start:
 		if a.fixed {
-			return len(a.at) > 0 && !a.stop && !a.cut // what would have to be restarted and cannot
+			// Not able is what would have to be restarted and cannot, and for the incumbent
+			// what was last seen where nobody answers.
+			return len(a.at) > 0 && !a.stop && !a.cut && (w.Place.Soft || slices.ContainsFunc(a.at, func(n int) bool { return w.Nodes[n].Reached }))
 		}
 		return a.to != place.Nowhere && !a.noStart
 	case Promote:
