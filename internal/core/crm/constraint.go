@@ -175,9 +175,12 @@ func (d *document) readLocation(c *cib.Element, r *resource, set *cib.Element) {
 		d.note("rsc_location %s: it has neither a node nor a rule, so it says nothing", c.ID())
 	}
 	for _, rule := range rules {
-		if why := d.passing(rule, true, maxNested); why != "" && d.Skip != nil {
-			d.note("rsc_location %s: its rule asks for %s, so it is left out", c.ID(), why)
-			continue
+		if d.Skip != nil {
+			if why := d.passing(rule, true, maxNested); why != "" {
+				d.note("rsc_location %s: its rule asks for %s, so it is left out", c.ID(), why)
+				continue
+			}
+			d.note("rsc_location %s: its rule is written as what it gives for the nodes that the configuration has", c.ID())
 		}
 		d.readRule(c, d.Refer(rule), r)
 	}

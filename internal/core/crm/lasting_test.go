@@ -91,6 +91,9 @@ func TestWhatPassesIsNotWritten(t *testing.T) {
 			if diff := cmp.Diff(tt.place, services[0].Place); diff != "" || services[0].Stopped {
 				t.Errorf("the service's place (-want +got), stopped=%t:\n%s", services[0].Stopped, diff)
 			}
+			if written := strings.Contains(strings.Join(notes, "\n"), "is written as what it gives"); written != (len(tt.place.Never) > 0) {
+				t.Errorf("that a rule is written is said: %t", written)
+			}
 			if !slices.Contains(notes, tt.note) {
 				t.Errorf("no note says %q; they are:\n%s", tt.note, strings.Join(notes, "\n"))
 			}

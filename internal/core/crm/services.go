@@ -230,11 +230,6 @@ func (w *writer) placing() {
 			}
 		}
 	}
-	for _, c := range w.root.Child("configuration").Child("constraints").All("rsc_location") {
-		if c.Child("rule") != nil {
-			w.note("rsc_location %s: its rule is written as what it gives for the nodes that the configuration has", c.ID())
-		}
-	}
 }
 
 func roleOf(r place.Role) spec.Role {
