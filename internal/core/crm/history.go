@@ -1,8 +1,6 @@
 package crm
 
 import (
-	"strings"
-
 	"github.com/keelson/keelson/internal/core/crm/clause"
 	"github.com/keelson/keelson/internal/core/crm/past"
 	"github.com/keelson/keelson/internal/core/place"
@@ -44,7 +42,7 @@ func (d *document) readHistory(n *node, list *cib.Element) {
 // runs nowhere yet.
 func (d *document) find(n *node, e *cib.Element) *resource {
 	id := e.ID()
-	base, suffix, numbered := cutNumber(id)
+	base, suffix, numbered := clause.CutNumber(id)
 	r := d.byName[id]
 	if r == nil && numbered {
 		r = d.byName[base]
@@ -105,19 +103,6 @@ func (d *document) instance(r *resource, n *node) *resource {
 		}
 	}
 	return nil
-}
-
-func cutNumber(id string) (base, suffix string, numbered bool) {
-	i := strings.LastIndexByte(id, ':')
-	if i < 0 || i == len(id)-1 {
-		return id, "", false
-	}
-	for _, c := range id[i+1:] {
-		if c < '0' || c > '9' {
-			return id, "", false
-		}
-	}
-	return id[:i], id[i+1:], true
 }
 
 // orphan returns a resource that only the history knows.

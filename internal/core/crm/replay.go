@@ -419,7 +419,7 @@ func (p *replay) blocksExpiry() bool {
 		}
 		name, interval := e.Attr("name"), clause.Duration(e.Attr("interval"))
 		for _, list := range p.n.history.All("lrm_resource") {
-			base, _, _ := cutNumber(list.ID())
+			base, _, _ := clause.CutNumber(list.ID())
 			if list.ID() != p.r.id && base != p.r.base {
 				continue
 			}
@@ -477,7 +477,7 @@ func (d *document) concerns(name, prefix string, r *resource) bool {
 		return true
 	}
 	if r.anonymous() {
-		base, _, numbered := cutNumber(rest)
+		base, _, numbered := clause.CutNumber(rest)
 		return numbered && base == r.base
 	}
 	return false
