@@ -51,6 +51,7 @@ var siblings = map[string][]string{
 	"core/mandate":          {"core/supervise"},
 	"core/step":             {"core/place"},
 	"core/crm":              {"core/place", "core/step"},
+	"core/crm/past":         {"core/crm/clause"},
 	"core/decide":           {"core/audit", "core/place", "core/recovery", "core/step"},
 	"core/decide/restrain":  {"core/recovery"},
 	"core/explain":          {"core/decide", "core/mandate", "core/recovery"},

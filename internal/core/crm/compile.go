@@ -16,6 +16,7 @@ func (d *document) compile() step.Problem {
 	constraints := d.root.Child("configuration").Child("constraints")
 	d.readLocations(constraints)
 	d.otherConstraints(constraints)
+	d.unheeded()
 	p := place.Problem{Ties: d.ties()}
 	p.Heed = d.options.placement != "default"
 	p.SortByScore = p.Heed
@@ -260,7 +261,7 @@ func (d *document) promotions(clone *resource) (whole []int, parts [][]int) {
 func (n *node) promotion(base string) (int, bool) {
 	for _, prefix := range [...]string{"promotion-", "master-"} {
 		for _, e := range n.history.All("lrm_resource") {
-			if b, _, numbered := cutNumber(e.ID()); numbered && b == base {
+			if b, _, numbered := clause.CutNumber(e.ID()); numbered && b == base {
 				if v, ok := n.attributes[prefix+e.ID()]; ok {
 					return clause.Score(v, 0), true
 				}

@@ -2,6 +2,7 @@ package crm
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/keelson/keelson/internal/core/crm/clause"
@@ -70,27 +71,48 @@ func (d *document) whole(r *resource) *resource {
 
 func (d *document) readLocations(e *cib.Element) {
 	for _, c := range e.All("rsc_location") {
-		var about []*resource
+		if !d.alive(c) {
+			continue
+		}
+		found := 0
+		each := func(about []*resource, set *cib.Element) {
+			for _, r := range about {
+				d.readLocation(c, r, set)
+			}
+			found += len(about)
+		}
 		switch {
-		case c.Has("rsc"):
-			about = d.resources(c.Attr("rsc"))
 		case c.Child("resource_set") != nil:
 			for _, set := range c.All("resource_set") {
-				about = append(about, d.members(set)...)
+				each(d.members(set), d.Refer(set))
 			}
+		case c.Has("rsc"):
+			each(d.resources(c.Attr("rsc")), nil)
 		default:
-			about = d.matching(c.ID(), c.Attr("rsc-pattern"))
+			each(d.matching(c.ID(), c.Attr("rsc-pattern")), nil)
 		}
-		if len(about) == 0 {
+		if found == 0 {
 			d.note("rsc_location %s: it names no known resource", c.ID())
 		}
 		if v := c.Attr("resource-discovery"); v != "" && v != "always" {
 			d.note("rsc_location %s: resource-discovery is left out", c.ID())
 		}
-		for _, r := range about {
-			d.readLocation(c, r)
-		}
 	}
+}
+
+// alive reports whether a constraint counts now. What lasts only for a time is left
+// out where only what lasts is asked for, and noted.
+func (d *document) alive(c *cib.Element) bool {
+	life := c.Child("lifetime")
+	rules := life.All("rule")
+	switch {
+	case life == nil:
+		return true
+	case d.Skip != nil:
+		d.note("%s %s: it has a lifetime, so it is left out", c.Name, c.ID())
+		return false
+	}
+	return len(rules) == 0 || slices.ContainsFunc(rules, func(r *cib.Element) bool { return d.Holds(r, nil) })
 }
 
 // maxPattern bounds a pattern, in bytes.
@@ -126,41 +148,68 @@ func (d *document) members(set *cib.Element) []*resource {
 	return out
 }
 
-func (d *document) readLocation(c *cib.Element, r *resource) {
+// readLocation reads what a constraint says of one resource. The set that names the
+// resource, if one does, says first how much and of which role.
+func (d *document) readLocation(c *cib.Element, r *resource, set *cib.Element) {
 	if c.Has("node") {
-		n := d.nodeNamed(c.Attr("node"))
-		if n == nil {
-			d.note("rsc_location %s: there is no node %s", c.ID(), c.Attr("node"))
-			return
+		score, role := c.Attr("score"), c.Attr("role")
+		if set.Has("score") {
+			score = set.Attr("score")
 		}
-		d.locate(r, map[*node]int{n: clause.Score(c.Attr("score"), 0)}, c.Attr("role"), c.ID())
+		if set.Has("role") {
+			role = set.Attr("role")
+		}
+		n := d.nodeNamed(c.Attr("node"))
+		switch {
+		case n == nil:
+			d.note("rsc_location %s: there is no node %s", c.ID(), c.Attr("node"))
+		case score == "":
+			d.note("rsc_location %s: it has no score, so it says nothing", c.ID())
+		default:
+			d.locate(r, map[*node]int{n: clause.Score(score, 0)}, role, c.ID())
+		}
 		return
 	}
-	for _, rule := range c.All("rule") {
-		rule = d.Refer(rule)
-		by := map[*node]int{}
-		for _, n := range d.nodes {
-			if !d.Holds(rule, about(n, r)) {
+	rules := c.All("rule")
+	if len(rules) == 0 {
+		d.note("rsc_location %s: it has neither a node nor a rule, so it says nothing", c.ID())
+	}
+	for _, rule := range rules {
+		if d.Skip != nil {
+			if why := d.passing(rule, true, maxNested); why != "" {
+				d.note("rsc_location %s: its rule asks for %s, so it is left out", c.ID(), why)
 				continue
 			}
-			value := clause.Score(rule.Attr("score"), 0)
-			if name := rule.Attr("score-attribute"); name != "" {
-				got, has := n.attribute(name)
-				if !has {
-					continue
-				}
-				value = clause.Score(got, 0)
-			} else if !rule.Has("score") {
-				value = place.Inf
-			}
-			by[n] = value
+			d.note("rsc_location %s: its rule is written as what it gives for the nodes that the configuration has", c.ID())
 		}
-		role := rule.Attr("role")
-		if role == "" {
-			role = c.Attr("role")
-		}
-		d.locate(r, by, role, c.ID())
+		d.readRule(c, d.Refer(rule), r)
 	}
+}
+
+// readRule locates a resource by a rule.
+func (d *document) readRule(c, rule *cib.Element, r *resource) {
+	by := map[*node]int{}
+	for _, n := range d.nodes {
+		if !d.Holds(rule, about(n, r)) {
+			continue
+		}
+		value := clause.Score(rule.Attr("score"), 0)
+		if name := rule.Attr("score-attribute"); name != "" {
+			got, has := n.attribute(name)
+			if !has {
+				continue
+			}
+			value = clause.Score(got, 0)
+		} else if !rule.Has("score") {
+			value = place.Inf
+		}
+		by[n] = value
+	}
+	role := rule.Attr("role")
+	if role == "" {
+		role = c.Attr("role")
+	}
+	d.locate(r, by, role, c.ID())
 }
 
 // locate adds a location. One for a role that every instance has on its way to
@@ -204,6 +253,9 @@ type pull struct {
 func (d *document) readColocations(e *cib.Element) []pull {
 	var out []pull
 	for _, c := range e.All("rsc_colocation") {
+		if !d.alive(c) {
+			continue
+		}
 		base := pull{name: c.ID(), score: clause.Score(c.Attr("score"), 0), attribute: c.Attr("node-attribute"), influence: c.Attr("influence")}
 		if !c.Has("score") && c.Child("resource_set") != nil {
 			base.score = place.Inf
@@ -236,8 +288,11 @@ func (d *document) readColocations(e *cib.Element) []pull {
 // one before it, and the first of a set with the last of the next.
 func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 	var out []pull
+	base.attribute = ""
+	score := base.score
 	add := func(i, w *resource, iRole, wRole place.Role) {
 		one := base
+		one.score = score
 		one.item, one.with, one.itemRole, one.withRole = i, w, iRole, wRole
 		one.weak = !clause.IsSet(base.influence, i.critical)
 		out = append(out, one)
@@ -247,17 +302,22 @@ func (d *document) colocateSets(c *cib.Element, base pull) []pull {
 		set = d.Refer(set)
 		role := roleNamed(set.Attr("role"))
 		members := d.members(set)
-		if clause.IsSet(set.Attr("sequential"), true) {
+		if score = clause.Score(set.Attr("score"), base.score); clause.IsSet(set.Attr("sequential"), true) && score != 0 {
 			for m := 1; m < len(members); m++ {
-				if base.score < 0 {
+				if score < 0 {
 					for _, earlier := range members[:m] {
 						add(members[m], earlier, role, role)
 					}
 					continue
 				}
-				add(members[m], members[m-1], role, role)
+				i, w := members[m], members[m-1]
+				if o := set.Attr("ordering"); o != "" && o != "group" {
+					i, w = w, i
+				}
+				add(i, w, role, role)
 			}
 		}
+		score = base.score
 		if k+1 >= len(sets) {
 			continue
 		}
@@ -294,13 +354,10 @@ type order struct {
 func (d *document) readOrders(e *cib.Element) []order {
 	var out []order
 	for _, c := range e.All("rsc_order") {
-		base := step.Order{}
-		switch {
-		case strings.EqualFold(c.Attr("kind"), "Optional"), !c.Has("kind") && c.Has("score") && clause.Score(c.Attr("score"), 0) == 0:
-			base.Optional = true
-		case strings.EqualFold(c.Attr("kind"), "Serialize"):
-			base.Apart = true
+		if !d.alive(c) {
+			continue
 		}
+		base := kindOf(c, step.Order{})
 		base.Symmetric = clause.IsSet(c.Attr("symmetrical"), !base.Apart)
 		if c.Child("resource_set") != nil {
 			out = append(out, d.orderSets(c, base)...)
@@ -314,9 +371,27 @@ func (d *document) readOrders(e *cib.Element) []order {
 		}
 		for _, f := range firsts {
 			for _, t := range thens {
-				out = append(out, order{[]*resource{f}, t, base, c.ID()})
+				one := base
+				if f.kind == place.Copies && f.minimum == 0 && !clause.IsSet(c.Attr("require-all"), true) {
+					one.Least = 1
+				}
+				out = append(out, order{[]*resource{f}, t, one, c.ID()})
 			}
 		}
+	}
+	return out
+}
+
+// kindOf reads how much an order, or a set of one, must be kept.
+func kindOf(e *cib.Element, byDefault step.Order) step.Order {
+	out := byDefault
+	switch kind := strings.ToLower(e.Attr("kind")); {
+	case kind == "" && !e.Has("score"):
+		return byDefault
+	case kind == "":
+		out.Optional, out.Apart = clause.Score(e.Attr("score"), 0) == 0, false
+	default:
+		out.Optional, out.Apart = kind == "optional", kind == "serialize"
 	}
 	return out
 }
@@ -343,7 +418,7 @@ func (d *document) orderSets(c *cib.Element, base step.Order) []order {
 		set = d.Refer(set)
 		do := verb(set.Attr("action"), step.Start)
 		members := d.members(set)
-		within := base
+		within := kindOf(set, base)
 		within.FirstDo, within.ThenDo = do, do
 		if clause.IsSet(set.Attr("sequential"), true) {
 			for m := 1; m < len(members); m++ {

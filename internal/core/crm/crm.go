@@ -66,7 +66,16 @@ func (d *document) note(format string, args ...any) {
 // maxNotes bounds the list of what is not understood.
 const maxNotes = 500
 
+// open reads a document with all that it says of now.
 func open(root *cib.Element, now time.Time) *document {
+	d := configured(root, now, false)
+	d.readStatus(root.Child("status"))
+	return d
+}
+
+// configured reads the configuration. If only what lasts is asked for, rules that ask
+// for the time or for what a node is at the moment do not count, and are noted.
+func configured(root *cib.Element, now time.Time, lasting bool) *document {
 	d := &document{
 		root: root, Reader: clause.Reader{Now: now, ByID: make(map[string]*cib.Element)}, nodeByID: make(map[string]*node),
 		byName: make(map[string]*resource), tags: make(map[string][]string),
@@ -80,6 +89,9 @@ func open(root *cib.Element, now time.Time) *document {
 		}
 	})
 	configuration := root.Child("configuration")
+	if lasting {
+		d.Skip = d.skip
+	}
 	d.props = d.properties(configuration.Child("crm_config"))
 	d.rscDef, d.opDef = configuration.Child("rsc_defaults"), configuration.Child("op_defaults")
 	for _, tag := range configuration.Child("tags").All("tag") {
@@ -90,7 +102,6 @@ func open(root *cib.Element, now time.Time) *document {
 	d.readOptions()
 	d.readNodes(configuration.Child("nodes"))
 	d.readResources(configuration.Child("resources"))
-	d.readStatus(root.Child("status"))
 	return d
 }
 

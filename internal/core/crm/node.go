@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/keelson/keelson/internal/core/crm/clause"
-	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/cib"
 )
 
@@ -95,8 +94,9 @@ func (d *document) nodeNamed(name string) *node {
 	return nil
 }
 
-func (d *document) readStatus(status *cib.Element) {
-	states := map[*node]*cib.Element{}
+// strangers notes the states of nodes that the configuration does not have.
+func (d *document) strangers(status *cib.Element) {
+	seen := map[*node]bool{}
 	for _, state := range status.All("node_state") {
 		n := d.nodeByID[state.ID()]
 		if n == nil {
@@ -105,11 +105,28 @@ func (d *document) readStatus(status *cib.Element) {
 		switch {
 		case state.ID() == "":
 			d.note("node state of %s: it has no id, so it is left out", state.Attr("uname"))
-		case n != nil:
+		case n == nil && state.Attr("remote_node") != "":
+			d.note("node state %s: it is of a remote node, which is left out", state.ID())
+		case n == nil:
+			d.note("node state %s: the configuration knows no such node", state.ID())
+		case seen[n]:
+			d.note("node state %s: the node has one already, and the last one counts", state.ID())
+		}
+		seen[n] = true
+	}
+}
+
+func (d *document) readStatus(status *cib.Element) {
+	d.strangers(status)
+	states := map[*node]*cib.Element{}
+	for _, state := range status.All("node_state") {
+		n := d.nodeByID[state.ID()]
+		if n == nil {
+			n = d.nodeNamed(state.Attr("uname"))
+		}
+		if n != nil && state.ID() != "" {
 			states[n] = state
 			d.readNodeState(n, state)
-		case state.Attr("remote_node") == "":
-			d.note("node state %s: the configuration knows no such node", state.ID())
 		}
 	}
 	if d.options.quorumPolicy == "suicide" && !d.options.quorum && clause.Truth(d.root.Attr("no-quorum-panic")) {
@@ -200,57 +217,11 @@ func (n *node) judgeUnfenced(in, peer bool, join, expected string) {
 
 // health applies the strategy for nodes whose health attributes are not green.
 func (d *document) health() {
-	strategy := d.props.Get("node-health-strategy")
-	if strategy == "" || strategy == "none" {
-		return
-	}
-	value := func(color string, byDefault int) int {
-		return clause.Score(d.props.Get("node-health-"+color), byDefault)
-	}
-	green, yellow, red := value("green", 0), value("yellow", 0), value("red", -place.Inf)
-	base := 0
-	switch strategy {
-	case "migrate-on-red":
-		yellow, red = 0, -place.Inf
-	case "only-green":
-		yellow, red = -place.Inf, -place.Inf
-	case "progressive":
-		base = value("base", 0)
-	}
 	for _, n := range d.nodes {
-		sum, worst, told := base, place.Inf, false
-		for _, k := range slices.Sorted(maps.Keys(n.attributes)) {
-			v := n.attributes[k]
-			if !strings.HasPrefix(k, "#health") {
-				continue
-			}
-			s := 0
-			switch v {
-			case "green":
-				s = green
-			case "yellow":
-				s = yellow
-			case "red":
-				s = red
-			default:
-				s = clause.Score(v, 0)
-			}
-			worst, told = min(worst, s), true
-			sum = place.Sum(sum, s)
-		}
-		switch {
-		case strategy == "progressive":
-		case told:
-			sum = worst
-		default:
-			sum = 0
-		}
-		if sum != 0 {
-			for _, r := range d.top {
-				if clause.Truth(r.meta.Get("allow-unhealthy-nodes")) {
-					continue
-				}
-				d.locations = append(d.locations, location{resource: r, by: map[*node]int{n: sum}})
+		score := clause.Health(d.props, n.attributes)
+		for _, r := range d.top {
+			if score != 0 && !clause.Truth(r.meta.Get("allow-unhealthy-nodes")) {
+				d.locations = append(d.locations, location{resource: r, by: map[*node]int{n: score}})
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keelson/keelson/internal/core/crm/clause"
+	"github.com/keelson/keelson/internal/core/crm/past"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/cib"
 )
@@ -19,97 +20,97 @@ type replay struct {
 	worst failure
 	known bool
 	// lastFailed is the operation whose failure counts now.
-	lastFailed operation
+	lastFailed past.Operation
 	hasFailed  bool
 }
 
 // take lets one operation act.
-func (p *replay) take(op operation) {
-	if op.task == "notify" || op.task == "meta-data" || op.status == statusCancelled {
+func (p *replay) take(op past.Operation) {
+	if op.Task == "notify" || op.Task == "meta-data" || op.Status == past.StatusCancelled {
 		return
 	}
-	probe := op.task == "monitor" && op.interval == 0
-	if op.status == statusPending {
+	probe := op.Task == "monitor" && op.Interval == 0
+	if op.Status == past.StatusPending {
 		p.pending(op)
 		return
 	}
 	expired := p.expired(op, probe)
-	if !expired && op.last && p.changed(op) {
+	if !expired && op.Last && p.changed(op) {
 		p.r.forgiven[p.n] = true
 	}
 	op = p.remap(op, probe, expired)
-	if !probe || op.status == statusDone || op.code == codeNotRunning {
+	if !probe || op.Status == past.StatusDone || op.Code == past.CodeNotRunning {
 		p.known = true
 	}
-	if expired && op.want >= 0 && op.code != op.want {
-		if op.interval == 0 || p.n.online && !p.n.unclean {
+	if expired && op.Want >= 0 && op.Code != op.Want {
+		if op.Interval == 0 || p.n.online && !p.n.unclean {
 			return
 		}
 	}
-	if op.status == statusDone {
-		p.succeeded(op, op.code)
+	if op.Status == past.StatusDone {
+		p.succeeded(op, op.Code)
 		return
 	}
 	p.failed(op, probe)
 }
 
 // remap finds what an exit code means for the operation.
-func (p *replay) remap(op operation, probe, expired bool) operation {
-	switch op.code {
-	case codeDegraded:
-		op.code = codeOK
-	case codeDegradedPrim:
-		op.code = codePrimary
+func (p *replay) remap(op past.Operation, probe, expired bool) past.Operation {
+	switch op.Code {
+	case past.CodeDegraded:
+		op.Code = past.CodeOK
+	case past.CodeDegradedPrim:
+		op.Code = past.CodePrimary
 	}
-	if op.status == statusDone && op.want >= 0 && op.code != op.want {
-		op.status = statusError
+	if op.Status == past.StatusDone && op.Want >= 0 && op.Code != op.Want {
+		op.Status = past.StatusError
 	}
-	if op.want >= 0 && op.code == op.want && (op.status == statusError || op.status == statusDone) {
-		op.status = statusDone
+	if op.Want >= 0 && op.Code == op.Want && (op.Status == past.StatusError || op.Status == past.StatusDone) {
+		op.Status = past.StatusDone
 	}
-	switch op.code {
-	case codeOK:
-		if probe && op.want == codeNotRunning {
-			op.status = statusDone
+	switch op.Code {
+	case past.CodeOK:
+		if probe && op.Want == past.CodeNotRunning {
+			op.Status = past.StatusDone
 		}
-	case codeNotRunning:
-		if probe || op.want == op.code || p.r.unmanaged {
-			op.status = statusDone
+	case past.CodeNotRunning:
+		if probe || op.Want == op.Code || p.r.unmanaged {
+			op.Status = past.StatusDone
 			p.role = place.Stopped
 			p.worst = failIgnore
 			p.r.next = place.Any
 		}
-	case codePrimary:
-		if probe && op.code != op.want {
-			op.status = statusDone
+	case past.CodePrimary:
+		if probe && op.Code != op.Want {
+			op.Status = past.StatusDone
 		}
 		p.role = place.Primary
-	case codeFailedPrimary:
+	case past.CodeFailedPrimary:
 		if !expired {
-			op.status = statusError
-			if op.want == op.code {
-				op.status = statusDone
+			op.Status = past.StatusError
+			if op.Want == op.Code {
+				op.Status = past.StatusDone
 			}
 		}
 		p.role = place.Primary
 	case 6:
-		op.status = statusFatal
+		op.Status = past.StatusFatal
 	case 3:
-		if op.interval > 0 {
-			op.status = statusUnsupported
+		if op.Interval > 0 {
+			op.Status = past.StatusUnsupported
 			break
 		}
-		op.status = statusHard
+		op.Status = past.StatusHard
 	case 2, 4, 5:
-		if op.status == statusNotInstalled {
+		if op.Status == past.StatusNotInstalled {
 			break
 		}
-		if op.task != "stop" || p.canFence(p.n) {
-			op.status = statusHard
+		if op.Task != "stop" || p.canFence(p.n) {
+			op.Status = past.StatusHard
 		}
 	default:
-		if op.status == statusDone {
-			op.status = statusError
+		if op.Status == past.StatusDone {
+			op.Status = past.StatusError
 		}
 	}
 	return op
@@ -121,8 +122,8 @@ func (d *document) canFence(n *node) bool {
 	return o.fencing && o.devices && (o.quorum || o.quorumPolicy == "ignore" || n.online)
 }
 
-func (p *replay) pending(op operation) {
-	switch op.task {
+func (p *replay) pending(op past.Operation) {
+	switch op.Task {
 	case "start":
 		p.r.starting = true
 		p.activate()
@@ -143,29 +144,29 @@ func (p *replay) activate() {
 }
 
 // succeeded lets an operation act whose result was good, or counts as such.
-func (p *replay) succeeded(op operation, code int) {
+func (p *replay) succeeded(op past.Operation, code int) {
 	clear := false
 	switch {
-	case code == codeNotRunning:
+	case code == past.CodeNotRunning:
 		clear = true
-		if op.task == "monitor" || op.task == "stop" {
+		if op.Task == "monitor" || op.Task == "stop" {
 			p.role = place.Stopped
 		}
 	case code == 5:
 		p.role = place.Stopped
-	case op.task == "monitor":
-		clear = p.hasFailed && p.lastFailed.task == op.task && p.lastFailed.interval == op.interval
+	case op.Task == "monitor":
+		clear = p.hasFailed && p.lastFailed.Task == op.Task && p.lastFailed.Interval == op.Interval
 		p.activate()
-	case op.task == "start", op.task == "migrate_from":
+	case op.Task == "start", op.Task == "migrate_from":
 		p.role, clear = place.Started, true
 		if p.r.promotable() {
 			p.role = place.Replica
 		}
-	case op.task == "stop", op.task == "migrate_to":
+	case op.Task == "stop", op.Task == "migrate_to":
 		p.role, clear = place.Stopped, true
-	case op.task == "promote":
+	case op.Task == "promote":
 		p.role, clear = place.Primary, true
-	case op.task == "demote":
+	case op.Task == "demote":
 		clear = p.worst == failDemote
 		p.role = place.Replica
 	default:
@@ -183,23 +184,23 @@ func (p *replay) succeeded(op operation, code int) {
 }
 
 // failed lets an operation act whose result was bad.
-func (p *replay) failed(op operation, probe bool) {
+func (p *replay) failed(op past.Operation, probe bool) {
 	how := p.onFail(op)
-	if how == failIgnore && op.status == statusNotInstalled {
+	if how == failIgnore && op.Status == past.StatusNotInstalled {
 		how = failRecover
 	}
 	if how == failIgnore {
 		p.r.ignoreFailure = true
-		code := op.want
+		code := op.Want
 		if code < 0 {
-			code = codeOK
+			code = past.CodeOK
 		}
 		p.succeeded(op, code)
 		return
 	}
 	p.hasFailed, p.lastFailed = true, op
 	p.worst = max(p.worst, how)
-	switch op.task {
+	switch op.Task {
 	case "stop":
 		p.ban(p.n, "stop")
 	case "promote":
@@ -212,13 +213,13 @@ func (p *replay) failed(op operation, probe bool) {
 		case how == failBlock:
 			p.role = place.Primary
 			p.r.next = place.Stopped
-		case op.code == codeNotRunning:
+		case op.Code == past.CodeNotRunning:
 			p.role = place.Stopped
 		default:
 			p.role = place.Replica
 		}
 	}
-	if probe && op.code == 5 {
+	if probe && op.Code == 5 {
 		p.role = place.Stopped
 	} else {
 		p.activate()
@@ -227,10 +228,10 @@ func (p *replay) failed(op operation, probe bool) {
 		p.r.next = place.Stopped
 		p.banEverywhere()
 	}
-	switch op.status {
-	case statusHard, statusNotInstalled:
+	switch op.Status {
+	case past.StatusHard, past.StatusNotInstalled:
 		p.ban(p.n, "hard")
-	case statusFatal:
+	case past.StatusFatal:
 		p.banEverywhere()
 	}
 }
@@ -245,7 +246,7 @@ func (p *replay) banned() *resource {
 
 func (p *replay) ban(n *node, _ string) {
 	p.r.bans[n] = -place.Inf
-	if b := p.banned(); b != p.r && p.hasFailed && p.lastFailed.task != "stop" {
+	if b := p.banned(); b != p.r && p.hasFailed && p.lastFailed.Task != "stop" {
 		b.bans[n] = -place.Inf
 	}
 }
@@ -285,7 +286,7 @@ func (p *replay) settle() {
 		return
 	}
 	p.running()
-	r.failedCheck = p.hasFailed && p.lastFailed.task == "monitor" && p.lastFailed.interval > 0 && p.configured(p.lastFailed)
+	r.failedCheck = p.hasFailed && p.lastFailed.Task == "monitor" && p.lastFailed.Interval > 0 && p.configured(p.lastFailed)
 	r.failed = r.failed || p.worst != failIgnore && worst != failIgnore
 }
 
@@ -316,9 +317,9 @@ func (p *replay) running() {
 }
 
 // onFail says what a failure of the operation leads to.
-func (p *replay) onFail(op operation) failure {
+func (p *replay) onFail(op past.Operation) failure {
 	value := p.operationMeta(op).Get("on-fail")
-	if value == "stop" && op.task == "stop" {
+	if value == "stop" && op.Task == "stop" {
 		value = "block" // it cannot be stopped because it could not be stopped
 	}
 	switch value {
@@ -330,7 +331,7 @@ func (p *replay) onFail(op operation) failure {
 		}
 		return failStop
 	case "standby":
-		if op.task != "stop" {
+		if op.Task != "stop" {
 			return failStandby
 		}
 	case "ignore", "nothing":
@@ -344,7 +345,7 @@ func (p *replay) onFail(op operation) failure {
 	case "demote":
 		return failDemote
 	}
-	if op.task == "stop" {
+	if op.Task == "stop" {
 		if p.options.fencing {
 			return failFence
 		}
@@ -354,10 +355,10 @@ func (p *replay) onFail(op operation) failure {
 }
 
 // operationMeta returns what the configuration says of an operation.
-func (p *replay) operationMeta(op operation) clause.Attrs {
+func (p *replay) operationMeta(op past.Operation) clause.Attrs {
 	out := clause.Attrs{}
 	for _, e := range p.configuredOps() {
-		if e.Attr("name") != op.task || clause.Duration(e.Attr("interval")) != op.interval || !clause.IsSet(e.Attr("enabled"), true) {
+		if e.Attr("name") != op.Task || clause.Duration(e.Attr("interval")) != op.Interval || !clause.IsSet(e.Attr("enabled"), true) {
 			continue
 		}
 		for _, k := range [...]string{"on-fail", "role", "timeout"} {
@@ -369,40 +370,40 @@ func (p *replay) operationMeta(op operation) clause.Attrs {
 		break
 	}
 	who := about(nil, p.r)
-	who.Op, who.Interval = op.task, op.interval
+	who.Op, who.Interval = op.Task, op.Interval
 	out.Fill(p.Sets(p.opDef, "meta_attributes", who))
 	return out
 }
 
 // configured reports whether the configuration has an operation, and it is not off.
-func (p *replay) configured(op operation) bool {
+func (p *replay) configured(op past.Operation) bool {
 	return slices.ContainsFunc(p.configuredOps(), func(e *cib.Element) bool {
-		return e.Attr("name") == op.task && clause.Duration(e.Attr("interval")) == op.interval && clause.IsSet(e.Attr("enabled"), true)
+		return e.Attr("name") == op.Task && clause.Duration(e.Attr("interval")) == op.Interval && clause.IsSet(e.Attr("enabled"), true)
 	})
 }
 
 func (p *replay) configuredOps() []*cib.Element {
-	ops := p.r.elem.Child("operations").All("op")
+	ops := p.Refer(p.r.elem.Child("operations")).All("op")
 	if p.r.agent != p.r.elem {
-		ops = append(slices.Clone(ops), p.r.agent.Child("operations").All("op")...)
+		ops = append(slices.Clone(ops), p.Refer(p.r.agent.Child("operations")).All("op")...)
 	}
 	return ops
 }
 
 // expired reports whether a failure is so old that it does not count any more.
-func (p *replay) expired(op operation, probe bool) bool {
-	if p.r.expiry <= 0 || !op.hasTime || p.blocksExpiry() {
+func (p *replay) expired(op past.Operation, probe bool) bool {
+	if p.r.expiry <= 0 || !op.HasTime || p.blocksExpiry() {
 		return false
 	}
-	if p.Now.Before(op.at.Add(p.r.expiry)) {
+	if p.Now.Before(op.At.Add(p.r.expiry)) {
 		return false
 	}
 	if p.failCount(p.r, p.n, false) > 0 && p.failCount(p.r, p.n, true) > 0 {
 		return false
 	}
 	if probe {
-		switch op.code {
-		case codeOK, codeNotRunning, codePrimary, codeDegraded, codeDegradedPrim:
+		switch op.Code {
+		case past.CodeOK, past.CodeNotRunning, past.CodePrimary, past.CodeDegraded, past.CodeDegradedPrim:
 			return false
 		}
 	}
@@ -418,12 +419,12 @@ func (p *replay) blocksExpiry() bool {
 		}
 		name, interval := e.Attr("name"), clause.Duration(e.Attr("interval"))
 		for _, list := range p.n.history.All("lrm_resource") {
-			base, _, _ := cutNumber(list.ID())
+			base, _, _ := clause.CutNumber(list.ID())
 			if list.ID() != p.r.id && base != p.r.base {
 				continue
 			}
-			for _, op := range p.operations(list) {
-				if op.task == name && op.interval == interval && op.want >= 0 && op.code != op.want && op.status != statusPending {
+			for _, op := range past.Of(list) {
+				if op.Task == name && op.Interval == interval && op.Want >= 0 && op.Code != op.Want && op.Status != past.StatusPending {
 					return true
 				}
 			}
@@ -476,7 +477,7 @@ func (d *document) concerns(name, prefix string, r *resource) bool {
 		return true
 	}
 	if r.anonymous() {
-		base, _, numbered := cutNumber(rest)
+		base, _, numbered := clause.CutNumber(rest)
 		return numbered && base == r.base
 	}
 	return false

@@ -216,7 +216,7 @@ func (d *document) readRules(r *resource) {
 	if !m.Has("resource-stickiness") && r.inUniqueOrAnyClone() {
 		r.sticky = 1
 	}
-	r.threshold = threshold(m.Get("migration-threshold"))
+	r.threshold = clause.Threshold(m.Get("migration-threshold"))
 	r.expiry = clause.Duration(m.Get("failure-timeout"))
 	r.multiple = m.Get("multiple-active")
 	r.needs = m.Get("requires")
@@ -243,15 +243,6 @@ func (r *resource) inUniqueOrAnyClone() bool {
 		}
 	}
 	return r.elem.Name == "clone" || r.elem.Name == "master"
-}
-
-// threshold reads after how many failures a node is given up; 0: never.
-func threshold(s string) int {
-	switch {
-	case s == "", strings.EqualFold(s, "INFINITY"):
-		return place.Inf
-	}
-	return max(0, clause.Number(s, 0))
 }
 
 // targetRole reads what the resource shall be at most. Whatever says "as much

@@ -19,7 +19,8 @@ import (
 // are its members. A resource whose agent has no counterpart among the kinds of
 // parts is left out, with a note.
 func Import(root *cib.Element, now time.Time) ([]spec.Service, []string) {
-	d := open(root, now)
+	d := configured(root, now, true)
+	d.strangers(root.Child("status"))
 	constraints := root.Child("configuration").Child("constraints")
 	d.readLocations(constraints)
 	w := &writer{document: d, names: map[*resource]spec.ServiceName{}, services: map[*resource]*spec.Service{}}
@@ -105,9 +106,9 @@ func (w *writer) service(r *resource) {
 	for _, m := range members {
 		w.demands(s, m)
 		w.operations(m)
-		w.options(m, r)
+		w.settings(m, r)
 	}
-	w.options(r, r)
+	w.settings(r, r)
 	w.services[r] = s
 }
 
@@ -177,8 +178,12 @@ func (w *writer) params(r *resource, known ...string) {
 	}
 }
 
-// demands adds what a resource uses of the nodes' capacity.
+// demands adds what a resource uses of the nodes' capacity, if the cluster counts it.
 func (w *writer) demands(s *spec.Service, r *resource) {
+	if names := r.demand.Names(); w.options.placement == "default" && len(names) > 0 {
+		w.note("primitive %s: its utilization (%s) is left out: placement-strategy is default, so the cluster does not count it", r.base, strings.Join(names, ", "))
+		return
+	}
 	for _, unit := range r.demand.Names() {
 		n := clause.Number(r.demand[unit], 0)
 		if n <= 0 {
@@ -193,7 +198,7 @@ func (w *writer) demands(s *spec.Service, r *resource) {
 
 // operations notes what the operations say that services do not.
 func (w *writer) operations(r *resource) {
-	for _, op := range (&replay{r: r}).configuredOps() {
+	for _, op := range (&replay{document: w.document, r: r}).configuredOps() {
 		if v := op.Attr("on-fail"); v != "" && v != "restart" {
 			w.note("primitive %s: on-fail=%s of %s is left out", r.base, v, op.Attr("name"))
 		}
@@ -225,11 +230,6 @@ func (w *writer) placing() {
 			}
 		}
 	}
-	for _, c := range w.root.Child("configuration").Child("constraints").All("rsc_location") {
-		if c.Child("rule") != nil {
-			w.note("rsc_location %s: its rule is written as what it gives for the nodes as they are now", c.ID())
-		}
-	}
 }
 
 func roleOf(r place.Role) spec.Role {
@@ -245,13 +245,20 @@ func roleOf(r place.Role) spec.Role {
 
 func (w *writer) colocation(c pull) {
 	item, with := w.services[c.item.outer()], w.services[c.with.outer()]
-	if item == nil || with == nil {
+	switch {
+	case item == nil || with == nil:
 		w.note("rsc_colocation %s: it is left out, with what it is about", c.name)
 		return
-	}
-	if c.score == 0 {
+	case item == with:
+		w.note("rsc_colocation %s: it is left out: %s and %s are parts of one service", c.name, c.item.id, c.with.id)
+		return
+	case c.score == 0:
 		w.note("rsc_colocation %s: its score of 0 changes nothing", c.name)
 		return
+	}
+	w.widened("rsc_colocation "+c.name, c.item, c.with)
+	if strings.HasPrefix(c.attribute, "#") && c.attribute != "#uname" && c.attribute != "#id" {
+		w.note("rsc_colocation %s: its node-attribute %s is left out, so it is about nodes", c.name, c.attribute)
 	}
 	item.Place.Near = append(item.Place.Near, spec.Near{
 		Service: with.Name, Score: c.score, Role: roleOf(c.withRole), As: roleOf(c.itemRole), Same: labelOf(c.attribute),
@@ -266,6 +273,15 @@ func labelOf(attribute string) string {
 		return ""
 	}
 	return attribute
+}
+
+// widened notes what is about a part and written for its whole service.
+func (w *writer) widened(what string, about ...*resource) {
+	for _, r := range about {
+		if o := r.outer(); o != r {
+			w.note("%s: it is about %s, and is written for all of %s", what, r.base, o.base)
+		}
+	}
 }
 
 // outer is the resource at the top that r is in.
@@ -283,7 +299,9 @@ func (w *writer) order(o order) {
 		switch {
 		case then == nil || first == nil:
 			w.note("rsc_order %s: %s before %s is left out, with what it is about", o.name, f.id, o.then.id)
-		case o.rule.Any || o.rule.Apart || o.rule.FirstDo != step.Start && o.rule.FirstDo != step.Promote || o.rule.ThenDo != step.Start:
+		case then == first:
+			w.note("rsc_order %s: %s before %s is left out: they are parts of one service", o.name, f.id, o.then.id)
+		case o.rule.Any || o.rule.Least > 0 || o.rule.Apart || o.rule.FirstDo != step.Start && o.rule.FirstDo != step.Promote || o.rule.ThenDo != step.Start:
 			w.note("rsc_order %s: services cannot say it of %s before %s", o.name, f.id, o.then.id)
 		default:
 			after := spec.After{Service: first.Name, Optional: o.rule.Optional, OneWay: !o.rule.Symmetric}
@@ -291,22 +309,7 @@ func (w *writer) order(o order) {
 				after.Role = spec.RolePrimary
 			}
 			then.After = append(then.After, after)
-		}
-	}
-}
-
-// cluster notes the options of the cluster that services do not say.
-func (w *writer) cluster() {
-	known := []string{"stonith-enabled", "fencing-enabled", "dc-version", "cluster-infrastructure", "cluster-name", "have-watchdog", "last-lrm-refresh"}
-	for _, k := range w.props.Names() {
-		if !slices.Contains(known, k) {
-			w.note("the cluster's option %s=%s is left out", k, w.props[k])
-		}
-	}
-	for _, n := range w.nodes {
-		for _, unit := range n.utilization.Names() {
-			w.note("node %s: its capacity is left out: give the node labels such as %s/%s=%s", n.name, spec.CapacityLabel,
-				unit, n.utilization[unit])
+			w.widened("rsc_order "+o.name, f, o.then)
 		}
 	}
 }

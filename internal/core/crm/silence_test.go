@@ -2,13 +2,16 @@ package crm
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/keelson/keelson/internal/core/crm/vet"
 	"github.com/keelson/keelson/internal/model/cib"
+	"github.com/keelson/keelson/internal/model/spec"
 )
 
 // TestNothingIsLeftOutSilently takes each element and each attribute of the
@@ -22,13 +25,34 @@ func TestNothingIsLeftOutSilently(t *testing.T) {
 	for _, path := range corpus(t) {
 		root := parse(t, path)
 		importable(root)
-		services, notes := Import(root, noon)
-		listed := names(notes)
-		s := &silence{t: t, root: root, services: services, notes: notes, listed: listed, path: path}
-		s.visit(root.Child("configuration"), false)
-		looked += s.looked
+		looked += lookAt(t, path, root)
 	}
 	t.Logf("looked at %d elements and attributes", looked)
+}
+
+// TestEverythingIsTakenOrListed does the same with a document that has each element
+// and each attribute of the language; package vet checks that it has.
+func TestEverythingIsTakenOrListed(t *testing.T) {
+	path := filepath.Join("testdata", "everything.xml")
+	t.Logf("looked at %d elements and attributes", lookAt(t, path, parse(t, path)))
+}
+
+func lookAt(t *testing.T, path string, root *cib.Element) int {
+	t.Helper()
+	services, notes := imported(root)
+	s := &silence{t: t, root: root, services: services, notes: notes, listed: names(notes), path: path}
+	s.visit(root.Child("configuration"), false)
+	return s.looked
+}
+
+// imported is what an import gives, with all its notes.
+func imported(root *cib.Element) ([]spec.Service, []string) {
+	changed, err := vet.Check(root)
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
+	services, notes := Import(root, noon)
+	return services, append(changed, notes...)
 }
 
 // importable makes all agents but those of fence devices ones that are understood.
@@ -80,12 +104,12 @@ func (s *silence) visit(e *cib.Element, covered bool) {
 		if !told || harmless(c) || c.Name == "primitive" && c.Attr("class") != "stonith" || c.Name == "group" || c.Name == "clone" || c.Name == "master" {
 			s.visit(c, covered || s.listed[c.ID()] && s.out(c.ID()))
 		}
-		if told {
+		if covered || harmless(c) || told && !s.partly(c) {
 			continue
 		}
 		for k := range maps.Clone(c.Attrs) {
 			v := c.Attrs[k]
-			if c.Name == "nvpair" || byDefault(k, v) {
+			if c.Name == "nvpair" || byDefault(k, v) || s.says(c, k) {
 				continue
 			}
 			delete(c.Attrs, k)
@@ -93,6 +117,28 @@ func (s *silence) visit(e *cib.Element, covered bool) {
 			c.Attrs[k] = v
 		}
 	}
+}
+
+// partly reports whether the notes on a constraint say something of it and not that
+// it is left out, so that its attributes have to be looked at one by one.
+func (s *silence) partly(e *cib.Element) bool {
+	if !strings.HasPrefix(e.Name, "rsc_") {
+		return false
+	}
+	for _, n := range s.notes {
+		if _, said, is := strings.Cut(n, e.Name+" "+e.ID()+": "); is && (strings.HasPrefix(said, "it ") || strings.Contains(said, " before ")) &&
+			!strings.HasPrefix(said, "it is about ") {
+			return false
+		}
+	}
+	return true
+}
+
+// says reports whether a note names an element and one of its attributes.
+func (s *silence) says(e *cib.Element, attribute string) bool {
+	return slices.ContainsFunc(s.notes, func(n string) bool {
+		return strings.HasPrefix(n, e.Name+" "+e.ID()+": ") && strings.Contains(n, attribute)
+	})
 }
 
 // byDefault reports whether an attribute says what holds without it, or only names.
@@ -159,7 +205,9 @@ func redundant(e *cib.Element) bool {
 	switch e.ID() {
 	case "res_Dummy1-meta_attributes", // the clone around it is stopped already
 		"instance_attributes.id21887", "instance_attributes.id21914", "nvpair.id21921", // the group says so first
-		"PROMOTABLE_RSC_A-meta_attributes-promotable": // the element around it says so
+		"PROMOTABLE_RSC_A-meta_attributes-promotable", // the element around it says so
+		"o8", "n1-b", "n1-b1", "n1-v", "ip-l", "ip-l1", // a set of a higher score says it too
+		"rd-class", "rd3", "rd-from", "rd4": // there is no resource of that agent
 		return true
 	}
 	return false
@@ -167,7 +215,7 @@ func redundant(e *cib.Element) bool {
 
 func (s *silence) check(what string, e *cib.Element, name string) {
 	s.looked++
-	services, notes := Import(s.root, noon)
+	services, notes := imported(s.root)
 	if e.Name == "nvpair" && s.twice(e) || redundant(e) {
 		return
 	}

@@ -81,7 +81,28 @@ func (d *document) checkedAgain(r *resource) bool {
 	maintained := d.options.maintenance || clause.Truth(r.meta.Get("maintenance")) ||
 		slices.ContainsFunc(r.at, func(n *node) bool { return n.maintenance })
 	standby := slices.ContainsFunc(r.at, func(n *node) bool { return n.failStandby })
+	if d.options.fencing && !d.options.devices && !d.seated(r) {
+		return false
+	}
 	return r.failedCheck && !r.blocked && !maintained && !standby && (r.next != place.Stopped || r.target == place.Stopped) && d.quorumLimit(r) == place.Any
+}
+
+// seated reports whether a resource has its place where it runs, for where nothing is
+// managed for want of a device only what has is checked on.
+func (d *document) seated(r *resource) bool {
+	if c := r.clone(); c != nil && c != r {
+		running := 0
+		for _, one := range c.children {
+			if one.active() {
+				running++
+			}
+		}
+		if running > c.set.Max || len(c.bans) > 0 {
+			return false
+		}
+	}
+	frozen := !d.options.quorum && d.options.quorumPolicy == "freeze"
+	return !frozen && len(r.bans) == 0 && !slices.ContainsFunc(r.at, func(n *node) bool { return !n.open() })
 }
 
 func (d *document) say(s step.Step) string {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 
+	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
@@ -114,9 +115,9 @@ func (p *planner) hindrance(u *unit, n int, chosen place.Placed) string {
 	if why := p.ruledOut(u, n); why != "" {
 		return why
 	}
-	for k, unit := range p.kinds {
+	for k := range p.kinds {
 		if free := p.freeThen(chosen, n)[k]; u.demand != nil && u.demand[k] > free {
-			return fmt.Sprintf("it needs %d of %s, and %d are free there", u.demand[k], unit, max(0, free))
+			return ground.Short(&p.Nodes[n], p.kinds[k], u.demand[k], free)
 		}
 	}
 	for _, e := range u.enemies {

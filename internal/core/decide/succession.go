@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keelson/keelson/internal/core/decide/ground"
 	"github.com/keelson/keelson/internal/core/decide/rank"
 	"github.com/keelson/keelson/internal/core/place"
 	"github.com/keelson/keelson/internal/model/action"
@@ -256,7 +257,7 @@ func (p *planner) keepToRoom(u *unit) {
 		free := p.freeOn(c.Index)
 		for k, need := range u.demand {
 			if need > free[k] {
-				u.refuse(c.Node, fmt.Sprintf("it needs %d of %s, and %d are free there", need, p.kinds[k], max(0, free[k])))
+				u.refuse(c.Node, ground.Short(&p.Nodes[c.Index], p.kinds[k], need, free[k]))
 				return true
 			}
 		}

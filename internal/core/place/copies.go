@@ -84,9 +84,14 @@ func (s *solver) seat(i int, children []int) {
 	}
 }
 
-// isLate reports whether the copy ceases to be managed only once it is placed.
+// isLate reports whether the copy, or each of its parts, ceases to be managed only
+// once it is placed. A part that is not managed before keeps it where it is.
 func (s *solver) isLate(child int) bool {
-	return s.Items[child].State.Late || slices.ContainsFunc(s.Items[child].Children, s.isLate)
+	parts := s.Items[child].Children
+	if len(parts) == 0 {
+		return s.Items[child].State.Late
+	}
+	return !slices.ContainsFunc(parts, func(part int) bool { return !s.isLate(part) })
 }
 
 // spare leaves a copy out that is one too many.
@@ -122,12 +127,12 @@ func (s *solver) sit(set, child, prefer int) bool {
 	}
 	s.narrow(set, child)
 	first := s.first(child)
-	backup := slices.Clone(s.cells[first].score)
+	backup := s.scoresOf(child, nil)
 	s.spread(set, first)
 	node := s.assign(child, prefer)
 	if prefer != Nowhere && node != Nowhere && node != prefer {
 		s.unsettle(child)
-		s.cells[first].score = backup
+		s.restore(child, backup)
 		return false
 	}
 	if node == Nowhere {
@@ -135,6 +140,30 @@ func (s *solver) sit(set, child, prefer int) bool {
 	}
 	c.seats[node]++
 	return true
+}
+
+// scoresOf adds the scores of the item's parts, or its own, as they are now.
+func (s *solver) scoresOf(i int, to [][]int) [][]int {
+	if len(s.Items[i].Children) == 0 {
+		return append(to, slices.Clone(s.cells[i].score))
+	}
+	for _, part := range s.Items[i].Children {
+		to = s.scoresOf(part, to)
+	}
+	return to
+}
+
+// restore gives the item's parts, or itself, the scores that they had, and returns
+// those that are left.
+func (s *solver) restore(i int, from [][]int) [][]int {
+	if len(s.Items[i].Children) == 0 {
+		s.cells[i].score = from[0]
+		return from[1:]
+	}
+	for _, part := range s.Items[i].Children {
+		from = s.restore(part, from)
+	}
+	return from
 }
 
 // spread speaks against the nodes that count as the same place as one of a copy that
@@ -190,6 +219,9 @@ func (s *solver) byState(a, b int) int {
 		return cmp.Compare(na, nb)
 	}
 	ca, cb := s.wellAt(a), s.wellAt(b)
+	if d := yes(!s.unfit(a), !s.unfit(b)); d != 0 && !s.Soft {
+		return d // one that cannot stay gives its place to one that does not run
+	}
 	if d := yes(ca != Nowhere, cb != Nowhere); d != 0 {
 		return d
 	}
@@ -245,11 +277,22 @@ func (s *solver) spreadOf(i int) int {
 
 // wellAt is where the copy runs, if it may stay.
 func (s *solver) wellAt(i int) int {
+	decides := i
+	if s.Soft {
+		decides = s.first(i)
+	}
 	at := s.at(i)
-	if at == Nowhere || s.cells[s.first(i)].score[at] < 0 {
+	if at == Nowhere || s.cells[decides].score[at] < 0 {
 		return Nowhere
 	}
 	return at
+}
+
+// unfit reports whether the copy runs where it may not stay, as the rules on the whole
+// of it are.
+func (s *solver) unfit(i int) bool {
+	at := s.at(i)
+	return at != Nowhere && s.cells[i].score[at] < 0
 }
 
 // addPromotion makes copies prefer the nodes where they could be primary.
@@ -375,8 +418,18 @@ func (s *solver) weighs(child int) bool { return s.Soft || s.cells[child].weight
 
 func (s *solver) unmanaged(i int) bool { return s.Items[s.first(i)].State.Unmanaged }
 
-// roleNow is the role that the copy has now.
-func (s *solver) roleNow(i int) Role { return s.Items[s.first(i)].State.Role }
+// roleNow is the role that the copy has now: that of its first part, or, where the
+// incumbent's ways are asked for, the highest of its parts.
+func (s *solver) roleNow(i int) Role {
+	if s.Soft || len(s.Items[i].Children) == 0 {
+		return s.Items[s.first(i)].State.Role
+	}
+	role := Stopped
+	for _, part := range s.Items[i].Children {
+		role = max(role, s.roleNow(part))
+	}
+	return role
+}
 
 // setRole sets the role of the item and all of its parts that have a node.
 func (s *solver) setRole(i int, r Role) {

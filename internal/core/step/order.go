@@ -108,8 +108,13 @@ func (w *work) inverse(f, t int, o Order) bool {
 			changed = w.need(l, undoThen) || changed
 		}
 	}
-	// What cannot undo keeps the other from undoing; of copies the others may.
-	if copies := w.Place.Items[t].Kind == place.Copies; !copies && (undoThen == Stop || undoThen == Demote) {
+	// What cannot undo keeps the other from undoing; of copies the others may. Where
+	// the incumbent's ways are asked for, that is so between single items alone.
+	keeps := w.Place.Items[t].Kind != place.Copies
+	if !w.Place.Soft {
+		keeps = w.Place.Items[t].Kind == place.One && w.Place.Items[f].Kind == place.One
+	}
+	if keeps && (undoThen == Stop || undoThen == Demote) {
 		if slices.ContainsFunc(w.leaves[t], func(l int) bool { return w.stuck(l, undoThen) }) {
 			for _, l := range w.leaves[f] {
 				changed = w.refuse(l, undoFirst) || changed
@@ -178,7 +183,9 @@ func (w *work) able(i int, v Verb, least int) bool {
 	switch v {
 	case Start:
 		if a.fixed {
-			return len(a.at) > 0 && !a.stop && !a.cut // what would have to be restarted and cannot
+			// Not able is what would have to be restarted and cannot, and for the incumbent
+			// what was last seen where nobody answers.
+			return len(a.at) > 0 && !a.stop && !a.cut && (w.Place.Soft || slices.ContainsFunc(a.at, func(n int) bool { return w.Nodes[n].Reached }))
 		}
 		return a.to != place.Nowhere && !a.noStart
 	case Promote:

@@ -311,7 +311,8 @@ func (w *work) cannotStart(i int, why string) bool {
 // follow applies a mandatory attraction: what may not start takes with it what
 // must be where it is.
 func (w *work) follow(p place.Pull) bool {
-	if p.WithRole == place.Primary || w.Place.Items[p.With].Kind != place.One {
+	copies := w.Place.Items[p.With].Kind == place.Copies && !w.Place.Soft
+	if p.WithRole == place.Primary || w.Place.Items[p.With].Kind != place.One && !copies {
 		return false
 	}
 	changed := false
@@ -321,7 +322,7 @@ func (w *work) follow(p place.Pull) bool {
 			continue
 		}
 		for _, t := range w.leaves[p.Item] {
-			if w.acts[t].fixed {
+			if w.acts[t].fixed || copies && w.acts[t].to != a.to {
 				continue
 			}
 			if p.ItemRole == place.Primary {

@@ -112,7 +112,7 @@ func (c *Clerk) draft(ctx context.Context, file *specfile.File, by string, trial
 	if err != nil {
 		return nil, invalid(err)
 	}
-	for _, w := range slices.Concat(warnings, unknown, unfit, file.CheckLabels(p.labels)) {
+	for _, w := range slices.Concat(warnings, unknown, unfit, file.CheckLabels(p.labels), file.CheckRoom(p.homes())) {
 		w.Warning = false // the list says so
 		p.result.Warnings = append(p.result.Warnings, w.String())
 	}
@@ -137,6 +137,17 @@ func (p *applyPlan) specs(deleting bool) []spec.Service {
 		}
 	}
 	return all
+}
+
+// homes are the labels of the nodes that run something.
+func (p *applyPlan) homes() map[spec.NodeName]map[string]string {
+	out := map[spec.NodeName]map[string]string{}
+	for _, n := range p.members {
+		if !n.Witness {
+			out[n.Name] = n.Labels
+		}
+	}
+	return out
 }
 
 func (p *applyPlan) nodeNames() []spec.NodeName {

@@ -30,6 +30,50 @@ func (f *File) CheckLabels(nodes []map[string]string) (warnings Problems) {
 	return warnings
 }
 
+// NoCapacity is the code of a node that says nothing of a unit that others say.
+const NoCapacity spec.Code = "no-capacity"
+
+// CheckRoom returns which nodes the file's services cannot run on because those say
+// nothing of a unit that is needed, and others do. They are warnings: a service that
+// runs there leaves it when the file is applied, unless it gets the label before.
+func (f *File) CheckRoom(nodes map[spec.NodeName]map[string]string) (warnings Problems) {
+	counted := map[string]bool{}
+	for _, l := range nodes {
+		for key := range l {
+			if unit, is := strings.CutPrefix(key, spec.CapacityLabel+"/"); is {
+				counted[unit] = true
+			}
+		}
+	}
+	// Nothing but warnings comes out, so there is no error.
+	warnings, _ = f.sort(func(s spec.Service) []spec.Problem {
+		var out []spec.Problem
+		for _, unit := range slices.Sorted(maps.Keys(s.Needs)) {
+			label := spec.CapacityLabel + "/" + unit
+			var silent []string
+			for _, name := range slices.Sorted(maps.Keys(nodes)) {
+				if counted[unit] && nodes[name][label] == "" && (len(s.Place.On) == 0 || slices.Contains(s.Place.On, name)) && !slices.Contains(s.Place.Never, name) {
+					silent = append(silent, string(name))
+				}
+			}
+			if len(silent) == 0 || len(out) >= spec.MaxProblems {
+				continue
+			}
+			who := strings.Join(silent[:min(len(silent), maxNear)], ", ")
+			if more := len(silent) - maxNear; more > 0 {
+				who += fmt.Sprintf(" and %d more", more)
+			}
+			out = append(out, spec.Problem{
+				Path: "needs." + clip(unit, 60), Code: NoCapacity, Warning: true,
+				Message: fmt.Sprintf("%s: no label %s, so none of it: the service is not started there, and leaves if it runs there", who, clip(label, 80)),
+				Hint:    "give every node its label before you apply this",
+			})
+		}
+		return out
+	})
+	return warnings
+}
+
 // labels are the values that the nodes have, by key.
 type labels map[string]map[string]bool
 

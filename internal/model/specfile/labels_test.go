@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/keelson/keelson/internal/model/spec"
 )
 
 func TestALabelThatNoNodeHasIsAWarning(t *testing.T) {
@@ -44,6 +46,38 @@ func TestALabelThatNoNodeHasIsAWarning(t *testing.T) {
 			}
 			var got []string
 			for _, w := range f.CheckLabels(tt.nodes) {
+				got = append(got, w.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestNodesThatSayNothingOfWhatIsNeededAreNamed(t *testing.T) {
+	const needs = "needs: {cpu: 2}\n"
+	nodes := map[spec.NodeName]map[string]string{"a": {"capacity/cpu": "4"}, "b": nil, "c": {"rack": "1"}}
+	const both = "f:5:14: needs.cpu: warning: b, c: no label capacity/cpu, so none of it: the service is not started there, and leaves if it runs there: give every node its label before you apply this"
+	tests := []struct {
+		name, spec string
+		nodes      map[spec.NodeName]map[string]string
+		want       []string
+	}{
+		{"one says it and two do not", needs, nodes, []string{both}},
+		{"nobody says it", needs, map[spec.NodeName]map[string]string{"b": nil, "c": nil}, nil},
+		{"all say it", needs, map[spec.NodeName]map[string]string{"a": {"capacity/cpu": "4"}, "b": {"capacity/cpu": "0"}}, nil},
+		{"it needs nothing", "", nodes, nil},
+		{"it may not be on them", needs + "place: {on: [a]}\n", nodes, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := Read("f", []byte("kind: service\nname: shop\nparts:\n  - exec: [/bin/x]\n"+tt.spec))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, w := range f.CheckRoom(tt.nodes) {
 				got = append(got, w.String())
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

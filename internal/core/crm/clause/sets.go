@@ -28,6 +28,9 @@ type Reader struct {
 	Now time.Time
 	// ByID are the elements of the document that others may refer to.
 	ByID map[string]*cib.Element
+	// Skip, if not nil, is asked of each set that has a rule; a set that it takes is
+	// read as if it were not there.
+	Skip func(set, rule *cib.Element) bool
 }
 
 // Attrs are name and value pairs.
@@ -68,7 +71,7 @@ func (r *Reader) Sets(e *cib.Element, name string, about *Subject) Attrs {
 		if set == nil {
 			continue
 		}
-		if rule := set.Child("rule"); rule != nil && !r.Holds(rule, about) {
+		if rule := set.Child("rule"); rule != nil && (r.Skip != nil && r.Skip(set, rule) || !r.Holds(rule, about)) {
 			continue
 		}
 		all = append(all, scored{set, Number(set.Attr("score"), 0)})
@@ -83,7 +86,9 @@ func (r *Reader) Sets(e *cib.Element, name string, about *Subject) Attrs {
 			if key == "" {
 				key = value.Attr("name")
 			}
-			own[key] = value.Attr("value")
+			if !own.Has(key) {
+				own[key] = value.Attr("value")
+			}
 		}
 		out.Fill(own)
 	}

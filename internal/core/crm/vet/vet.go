@@ -45,7 +45,7 @@ func Read(r io.Reader) (*cib.Element, []string, error) {
 // Check returns notes on what of a document is changed or passed over when it is read,
 // each once, at most 500. It wraps [ErrTooMuch].
 func Check(root *cib.Element) ([]string, error) {
-	c := &checker{size: map[string]int{}, seen: map[string]bool{}}
+	c := &checker{size: map[string]int{}, seen: map[string]bool{}, byID: map[string]*cib.Element{}}
 	conf := root.Child("configuration")
 	c.measure(conf)
 	for _, e := range allOf(conf.Child("constraints")) {
@@ -62,6 +62,12 @@ func Check(root *cib.Element) ([]string, error) {
 	}
 	conf.Child("resources").Walk(c.remote)
 	c.circles(conf.Child("constraints"))
+	root.Walk(func(e *cib.Element) {
+		if c.byID[e.ID()] == nil {
+			c.byID[e.ID()] = e
+		}
+	})
+	c.unknown(root, words())
 	return c.notes, nil
 }
 
@@ -86,6 +92,7 @@ func (c *checker) remote(e *cib.Element) {
 type checker struct {
 	size  map[string]int // how many resources a reference means, at most
 	sum   int
+	byID  map[string]*cib.Element
 	seen  map[string]bool // notes
 	notes []string
 }
