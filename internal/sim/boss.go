@@ -41,6 +41,8 @@ const (
 	bossStep    = 100 * time.Millisecond
 	ceilingStep = 1000
 	ceilingRoom = 500
+	// prompt is how many turns of the controller an agent that it reaches can miss.
+	prompt = 8
 	// mute is how long a node that nobody hears stays first in a plan.
 	mute = 3 * time.Second
 )
@@ -107,7 +109,11 @@ func (b *boss) step(w *world) {
 		b.replan(w, s, can)
 	}
 	for _, h := range w.hosts {
-		if can.Has(h.slot) && h.joined && h.revision != b.revision && w.random(3) == 0 {
+		if !can.Has(h.slot) || !h.joined || h.revision == b.revision {
+			h.missed = 0
+			continue
+		}
+		if h.missed++; w.random(3) == 0 || h.missed > prompt {
 			b.hand(w, h)
 		}
 	}

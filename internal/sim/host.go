@@ -70,6 +70,7 @@ type host struct {
 	calm       bool          // the guard leaves what arrives to its next tick
 	duty       plane.Duty
 	revision   uint64 // of the plan that duty is of
+	missed     int    // turns of the controller since there is a newer one
 	heard      Boot   // when the guard last heard its agent, if that stands still
 	stakes     []stake
 }

@@ -120,7 +120,7 @@ func (s *scene) worn() {
 func (s *scene) knownStall() {
 	s.add(suspend, 0, s.stall, holder, 0)
 	for at := 3 * time.Second; at < 6*time.Second; at += s.between(time.Second, 2*time.Second) {
-		s.add(suspend, at, s.between(s.stall/2, s.stall*3/4), holder, 0).bear = leases
+		s.add(suspend, at, s.between(s.stall/2, s.stall), holder, 0).bear = leases
 	}
 	if s.IntN(2) == 0 {
 		s.add(crash, 11*time.Second, time.Second, holder, 0).dies = true

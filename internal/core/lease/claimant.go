@@ -79,7 +79,7 @@ func (c *claimant) seek(n *Node, now Boot, seeks []Seek) {
 			x.retry, x.highest = now, c.highestSeen
 		}
 		if s.Claim && !x.Claim {
-			x.retry = now
+			x.retry, x.attempt = now, 0 // a duel of before says nothing of who claims now
 		}
 		x.Seek = s
 		next = append(next, x)

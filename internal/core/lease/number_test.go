@@ -312,3 +312,39 @@ func TestNumbersGrowWhenAServiceIsAppliedAgainUnderANewID(t *testing.T) {
 		t.Errorf("one-number: the name was held with number %d and is now %v", first[0].Number, second)
 	}
 }
+
+// A node lost a duel for a lease long ago. When its holder dies, the first answer
+// only says which numbers are used up; the claim is not to wait as in that duel.
+func TestADuelOfBeforeDoesNotDelayAClaim(t *testing.T) {
+	n := New(0, 100)
+	n.Configure(three)
+	n.Admit(0, 50, 1000, sec)
+	seek := func(now Boot, claim bool) { n.Seek(now, []Seek{{ID: 1, TTL: sec, Claim: claim}}) }
+	refuse := func(now Boot, highest uint64) {
+		for _, e := range append([]Envelope(nil), n.Outbox()...) {
+			if e.Kind == KindPrepare && e.To != 0 {
+				n.Receive(now, e.To, 7, &Message{Kind: KindNack, Version: 1, ID: 1, Inc: 100, Number: e.Number, Highest: highest, Holder: NoSlot})
+			}
+		}
+	}
+	seek(2*sec, true)
+	for i := range 4 {
+		now := 2*sec + time.Duration(i)*100*time.Millisecond
+		n.Tick(now)
+		refuse(now, uint64(60+10*i))
+	}
+	seek(3*sec, false)
+	n.Outbox()
+	seek(9*sec, true)
+	refuse(9*sec, 200)
+	n.Tick(9 * sec)
+	var asked []uint64
+	for _, e := range n.Outbox() {
+		if e.Kind == KindPrepare && e.To != 0 {
+			asked = append(asked, e.Number)
+		}
+	}
+	if diff := cmp.Diff([]uint64{201, 201}, asked); diff != "" {
+		t.Errorf("numbers that the others are asked for at once: %s", diff)
+	}
+}
