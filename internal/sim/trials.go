@@ -64,8 +64,8 @@ func (d dice) trials(p *plan) {
 	for i := range 4 {
 		s := &scene{dice: d, p: p, index: int8(i), service: d.IntN(len(p.services)), begin: trialRest + time.Duration(i)*trialSlot, stall: stall}
 		a := attempts[d.IntN(len(attempts))]
-		if a.loss == wornLoss && p.nodes == 4 {
-			a.loss = someLoss // one has no vote, and all depends on two paths
+		if a.loss <= wornLoss && p.nodes == 4 {
+			a.loss = min(a.loss, someLoss/2) // one has no vote, and all depends on two paths
 		}
 		if a.loss > 0 && d.IntN(5) > 1 {
 			s.add(loss, 0, trialSlot-time.Second, 0, 0).share = a.loss * max(d.Float64(), float64(d.IntN(2)))
