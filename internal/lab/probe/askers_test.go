@@ -68,7 +68,7 @@ func TestHTTPAsksOverAndOver(t *testing.T) {
 			plain++
 		case r.Err == "status 503":
 			refused++
-		case r.Done-r.Sent >= 300*time.Millisecond:
+		case r.Late && r.Done-r.Sent >= 300*time.Millisecond:
 			late++
 		default:
 			t.Errorf("result %+v", r)

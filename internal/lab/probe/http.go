@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 
@@ -32,6 +34,9 @@ type HTTPResult struct {
 	Host  string        `json:"host,omitempty"`
 	Epoch uint64        `json:"epoch,omitempty"`
 	Err   string        `json:"err,omitempty"`
+	// Late: the address was there, it was connected to, and the program gave no
+	// answer in time. An address that is cut off is not connected to.
+	Late bool `json:"late,omitempty"`
 }
 
 // maxBody bounds an answer's body in bytes.
@@ -83,7 +88,7 @@ func (c HTTP) ask(ctx context.Context, where *url.URL, seq uint64) HTTPResult {
 	body, err := get(ctx, where, c.Timeout)
 	r.Done = clock.System{}.Boot()
 	if err != nil {
-		r.Err = err.Error()
+		r.Err, r.Late = err.Error(), errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errUnconnected)
 		return r
 	}
 	r.OK = true
@@ -97,6 +102,8 @@ func (c HTTP) ask(ctx context.Context, where *url.URL, seq uint64) HTTPResult {
 	return r
 }
 
+var errUnconnected = errors.New("not connected")
+
 // get makes one request on a connection of its own. It ends the connection
 // with a reset, since at hundreds of connections a second the ports that wait
 // for their time to pass would run out.
@@ -106,7 +113,7 @@ func get(ctx context.Context, where *url.URL, timeout time.Duration) ([]byte, er
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", where.Host)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errUnconnected, err)
 	}
 	defer func() { _ = conn.Close() }()
 	if tcp, ok := conn.(*net.TCPConn); ok {
