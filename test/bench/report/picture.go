@@ -279,7 +279,8 @@ func (p *picture) footer() {
 	for _, line := range []string{
 		done + " · a frozen host is thawed 3 s after another answers",
 		fmt.Sprintf("%s, %d cores · %s · Linux %s · %s", p.Setup.CPU, p.Setup.Cores, p.Setup.System, p.Setup.Kernel, p.Setup.At.Format("2006-01-02")),
-		strings.Join(p.Keelsons, ", ") + " · Pacemaker " + v["pacemaker"] + " · Corosync " + v["corosync"] + " · keepalived " + v["keepalived"],
+		strings.Join(p.Keelsons, ", "),
+		"Pacemaker " + v["pacemaker"] + " · Corosync " + v["corosync"] + " · keepalived " + v["keepalived"],
 		"keepalived asks no majority, fences nothing, and has no service to start; Pacemaker runs without fencing here",
 	} {
 		p.text(margin, p.y, "muted", "start", line)
