@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +51,6 @@ func local(socket string, err error, systemd bool) (text, hint string) {
 // remote explains a host and port.
 func remote(target string, err error) (text, hint string) {
 	var name *net.DNSError
-	var slow net.Error
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
 		return fmt.Sprintf("%s cannot be called: no address is known for the name %s", target, name.Name), "check how it is written, or give the node's IP address"
@@ -60,13 +60,20 @@ func remote(target string, err error) (text, hint string) {
 		return target + " does not answer: nothing listens there (connection refused)", elsewhere + "; check that the keelson agent runs there"
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
 		return fmt.Sprintf("%s does not answer: no way leads there (%s)", target, reason(err)), "check the address, and this host's network (`ip route`)"
-	case errors.As(err, &slow) && slow.Timeout():
+	case late(err):
 		return fmt.Sprintf("%s does not answer: nothing came back within %s", target, DialTimeout),
 			"check the address, that the host is up and the keelson agent runs there, and that no firewall keeps its port shut"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		return target + " does not answer: it ended the connection", elsewhere + "; if that is right, the keelson agent there stops or starts: try again"
 	}
 	return fmt.Sprintf("%s does not answer: %s", target, reason(err)), "check the address, and that the keelson agent runs there"
+}
+
+// late reports whether the time for an answer was up. A [url.Error] says so of its
+// own cause only, and hides what lies below.
+func late(err error) bool {
+	var slow net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &slow) && slow.Timeout()
 }
 
 // systemd reports whether systemd runs this host.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -62,6 +64,7 @@ func TestAServerThatCannotBeCalledIsSaidWithWhatToCheck(t *testing.T) {
 		{"no listener", dial(unix.ECONNREFUSED), "nothing listens there", "its API's port, which is 7480"},
 		{"no way", dial(unix.EHOSTUNREACH), "no way leads there (no route to host)", "ip route"},
 		{"no answer", dial(os.ErrDeadlineExceeded), "nothing came back within 3s", "firewall"},
+		{"no answer, as a call says it", &url.Error{Op: "Post", URL: "x", Err: fmt.Errorf("%w: %w", errNobody, errors.Join(dial(os.ErrDeadlineExceeded)))}, "nothing came back within 3s", "firewall"},
 		{"an end", dial(unix.ECONNRESET), "it ended the connection", "its port"},
 	}
 	for _, tt := range tests {

@@ -16,8 +16,7 @@ const Help = `Play histories of a cell under faults, and look for a broken promi
 
 Usage:
     keelson simulate [--seeds N] [--from S] [--workers K] [--nodes N]
-                     [--whole-nodes]
-        [-o FORMAT]
+                     [--whole-nodes] [-o FORMAT]
 
 It runs the real failure detector and lease protocol of this binary under virtual
 clocks and a virtual network: no server, no network and no root is needed. Every
